@@ -1,0 +1,298 @@
+//! What can happen to a core: everything comes in through [`Input`].
+
+use crate::id::{AttemptId, Fence, GrantToken};
+use crate::time::Duration;
+use serde::{Deserialize, Serialize};
+
+/// The caller's own number for a request; answers to it carry the same one.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default, Hash, Serialize, Deserialize)]
+pub struct Tag(pub u64);
+
+/// One transport connection to a peer. The caller never uses a number twice in one life of the core.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default, Hash, Serialize, Deserialize)]
+pub struct LinkId(pub u32);
+
+/// Payload bytes that the caller holds for the core, which only knows their number and length.
+///
+/// A body given in with an input that was taken with [`Kept::Body`] belongs to the core until
+/// [`Output::Free`](crate::Output::Free) names it; in every other case the caller may drop it at once.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Body {
+    /// The caller's number for it.
+    pub id: u64,
+    /// Length in bytes.
+    pub size: u64,
+}
+
+/// Whether an input's body is kept.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Kept {
+    /// There was no body, or the core has no use for it.
+    Nothing,
+    /// The core holds on to the body until it says [`Output::Free`](crate::Output::Free).
+    Body,
+}
+
+/// The one end of a message (promise P2).
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Hash, Serialize, Deserialize)]
+pub enum Outcome {
+    /// A consumer replied.
+    Replied,
+    /// A consumer took a send-only message and acknowledged it.
+    Delivered,
+    /// A consumer said that it can't be processed.
+    Failed,
+    /// The deadline passed.
+    Expired,
+    /// All attempts were used up.
+    Dead,
+    /// Its producer took it back.
+    Cancelled,
+}
+
+/// What a consumer says about a delivery.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Hash, Serialize, Deserialize)]
+pub enum Verb {
+    /// Done, and here is the reply.
+    Reply,
+    /// A send-only message is done.
+    Ack,
+    /// It can't be processed, and here is why.
+    Fail,
+    /// Still working: renew the lease.
+    Extend,
+    /// Give it back, untouched.
+    Release,
+}
+
+/// A new message, as its producer wants it treated.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Submit<'a> {
+    /// Comes back in [`Output::Accepted`](crate::Output::Accepted) or [`Output::Rejected`](crate::Output::Rejected).
+    pub tag: Tag,
+    /// Addressed to this service.
+    pub service: &'a str,
+    /// The message's settings.
+    pub terms: Terms,
+    /// Payload length in bytes.
+    pub size: u64,
+}
+
+/// A message's settings.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Terms {
+    /// 0 to 255, higher first.
+    pub priority: u8,
+    /// Expected end-to-end transaction time; none means no deadline.
+    pub ett: Option<Duration>,
+    /// How long an unclaimed offer waits before it is offered again.
+    pub reoffer: Duration,
+    /// No reply is wanted: an acknowledgement ends it.
+    pub send_only: bool,
+    /// Leases that may run out before the message is dead; 0 means no limit.
+    pub max_attempts: u16,
+    /// How long its outcome waits to be collected.
+    pub retention: Duration,
+}
+
+impl Default for Terms {
+    /// The defaults of the API (design, section 7).
+    fn default() -> Self {
+        Self {
+            priority: 0,
+            ett: Some(Duration::from_secs(300)),
+            reoffer: Duration::from_secs(15),
+            send_only: false,
+            max_attempts: 5,
+            retention: Duration::from_secs(3_600),
+        }
+    }
+}
+
+/// A message that was found on disk at start.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct StoredMessage<'a> {
+    /// Its sequence number.
+    pub sequence: u64,
+    /// The boot that inserted it.
+    pub inserted: u32,
+    /// Addressed to this service.
+    pub service: &'a str,
+    /// Its settings; `ett` holds what is left of it, zero if it is overdue.
+    pub terms: Terms,
+    /// How long ago it was inserted.
+    pub age: Duration,
+    /// Payload length in bytes.
+    pub size: u64,
+}
+
+/// An outcome that was found on disk at start and has not been collected.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct StoredOutcome {
+    /// The message's sequence number.
+    pub sequence: u64,
+    /// What became of it.
+    pub outcome: Outcome,
+    /// The attempt that brought it about, if one did.
+    pub fence: Option<Fence>,
+    /// What is left of its retention.
+    pub retention: Duration,
+}
+
+/// A reply to another node's message that was stored here because it could not be handed over before the stop.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct StoredReply {
+    /// The grant that it answers.
+    pub token: GrantToken,
+    /// `Reply`, `Ack` or `Fail`.
+    pub verb: Verb,
+    /// Its payload; belongs to the core as with [`Kept::Body`].
+    pub body: Option<Body>,
+    /// How long it is still worth sending.
+    pub remaining: Duration,
+}
+
+/// Which row of the store.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Hash, Serialize, Deserialize)]
+pub enum Row {
+    /// A message was to be inserted.
+    Insert(u64),
+    /// An outcome was to be inserted and its message deleted, together.
+    Settle(u64),
+    /// An outcome was to be deleted.
+    Delete(u64),
+    /// A reply to another node's message was to be inserted.
+    Keep(AttemptId),
+    /// Such a reply was to be deleted.
+    Drop(AttemptId),
+}
+
+/// Which half of a large payload transfer.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Hash, Serialize, Deserialize)]
+pub enum Part {
+    /// The message's payload, from origin to consumer.
+    Payload,
+    /// The reply's, from consumer to origin.
+    Reply,
+}
+
+/// Everything that can happen to a core. Names in it are checked; a peer's bytes are never trusted.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum Input<'a> {
+    /// Before [`Input::Start`]: a message on disk.
+    RecoverMessage(StoredMessage<'a>),
+    /// Before [`Input::Start`]: an uncollected outcome on disk.
+    RecoverOutcome(StoredOutcome),
+    /// Before [`Input::Start`]: an undelivered reply on disk.
+    RecoverReply(StoredReply),
+    /// All that was on disk has been told; begin.
+    Start,
+    /// Stop accepting and granting; what is under way goes on. There is no way back.
+    Drain,
+
+    /// A producer hands over a message.
+    Submit(Submit<'a>),
+    /// A producer takes a message back. Its outcome is `Cancelled`, unless it has another already.
+    Cancel {
+        /// The message.
+        sequence: u64,
+    },
+    /// A producer has its outcome; it may be deleted.
+    Collect {
+        /// The message.
+        sequence: u64,
+    },
+
+    /// A consumer comes, or changes its limits.
+    Register {
+        /// What it offers.
+        service: &'a str,
+        /// Its name, unique for the service at this node.
+        consumer: &'a str,
+        /// In-transit limit: leases it may hold at once, at least 1.
+        limit: u16,
+        /// How long a grant holds without a sign of life.
+        lease: Duration,
+    },
+    /// A consumer goes; what it holds is offered again at once.
+    Unregister {
+        /// What it offered.
+        service: &'a str,
+        /// Its name.
+        consumer: &'a str,
+    },
+    /// A consumer asks for up to `max` messages; registers it with the defaults if it is unknown.
+    Take {
+        /// Comes back in each [`Output::Deliver`](crate::Output::Deliver) for it.
+        tag: Tag,
+        /// What it offers.
+        service: &'a str,
+        /// Its name.
+        consumer: &'a str,
+        /// How many it has room for now, at least 1.
+        max: u16,
+    },
+    /// The caller no longer waits with that take: it was answered, timed out, or its client went.
+    /// A take that has had its `max` is over by itself; ending it again does no harm.
+    TakeEnded {
+        /// The take.
+        tag: Tag,
+    },
+    /// A consumer answers a delivery.
+    Answer {
+        /// Comes back in [`Output::Answered`](crate::Output::Answered).
+        tag: Tag,
+        /// Its delivery.
+        token: GrantToken,
+        /// What it says.
+        verb: Verb,
+        /// Payload of a reply, or text of a failure.
+        body: Option<Body>,
+    },
+
+    /// The store has answered. `done` false means that the row is certainly not there (or, for deletions, still is).
+    Stored {
+        /// Which row.
+        row: Row,
+        /// Whether it is on disk.
+        done: bool,
+    },
+
+    /// A connection to a peer is up, in both directions; its certificate bears this name.
+    LinkUp {
+        /// The caller's number for it.
+        link: LinkId,
+        /// The peer's name, as proved by its certificate.
+        peer: &'a str,
+        /// True if this node dialled: then the peer is to the north.
+        dialled: bool,
+    },
+    /// That connection is gone.
+    LinkDown {
+        /// Which one.
+        link: LinkId,
+    },
+    /// A frame came in.
+    Frame {
+        /// Over which link.
+        link: LinkId,
+        /// Its postcard header.
+        bytes: &'a [u8],
+        /// The payload that rode in it.
+        body: Option<Body>,
+    },
+    /// A large payload, asked for by [`Output::Fetch`](crate::Output::Fetch), is complete, or can't be had (`None`).
+    Fetched {
+        /// For which grant.
+        token: GrantToken,
+        /// Which half.
+        part: Part,
+        /// The bytes.
+        body: Option<Body>,
+    },
+    /// A part of a large payload of a grant came in: the lease at the origin is to be renewed.
+    Progress {
+        /// For which grant.
+        token: GrantToken,
+    },
+}

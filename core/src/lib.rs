@@ -1,0 +1,31 @@
+//! All decisions of a Redlink node, as one pure state machine.
+//!
+//! Nothing in here reads a clock, opens a file or socket, starts a thread, allocates after start or draws a random
+//! number that its seed does not fix. A caller feeds [`Input`]s to a [`Core`] and does what its [`Output`]s say.
+//! `P1` to `P12` in comments are the project's promises (`ARCHITECTURE.md`).
+//!
+//! Start reading at [`Core`], [`Input`] and [`Output`]; [`wire`] is what two cores say to each other.
+#![no_std]
+#![forbid(unsafe_code)]
+
+#[cfg(feature = "alloc")]
+extern crate alloc;
+
+mod config;
+mod id;
+mod input;
+mod name;
+mod output;
+mod time;
+pub mod wire;
+
+pub use config::{Config, Timing};
+pub use id::{AttemptId, BadId, Boot, ConsumerKey, Fence, GrantToken, MessageId, NodeId};
+pub use input::{
+    Body, Input, Kept, LinkId, Outcome, Part, Row, StoredMessage, StoredOutcome, StoredReply, Submit, Tag, Terms, Verb,
+};
+pub use name::{NAME_MAX, Name, NameError};
+pub use output::{
+    Answered, Attached, Bound, Deliver, Fault, LostWhy, Misuse, Notice, Output, Payload, Refused, StoreOp,
+};
+pub use time::{Duration, Instant};

@@ -1,0 +1,171 @@
+//! The frames of one link: what two cores say to each other, encoded with postcard.
+//!
+//! A frame on the wire is `u32 header length, u32 body length, header, body`, big-endian lengths; the core makes and
+//! reads headers, bodies are payloads that only the shell touches. Decoding checks everything: any bytes are either a
+//! valid [`Frame`] or `None`.
+
+use crate::id::{Boot, ConsumerKey, GrantToken, MessageId, NodeId};
+use crate::input::Verb;
+use crate::name::Name;
+use crate::time::Duration;
+use serde::{Deserialize, Serialize};
+
+/// Version of the link protocol; peers must speak the same one.
+pub const VERSION: u16 = 1;
+
+/// No encoded header is longer: a `Hello` with two longest names, and room to spare.
+pub const HEADER_MAX: usize = 256;
+
+/// First frame of each side.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Hello {
+    /// [`VERSION`] of the sender.
+    pub version: u16,
+    /// The mesh it belongs to.
+    pub mesh: Name,
+    /// Its name; must be its certificate's.
+    pub name: Name,
+    /// Its identity.
+    pub node: NodeId,
+    /// This life of it.
+    pub boot: Boot,
+    /// Counts its sessions with this peer in this life; a newer hello closes an older session.
+    pub generation: u32,
+}
+
+/// How an origin took an answer that came over a link.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum Taken {
+    /// It is the outcome, and on disk; or, for a release or an extension, done.
+    Done,
+    /// Another attempt was granted since.
+    Stale,
+    /// The message has another outcome, or none will come any more.
+    Over,
+    /// Never granted like this, or forgotten.
+    Unknown,
+}
+
+/// Everything that two nodes say to each other.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum Frame {
+    /// First, from both sides.
+    Hello(Hello),
+    /// Still there?
+    Ping,
+    /// Still here.
+    Pong,
+    /// I have consumers of this service: offer me up to `window` messages at a time. Said again, it also means
+    /// that room came free after a [`Frame::Decline`].
+    Announce {
+        /// The service.
+        service: Name,
+        /// Most offers of it that may wait here.
+        window: u16,
+    },
+    /// I no longer have consumers of this service.
+    Withdraw {
+        /// The service.
+        service: Name,
+    },
+    /// I hold a message for this service.
+    Offer {
+        /// Which one.
+        message: MessageId,
+        /// Its service.
+        service: Name,
+        /// Its priority.
+        priority: u8,
+        /// How long it has waited.
+        age: Duration,
+        /// Time left until its deadline.
+        remaining: Option<Duration>,
+        /// Payload length in bytes.
+        size: u64,
+    },
+    /// That offer is withdrawn.
+    Retract {
+        /// Which one.
+        message: MessageId,
+    },
+    /// I can't keep that offer: no room below this priority, or no consumer.
+    Decline {
+        /// Which one.
+        message: MessageId,
+        /// Only an offer of a higher priority than this would find room now.
+        floor: u8,
+    },
+    /// I have room for it now.
+    Claim {
+        /// Which message.
+        message: MessageId,
+        /// The consumer that it is for.
+        consumer: ConsumerKey,
+        /// The consumer's lease.
+        lease: Duration,
+    },
+    /// It is yours.
+    Grant {
+        /// Names and proves the attempt.
+        token: GrantToken,
+        /// Its priority.
+        priority: u8,
+        /// Time left until its deadline.
+        remaining: Option<Duration>,
+        /// Payload length in bytes.
+        size: u64,
+        /// An ack is wanted, not a reply.
+        send_only: bool,
+        /// Whether the payload rides in this frame.
+        inline: bool,
+    },
+    /// Somebody else has it, or it is over.
+    Gone {
+        /// Which message.
+        message: MessageId,
+        /// The consumer that it was claimed for.
+        consumer: ConsumerKey,
+    },
+    /// A consumer answers.
+    Answer {
+        /// Which attempt.
+        token: GrantToken,
+        /// What it says.
+        verb: Verb,
+        /// Length of its payload in bytes.
+        size: u64,
+        /// Whether the payload rides in this frame; if not, and there is one, it comes apart.
+        inline: bool,
+    },
+    /// How the origin took a reply, ack or failure; or, unasked, that the attempt no longer counts.
+    Settled {
+        /// Which attempt.
+        token: GrantToken,
+        /// How.
+        taken: Taken,
+    },
+    /// After a hello: one of my consumers holds this attempt.
+    Holding {
+        /// Which one.
+        token: GrantToken,
+        /// Its lease.
+        lease: Duration,
+    },
+    /// After a hello: that was all that I hold.
+    HoldingEnd,
+}
+
+impl Frame {
+    /// Writes the header; its length, or `None` if the buffer is too short ([`HEADER_MAX`] always does).
+    pub fn encode(&self, into: &mut [u8]) -> Option<usize> {
+        postcard::to_slice(self, into).ok().map(|used| used.len())
+    }
+
+    /// Reads a header. All bytes must be used.
+    pub fn decode(bytes: &[u8]) -> Option<Self> {
+        match postcard::take_from_bytes::<Self>(bytes) {
+            Ok((frame, [])) => Some(frame),
+            _ => None,
+        }
+    }
+}

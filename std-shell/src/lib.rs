@@ -1,0 +1,7 @@
+//! The std shell of Redlink: runs the core as a node, and is its command line.
+//!
+//! It moves bytes and makes no decisions; those are `redlink_core`'s.
+
+mod content;
+
+pub use content::Content;

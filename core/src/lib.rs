@@ -12,6 +12,7 @@
 extern crate alloc;
 
 mod config;
+mod data;
 mod id;
 mod input;
 mod name;

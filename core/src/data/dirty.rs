@@ -96,3 +96,6 @@ impl<'s> Dirty<'s> {
         );
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -173,3 +173,6 @@ impl<'s> Index<'s> {
             .map(|position| Ix::new(position as usize))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -205,3 +205,6 @@ impl<M> fmt::Debug for List<M> {
             .finish()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -225,3 +225,6 @@ impl<T> IndexMut<Ix> for Slab<'_, T> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -188,3 +188,6 @@ impl<'s> Timers<'s> {
         self.cells[id as usize].position = place as u32 + 1;
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -363,3 +363,6 @@ impl<M> fmt::Debug for Tree<M> {
             .finish()
     }
 }
+
+#[cfg(test)]
+mod tests;

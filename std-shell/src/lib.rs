@@ -3,5 +3,6 @@
 //! It moves bytes and makes no decisions; those are `redlink_core`'s.
 
 mod content;
+pub mod trust;
 
 pub use content::Content;

@@ -3,6 +3,8 @@
 //! It moves bytes and makes no decisions; those are `redlink_core`'s.
 
 mod content;
+pub mod store;
+pub mod config;
 pub mod trust;
 
 pub use content::Content;

@@ -191,6 +191,11 @@ pub(super) fn valid_host(host: &str) -> Option<String> {
     DnsName::try_from(host.as_str()).is_ok().then_some(host)
 }
 
+/// Whether a text is a DNS name or an address.
+pub fn is_host(text: &str) -> bool {
+    valid_host(text).is_some()
+}
+
 /// This machine's name, if it is one that others could use.
 pub fn own_host_name() -> Option<String> {
     let uname = rustix::system::uname();

@@ -43,7 +43,7 @@ pub(super) fn make_directory(dir: &Path) -> Result<(), FileError> {
 
 /// Replaces `dir/name` by these bytes, mode 0600 from its first moment, and returns when that survives a power loss.
 /// A reader sees the old file or the new one, never a part.
-pub(super) fn write_private(dir: &Path, name: &str, bytes: &[u8]) -> Result<(), FileError> {
+pub(crate) fn write_private(dir: &Path, name: &str, bytes: &[u8]) -> Result<(), FileError> {
     let path = dir.join(name);
     let write = || -> io::Result<()> {
         // Made with mode 0600, and removed again if anything below fails.

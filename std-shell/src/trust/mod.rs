@@ -20,12 +20,14 @@ mod tokens;
 
 pub use admin::{ADMIN_TOKEN_FILE, AdminError, AdminToken, CURLRC_FILE};
 pub use authority::{Authority, AuthorityError, CA_FILE, CA_KEY_FILE, NODE_FILE, NODE_KEY_FILE};
-pub use certificate::{CertificateError, own_host_name, peer_name};
+pub use certificate::{CertificateError, is_host, own_host_name, peer_name};
 pub use enrol::{EnrolError, EnrolRequest, Enrolled};
 pub use files::FileError;
+pub(crate) use files::write_private;
 pub use identity::{Identity, IdentityError, stored_name};
 pub use join::{JoinError, Joined, join};
 pub use text::{JoinToken, TokenTextError};
+pub(crate) use tls::random_number;
 pub use tokens::{NewToken, TOKEN_TTL_DEFAULT, TOKEN_TTL_MAX, TokenError, TokenRefused};
 
 #[cfg(test)]

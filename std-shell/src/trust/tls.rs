@@ -30,6 +30,11 @@ pub(super) fn random<const N: usize>() -> Result<[u8; N], rustls::Error> {
     Ok(bytes)
 }
 
+/// A number for names that should differ; nothing secret hangs on it.
+pub(crate) fn random_number() -> u16 {
+    u16::from_be_bytes(random().unwrap_or_default())
+}
+
 pub(super) fn sha256(bytes: &[u8]) -> [u8; 32] {
     Sha256::digest(bytes).into()
 }

@@ -1,0 +1,600 @@
+//! A node's settings: a flag counts more than the environment, that more than the file, that more than the default.
+
+use crate::trust;
+use redlink_core::Name;
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+/// Directory of a node, in the directory that it is started in.
+pub const DIRECTORY: &str = ".redlink";
+/// The settings file in it.
+pub const FILE: &str = "redlink.toml";
+/// Port of the listener.
+pub const PORT: u16 = 7411;
+/// Longest payload unless said otherwise.
+const MAX_PAYLOAD: u64 = 64 << 20;
+/// Above this a payload would not fit into the memory that a node should need.
+const MAX_PAYLOAD_LIMIT: u64 = 1 << 30;
+/// Connections unless said otherwise.
+const MAX_CONNECTIONS: u32 = 4_096;
+
+/// Everything that a node is told at its start.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NodeConfig {
+    /// The directory with everything that it keeps.
+    pub dir: PathBuf,
+    /// Its name.
+    pub name: Name,
+    /// Its mesh.
+    pub mesh: Name,
+    /// Where it listens; port 0 means any that is free.
+    pub listen: Vec<SocketAddr>,
+    /// Host names and addresses for its certificate, besides those of every node.
+    pub hosts: Vec<String>,
+    /// The nodes that it dials.
+    pub north: Vec<NorthUrl>,
+    /// Longest payload, in bytes.
+    pub max_payload: u64,
+    /// Most connections at once.
+    pub max_connections: u32,
+    /// Sizes of the core's tables, where they are not the defaults.
+    pub capacity: Capacity,
+}
+
+/// Sizes of the core's tables; none means the core's default.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Capacity {
+    /// Messages of this node, up to the collection of their outcomes.
+    pub messages: Option<u32>,
+    /// Peers' offers that wait here.
+    pub reservations: Option<u32>,
+    /// Messages that consumers of this node hold, and their answers until the origin has them.
+    pub deliveries: Option<u32>,
+    /// Services that are offered, addressed or heard of here.
+    pub services: Option<u32>,
+    /// Consumers of this node.
+    pub consumers: Option<u32>,
+    /// Takes that wait.
+    pub takes: Option<u32>,
+    /// Peers.
+    pub peers: Option<u32>,
+    /// Pairs of a service and a peer that know it of each other.
+    pub routes: Option<u32>,
+}
+
+/// Some of the settings, as one place says them: the file's members, the flags of `redlink node`, or the environment.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Partial {
+    /// The node's name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// Its mesh.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mesh: Option<String>,
+    /// `ADDRESS:PORT` or `localhost:PORT`, which is both loopback addresses.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub listen: Option<Vec<String>>,
+    /// Host names and addresses under which other machines dial this node.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hosts: Option<Vec<String>>,
+    /// URLs of the nodes to dial.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub north: Option<Vec<String>>,
+    /// Longest payload.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_payload: Option<Size>,
+    /// Most connections at once.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_connections: Option<u32>,
+    /// Sizes of tables.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub capacity: Option<Capacity>,
+}
+
+/// The settings can't be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file can't be read.
+    #[error("can't read {}: {source}", path.display())]
+    Read {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The file can't be written.
+    #[error("can't write {}: {what}", path.display())]
+    Write {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        what: String,
+    },
+    /// The file says something that there is not; names line and column.
+    #[error("{}: {source}", path.display())]
+    File {
+        /// Which file.
+        path: PathBuf,
+        /// What, and where in it.
+        source: Box<toml::de::Error>,
+    },
+    /// A value is out of range or of the wrong form.
+    #[error("the setting `{setting}`: {what}")]
+    Value {
+        /// Which setting.
+        setting: &'static str,
+        /// What is wrong, and what would be right.
+        what: String,
+    },
+    /// The name of the node that lives in the directory can't be read.
+    #[error(transparent)]
+    Identity(#[from] trust::IdentityError),
+}
+
+impl NodeConfig {
+    /// The settings of the node in `dir`: `flags`, then the environment, then the directory's file, then the defaults.
+    ///
+    /// A node keeps the name and the mesh that its certificate bears. A new one is called as its machine, with a random
+    /// ending if it joins a mesh, where that name may be taken.
+    ///
+    /// # Errors
+    /// The file can't be read or has an error, or a value is not possible; the error names it.
+    pub fn load(dir: &Path, flags: &Partial) -> Result<Self, ConfigError> {
+        Self::load_with(dir, flags, |name| {
+            std::env::var(name).ok().filter(|v| !v.is_empty())
+        })
+    }
+
+    fn load_with(
+        dir: &Path,
+        flags: &Partial,
+        env: impl Fn(&str) -> Option<String>,
+    ) -> Result<Self, ConfigError> {
+        let told = flags.clone().or(from_environment(env)?).or(read_file(dir)?);
+        let stored = trust::stored_name(dir)?;
+        let (stored_name, stored_mesh) = stored.unzip();
+        let north = told.north.unwrap_or_default();
+        let north = north
+            .iter()
+            .map(|n| value("north", n))
+            .collect::<Result<Vec<NorthUrl>, _>>()?;
+        let name = match (told.name, stored_name) {
+            (Some(name), _) => value("name", &name)?,
+            (None, Some(name)) => name,
+            (None, None) => default_name(!north.is_empty())?,
+        };
+        let mesh = match (told.mesh, stored_mesh) {
+            (Some(mesh), _) => value("mesh", &mesh)?,
+            (None, Some(mesh)) => mesh,
+            (None, None) => value("mesh", "mesh")?,
+        };
+        let listen = told.listen.unwrap_or_else(|| vec![format!("localhost:{PORT}")]);
+        let listen = listen
+            .iter()
+            .map(|l| parse_listen(l))
+            .collect::<Result<Vec<_>, _>>()?
+            .concat();
+        if listen.is_empty() {
+            return Err(wrong(
+                "listen",
+                "name at least one address, such as localhost:7411",
+            ));
+        }
+        let max_payload = told.max_payload.map_or(MAX_PAYLOAD, |size| size.0);
+        if !(1..=MAX_PAYLOAD_LIMIT).contains(&max_payload) {
+            return Err(wrong("max_payload", "it is from 1 to 1GiB"));
+        }
+        let max_connections = told.max_connections.unwrap_or(MAX_CONNECTIONS);
+        if !(1..=1 << 20).contains(&max_connections) {
+            return Err(wrong("max_connections", "it is from 1 to 1048576"));
+        }
+        let hosts = told.hosts.unwrap_or_default();
+        if let Some(bad) = hosts.iter().find(|h| !trust::is_host(h)) {
+            return Err(wrong("hosts", &format!("`{bad}` is no host name and no address")));
+        }
+        let capacity = told.capacity.unwrap_or_default();
+        Ok(Self {
+            dir: dir.to_owned(),
+            name,
+            mesh,
+            listen,
+            hosts,
+            north,
+            max_payload,
+            max_connections,
+            capacity,
+        })
+    }
+
+    /// Host names and addresses that its certificate should bear: the configured ones, and those that it listens on.
+    pub fn certificate_hosts(&self) -> Vec<String> {
+        let listening = self
+            .listen
+            .iter()
+            .map(|l| l.ip())
+            .filter(|ip| !ip.is_unspecified() && !ip.is_loopback());
+        self.hosts
+            .iter()
+            .cloned()
+            .chain(listening.map(|ip| ip.to_string()))
+            .collect()
+    }
+
+    /// Writes down what the flags said, so that the next start needs none of them. A settings file that is there is the
+    /// user's and stays as it is.
+    ///
+    /// # Errors
+    /// The file can't be written.
+    pub fn remember(&self, flags: &Partial) -> Result<(), ConfigError> {
+        let path = self.dir.join(FILE);
+        let failed = |what: String| ConfigError::Write {
+            path: path.clone(),
+            what,
+        };
+        if path.try_exists().map_err(|e| failed(e.to_string()))? {
+            return Ok(());
+        }
+        let told = Partial {
+            name: Some(self.name.to_string()),
+            mesh: Some(self.mesh.to_string()),
+            ..flags.clone()
+        };
+        let text = toml::to_string(&told).map_err(|e| failed(e.to_string()))?;
+        let text = format!(
+            "# Settings of this node, from its first start; change them here. Flags of `redlink node` and environment\n\
+             # variables (REDLINK_LISTEN and so on) count more than this file.\n{text}"
+        );
+        trust::write_private(&self.dir, FILE, text.as_bytes()).map_err(|e| failed(e.to_string()))
+    }
+}
+
+impl Partial {
+    /// These, and where they say nothing, `others`.
+    #[must_use]
+    pub fn or(self, others: Self) -> Self {
+        Self {
+            name: self.name.or(others.name),
+            mesh: self.mesh.or(others.mesh),
+            listen: self.listen.or(others.listen),
+            hosts: self.hosts.or(others.hosts),
+            north: self.north.or(others.north),
+            max_payload: self.max_payload.or(others.max_payload),
+            max_connections: self.max_connections.or(others.max_connections),
+            capacity: self.capacity.or(others.capacity),
+        }
+    }
+}
+
+fn from_environment(env: impl Fn(&str) -> Option<String>) -> Result<Partial, ConfigError> {
+    let list = |text: String| text.split(',').map(|part| part.trim().to_owned()).collect();
+    let number = |text: String| {
+        text.parse().map_err(|_| {
+            wrong(
+                "max_connections",
+                &format!("REDLINK_MAX_CONNECTIONS=`{text}` is no number"),
+            )
+        })
+    };
+    Ok(Partial {
+        name: env("REDLINK_NAME"),
+        mesh: env("REDLINK_MESH"),
+        listen: env("REDLINK_LISTEN").map(list),
+        hosts: env("REDLINK_HOSTS").map(list),
+        north: env("REDLINK_NORTH").map(list),
+        max_payload: env("REDLINK_MAX_PAYLOAD")
+            .map(|text| value("max_payload", &text))
+            .transpose()?,
+        max_connections: env("REDLINK_MAX_CONNECTIONS").map(number).transpose()?,
+        capacity: None,
+    })
+}
+
+fn read_file(dir: &Path) -> Result<Partial, ConfigError> {
+    let path = dir.join(FILE);
+    let text = match std::fs::read_to_string(&path) {
+        Ok(text) => text,
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Partial::default()),
+        Err(source) => return Err(ConfigError::Read { path, source }),
+    };
+    toml::from_str(&text).map_err(|source| ConfigError::File {
+        path,
+        source: Box::new(source),
+    })
+}
+
+fn wrong(setting: &'static str, what: &str) -> ConfigError {
+    ConfigError::Value {
+        setting,
+        what: what.to_owned(),
+    }
+}
+
+fn value<T: FromStr>(setting: &'static str, text: &str) -> Result<T, ConfigError>
+where
+    T::Err: fmt::Display,
+{
+    text.parse()
+        .map_err(|e: T::Err| wrong(setting, &format!("`{text}`: {e}")))
+}
+
+fn parse_listen(text: &str) -> Result<Vec<SocketAddr>, ConfigError> {
+    let bad = || {
+        wrong(
+            "listen",
+            &format!("`{text}` is not ADDRESS:PORT, such as 0.0.0.0:7411, [::]:7411 or localhost:7411"),
+        )
+    };
+    let (host, port) = text.rsplit_once(':').ok_or_else(bad)?;
+    if host == "localhost" {
+        // Which of the two `localhost` is depends on the machine.
+        let port = port.parse().map_err(|_| bad())?;
+        let both: [IpAddr; 2] = [Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()];
+        return Ok(both.map(|ip| SocketAddr::new(ip, port)).into());
+    }
+    Ok(vec![text.parse().map_err(|_| bad())?])
+}
+
+/// The machine's name, as far as names allow it.
+fn default_name(joins: bool) -> Result<Name, ConfigError> {
+    let host = trust::own_host_name().unwrap_or_default();
+    let label = host.split('.').next().unwrap_or_default();
+    let mut base: String = label
+        .chars()
+        .filter(|c| c.is_ascii_alphanumeric() || *c == '-')
+        .take(48)
+        .collect();
+    base = base.trim_matches('-').to_owned();
+    // Every machine that has no name of its own calls itself so.
+    let nameless = base.is_empty() || base == "localhost";
+    if nameless {
+        base = "node".into();
+    }
+    if joins || nameless {
+        base = format!("{base}-{:04x}", trust::random_number());
+    }
+    value("name", &base)
+}
+
+/// A number of bytes: `65536`, `64KiB`, `64MiB`, `1GiB`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Size(pub u64);
+
+impl FromStr for Size {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        let bad = || format!("`{text}` is not a number of bytes, such as 65536, 64KiB, 64MiB or 1GiB");
+        let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
+        let (number, unit) = text.split_at(digits);
+        let shift = match unit.trim_start() {
+            "" | "B" => 0,
+            "KiB" => 10,
+            "MiB" => 20,
+            "GiB" => 30,
+            _ => return Err(bad()),
+        };
+        number
+            .parse::<u64>()
+            .ok()
+            .and_then(|n| n.checked_mul(1 << shift))
+            .map(Self)
+            .ok_or_else(bad)
+    }
+}
+
+impl Serialize for Size {
+    fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_u64(self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for Size {
+    fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        struct Visitor;
+        impl serde::de::Visitor<'_> for Visitor {
+            type Value = Size;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a number of bytes, such as 65536 or \"64MiB\"")
+            }
+            fn visit_i64<E: serde::de::Error>(self, n: i64) -> Result<Size, E> {
+                u64::try_from(n).map(Size).map_err(E::custom)
+            }
+            fn visit_u64<E: serde::de::Error>(self, n: u64) -> Result<Size, E> {
+                Ok(Size(n))
+            }
+            fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Size, E> {
+                text.parse().map_err(E::custom)
+            }
+        }
+        from.deserialize_any(Visitor)
+    }
+}
+
+/// Where a north peer listens.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct NorthUrl {
+    /// Host name or address, without brackets.
+    pub host: String,
+    /// Port.
+    pub port: u16,
+}
+
+impl fmt::Display for NorthUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.host.contains(':') {
+            true => write!(f, "https://[{}]:{}", self.host, self.port),
+            false => write!(f, "https://{}:{}", self.host, self.port),
+        }
+    }
+}
+
+impl FromStr for NorthUrl {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        let form = format!("a node's URL is https://HOST:{PORT}");
+        let rest = match text.split_once("://") {
+            Some(("https", rest)) => rest,
+            Some((scheme, _)) => return Err(format!("nodes speak https, not {scheme}; {form}")),
+            None => return Err(form),
+        };
+        let authority: http::uri::Authority = rest
+            .strip_suffix('/')
+            .unwrap_or(rest)
+            .parse()
+            .map_err(|_| form.clone())?;
+        let host = authority
+            .host()
+            .trim_start_matches('[')
+            .trim_end_matches(']')
+            .to_owned();
+        if authority.as_str().contains('@') || !trust::is_host(&host) {
+            return Err(form);
+        }
+        let port = match authority.port() {
+            Some(port) => port.as_str().parse().ok().filter(|p| *p != 0).ok_or(form)?,
+            // Something after the host that is no port.
+            None if authority.as_str().ends_with(':') => return Err(form),
+            None => PORT,
+        };
+        Ok(Self { host, port })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn load(dir: &Path, flags: &Partial, env: &[(&str, &str)]) -> Result<NodeConfig, ConfigError> {
+        NodeConfig::load_with(dir, flags, |name| {
+            env.iter().find(|(n, _)| *n == name).map(|(_, v)| (*v).to_owned())
+        })
+    }
+
+    #[test]
+    fn without_any_word_it_listens_on_loopback() {
+        let dir = tempfile::tempdir().unwrap();
+        let config = load(dir.path(), &Partial::default(), &[]).unwrap();
+        let listen: Vec<String> = config.listen.iter().map(ToString::to_string).collect();
+        assert_eq!(listen, ["127.0.0.1:7411", "[::1]:7411"]);
+        assert_eq!((config.mesh.as_str(), config.max_payload), ("mesh", 64 << 20));
+        assert!(config.north.is_empty() && config.certificate_hosts().is_empty());
+    }
+
+    #[test]
+    fn a_flag_counts_more_than_the_environment_and_that_more_than_the_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let text = "name = 'f'\nmesh = 'f'\nlisten = ['0.0.0.0:1', '10.0.0.1:2']\nmax_payload = '1KiB'\n\
+                    [capacity]\nmessages = 5\n";
+        std::fs::write(dir.path().join(FILE), text).unwrap();
+        let flags = Partial {
+            name: Some("a".into()),
+            ..Partial::default()
+        };
+        let config = load(
+            dir.path(),
+            &flags,
+            &[("REDLINK_NAME", "e"), ("REDLINK_MESH", "e")],
+        )
+        .unwrap();
+        assert_eq!(
+            (config.name.as_str(), config.mesh.as_str(), config.max_payload),
+            ("a", "e", 1024)
+        );
+        assert_eq!(config.capacity.messages, Some(5));
+        assert_eq!(config.certificate_hosts(), ["10.0.0.1"]);
+        let env = [
+            ("REDLINK_NORTH", "https://a:1, https://b"),
+            ("REDLINK_MAX_CONNECTIONS", "7"),
+        ];
+        let config = load(dir.path(), &Partial::default(), &env).unwrap();
+        assert_eq!(
+            config.north.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            ["https://a:1", "https://b:7411"]
+        );
+        assert_eq!(config.max_connections, 7);
+    }
+
+    #[test]
+    fn mistakes_are_named_with_their_place() {
+        let dir = tempfile::tempdir().unwrap();
+        let fails = |text: &str| {
+            std::fs::write(dir.path().join(FILE), text).unwrap();
+            load(dir.path(), &Partial::default(), &[])
+                .unwrap_err()
+                .to_string()
+        };
+        for (text, says) in [
+            ("name = 'a'\nnmae = 'b'", "line 2"),
+            ("name = 'a'\nnmae = 'b'", "redlink.toml"),
+            ("name = 'a'\nnmae = 'b'", "nmae"),
+            ("name = 3", "line 1"),
+            ("max_payload = '3 apples'", "apples"),
+            ("max_payload = 0", "max_payload"),
+            ("max_payload = '2GiB'", "1GiB"),
+            ("name = 'a b'", "`name`"),
+            ("listen = []", "`listen`"),
+            ("listen = ['example.com:1']", "ADDRESS:PORT"),
+            ("listen = ['127.0.0.1']", "ADDRESS:PORT"),
+            ("north = ['http://a']", "https"),
+            ("north = ['https://a/b']", "https://HOST"),
+            ("hosts = ['a b']", "`hosts`"),
+            ("[capacity]\nmesages = 1", "mesages"),
+        ] {
+            let error = fails(text);
+            assert!(error.contains(says), "{text:?}: {error}");
+        }
+    }
+
+    #[test]
+    fn urls_of_nodes() {
+        for (text, host, port) in [
+            ("https://a", "a", 7411),
+            ("https://a.b:1/", "a.b", 1),
+            ("https://[::1]:5", "::1", 5),
+            ("https://127.0.0.1", "127.0.0.1", 7411),
+        ] {
+            assert_eq!(
+                text.parse::<NorthUrl>(),
+                Ok(NorthUrl {
+                    host: host.into(),
+                    port
+                }),
+                "{text}"
+            );
+        }
+        for bad in [
+            "",
+            "a",
+            "a:1",
+            "https://",
+            "https://a:0",
+            "https://a:99999",
+            "https://u@a",
+            "https://a?b",
+            "https://a:",
+        ] {
+            assert!(bad.parse::<NorthUrl>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn the_first_start_is_remembered_and_a_file_of_the_user_s_is_left_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let flags = Partial {
+            listen: Some(vec!["localhost:0".into()]),
+            north: Some(vec!["https://n:1".into()]),
+            ..Partial::default()
+        };
+        let made = load(dir.path(), &flags, &[]).unwrap();
+        made.remember(&flags).unwrap();
+        let again = load(dir.path(), &Partial::default(), &[]).unwrap();
+        assert_eq!(again, made, "the random ending of the name as well");
+        let before = std::fs::read(dir.path().join(FILE)).unwrap();
+        made.remember(&Partial::default()).unwrap();
+        assert!(std::fs::read(dir.path().join(FILE)).unwrap() == before);
+    }
+}

@@ -1,0 +1,131 @@
+use super::*;
+
+fn load(dir: &Path, flags: &Partial, env: &[(&str, &str)]) -> Result<NodeConfig, ConfigError> {
+    NodeConfig::load_with(dir, flags, |name| {
+        env.iter().find(|(n, _)| *n == name).map(|(_, v)| (*v).to_owned())
+    })
+}
+
+#[test]
+fn without_any_word_it_listens_on_loopback() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = load(dir.path(), &Partial::default(), &[]).unwrap();
+    let listen: Vec<String> = config.listen.iter().map(ToString::to_string).collect();
+    assert_eq!(listen, ["127.0.0.1:7411", "[::1]:7411"]);
+    assert_eq!((config.mesh.as_str(), config.max_payload), ("mesh", 64 << 20));
+    assert!(config.north.is_empty() && config.certificate_hosts().is_empty());
+}
+
+#[test]
+fn a_flag_counts_more_than_the_environment_and_that_more_than_the_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let text = "name = 'f'\nmesh = 'f'\nlisten = ['0.0.0.0:1', '10.0.0.1:2']\nmax_payload = '1KiB'\n\
+                [capacity]\nmessages = 5\n";
+    std::fs::write(dir.path().join(FILE), text).unwrap();
+    let flags = Partial {
+        name: Some("a".into()),
+        ..Partial::default()
+    };
+    let config = load(
+        dir.path(),
+        &flags,
+        &[("REDLINK_NAME", "e"), ("REDLINK_MESH", "e")],
+    )
+    .unwrap();
+    assert_eq!(
+        (config.name.as_str(), config.mesh.as_str(), config.max_payload),
+        ("a", "e", 1024)
+    );
+    assert_eq!(config.capacity.messages, Some(5));
+    assert_eq!(config.certificate_hosts(), ["10.0.0.1"]);
+    let env = [
+        ("REDLINK_NORTH", "https://a:1, https://b"),
+        ("REDLINK_MAX_CONNECTIONS", "7"),
+    ];
+    let config = load(dir.path(), &Partial::default(), &env).unwrap();
+    assert_eq!(
+        config.north.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        ["https://a:1", "https://b:7411"]
+    );
+    assert_eq!(config.max_connections, 7);
+}
+
+#[test]
+fn mistakes_are_named_with_their_place() {
+    let dir = tempfile::tempdir().unwrap();
+    let fails = |text: &str| {
+        std::fs::write(dir.path().join(FILE), text).unwrap();
+        load(dir.path(), &Partial::default(), &[])
+            .unwrap_err()
+            .to_string()
+    };
+    for (text, says) in [
+        ("name = 'a'\nnmae = 'b'", "line 2"),
+        ("name = 'a'\nnmae = 'b'", "redlink.toml"),
+        ("name = 'a'\nnmae = 'b'", "nmae"),
+        ("name = 3", "line 1"),
+        ("max_payload = '3 apples'", "apples"),
+        ("max_payload = 0", "max_payload"),
+        ("max_payload = '2GiB'", "1GiB"),
+        ("name = 'a b'", "`name`"),
+        ("listen = []", "`listen`"),
+        ("listen = ['example.com:1']", "ADDRESS:PORT"),
+        ("listen = ['127.0.0.1']", "ADDRESS:PORT"),
+        ("north = ['http://a']", "https"),
+        ("north = ['https://a/b']", "https://HOST"),
+        ("hosts = ['a b']", "`hosts`"),
+        ("[capacity]\nmesages = 1", "mesages"),
+    ] {
+        let error = fails(text);
+        assert!(error.contains(says), "{text:?}: {error}");
+    }
+}
+
+#[test]
+fn urls_of_nodes() {
+    for (text, host, port) in [
+        ("https://a", "a", 7411),
+        ("https://a.b:1/", "a.b", 1),
+        ("https://[::1]:5", "::1", 5),
+        ("https://127.0.0.1", "127.0.0.1", 7411),
+    ] {
+        assert_eq!(
+            text.parse::<NorthUrl>(),
+            Ok(NorthUrl {
+                host: host.into(),
+                port
+            }),
+            "{text}"
+        );
+    }
+    for bad in [
+        "",
+        "a",
+        "a:1",
+        "https://",
+        "https://a:0",
+        "https://a:99999",
+        "https://u@a",
+        "https://a?b",
+        "https://a:",
+    ] {
+        assert!(bad.parse::<NorthUrl>().is_err(), "{bad}");
+    }
+}
+
+#[test]
+fn the_first_start_is_remembered_and_a_file_of_the_user_s_is_left_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let flags = Partial {
+        listen: Some(vec!["localhost:0".into()]),
+        north: Some(vec!["https://n:1".into()]),
+        ..Partial::default()
+    };
+    let made = load(dir.path(), &flags, &[]).unwrap();
+    made.remember(&flags).unwrap();
+    let again = load(dir.path(), &Partial::default(), &[]).unwrap();
+    assert_eq!(again, made, "the random ending of the name as well");
+    let before = std::fs::read(dir.path().join(FILE)).unwrap();
+    made.remember(&Partial::default()).unwrap();
+    assert!(std::fs::read(dir.path().join(FILE)).unwrap() == before);
+}

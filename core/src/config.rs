@@ -81,7 +81,10 @@ impl Config {
             node,
             name,
             mesh,
-            boot: Boot { counter: 1, random: 0 },
+            boot: Boot {
+                counter: 1,
+                random: 0,
+            },
             seed: 0,
             key: [0; 16],
             next_sequence: 1,

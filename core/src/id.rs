@@ -75,11 +75,14 @@ impl GrantToken {
 
     /// The attempt that this token is about.
     pub const fn attempt(&self) -> AttemptId {
-        AttemptId { message: self.message, fence: self.fence }
+        AttemptId {
+            message: self.message,
+            fence: self.fence,
+        }
     }
 
     /// Fixed-width form for delivery ids: little-endian members in order.
-    pub fn to_bytes(&self) -> [u8; Self::BYTES] {
+    pub fn to_bytes(self) -> [u8; Self::BYTES] {
         let mut out = [0; Self::BYTES];
         out[..44].copy_from_slice(&self.signed_bytes());
         out[44..].copy_from_slice(&self.mac);
@@ -105,9 +108,15 @@ impl GrantToken {
         let word = |at: usize| u64::from_le_bytes(core::array::from_fn(|i| b[at + i]));
         let half = |at: usize| u32::from_le_bytes(core::array::from_fn(|i| b[at + i]));
         Self {
-            message: MessageId { node: NodeId(word(0)), sequence: word(8) },
+            message: MessageId {
+                node: NodeId(word(0)),
+                sequence: word(8),
+            },
             inserted: half(16),
-            fence: Fence { boot: half(20), attempt: half(24) },
+            fence: Fence {
+                boot: half(20),
+                attempt: half(24),
+            },
             node: NodeId(word(28)),
             consumer: ConsumerKey(word(36)),
             mac: core::array::from_fn(|i| b[44 + i]),
@@ -156,7 +165,10 @@ impl FromStr for MessageId {
         if sequence.is_empty() || !sequence.bytes().all(|b| b.is_ascii_digit()) {
             return Err(BadId);
         }
-        Ok(Self { node: node.parse()?, sequence: sequence.parse().map_err(|_| BadId)? })
+        Ok(Self {
+            node: node.parse()?,
+            sequence: sequence.parse().map_err(|_| BadId)?,
+        })
     }
 }
 
@@ -168,11 +180,21 @@ mod tests {
 
     #[test]
     fn ids_read_back_and_nothing_else_does() {
-        let id = MessageId { node: NodeId(0xabc), sequence: 17 };
+        let id = MessageId {
+            node: NodeId(0xabc),
+            sequence: 17,
+        };
         assert_eq!(id.to_string(), "0000000000000abc-17");
         assert_eq!(id.to_string().parse(), Ok(id));
-        for bad in ["", "-", "abc-1", "0000000000000abc", "0000000000000abc-", "0000000000000abc-+1", "+000000000000abc-1"]
-        {
+        for bad in [
+            "",
+            "-",
+            "abc-1",
+            "0000000000000abc",
+            "0000000000000abc-",
+            "0000000000000abc-+1",
+            "+000000000000abc-1",
+        ] {
             assert_eq!(bad.parse::<MessageId>(), Err(BadId), "{bad}");
         }
     }
@@ -180,7 +202,10 @@ mod tests {
     #[test]
     fn tokens_keep_every_member() {
         let token = GrantToken {
-            message: MessageId { node: NodeId(1), sequence: 2 },
+            message: MessageId {
+                node: NodeId(1),
+                sequence: 2,
+            },
             inserted: 3,
             fence: Fence { boot: 4, attempt: 5 },
             node: NodeId(6),

@@ -13,6 +13,7 @@ extern crate alloc;
 
 mod config;
 mod data;
+mod engine;
 mod id;
 mod input;
 mod name;
@@ -21,9 +22,17 @@ mod time;
 pub mod wire;
 
 pub use config::{Config, Timing};
+pub use data::slab::Entry;
+pub use data::slots::Slots;
+pub use data::timers::TimerCell;
+pub use engine::{
+    Capacity, ConsumerView, Core, Counters, Deadline, MessageView, PeerView, ServiceView, State, Storage,
+    Usage, Why,
+};
 pub use id::{AttemptId, BadId, Boot, ConsumerKey, Fence, GrantToken, MessageId, NodeId};
 pub use input::{
-    Body, Input, Kept, LinkId, Outcome, Part, Row, StoredMessage, StoredOutcome, StoredReply, Submit, Tag, Terms, Verb,
+    Body, Input, Kept, LinkId, Outcome, Part, Row, StoredMessage, StoredOutcome, StoredReply, Submit, Tag,
+    Terms, Verb,
 };
 pub use name::{NAME_MAX, Name, NameError};
 pub use output::{

@@ -44,7 +44,9 @@ impl Name {
         if let Some((at, _)) = bad {
             return Err(NameError::Character(at as u16));
         }
-        heapless::String::try_from(text).map(Self).map_err(|_| NameError::TooLong)
+        heapless::String::try_from(text)
+            .map(Self)
+            .map_err(|_| NameError::TooLong)
     }
 
     /// The text.
@@ -111,9 +113,20 @@ mod tests {
             assert_eq!(Name::new(good).unwrap().as_str(), good);
         }
         let long = [b'a'; NAME_MAX + 1];
-        assert_eq!(Name::new(core::str::from_utf8(&long).unwrap()), Err(NameError::TooLong));
+        assert_eq!(
+            Name::new(core::str::from_utf8(&long).unwrap()),
+            Err(NameError::TooLong)
+        );
         assert_eq!(Name::new(""), Err(NameError::Empty));
-        for (bad, at) in [("..", 0), ("-rf", 0), ("a/b", 1), ("a b", 1), ("caf\u{e9}", 3), ("a\n", 1), ("x*", 1)] {
+        for (bad, at) in [
+            ("..", 0),
+            ("-rf", 0),
+            ("a/b", 1),
+            ("a b", 1),
+            ("caf\u{e9}", 3),
+            ("a\n", 1),
+            ("x*", 1),
+        ] {
             assert_eq!(Name::new(bad), Err(NameError::Character(at)), "{bad:?}");
         }
     }

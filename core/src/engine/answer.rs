@@ -1,0 +1,567 @@
+//! What consumers say about their deliveries, and how origins take it.
+
+use super::slots::{Delivery, Holder, Keeping, Source, Stage, State};
+use super::tables::Entity;
+use super::{Core, Pending};
+use crate::data::slab::Ix;
+use crate::id::{AttemptId, GrantToken};
+use crate::input::{Body, Kept, Outcome, Row, StoredReply, Tag, Verb};
+use crate::output::{Answered, Bound, LostWhy, Misuse, Refused};
+use crate::time::Duration;
+use crate::wire::Taken;
+
+/// An answer that came over a link.
+pub(super) struct PeerAnswer {
+    pub(super) token: GrantToken,
+    pub(super) verb: Verb,
+    pub(super) size: u64,
+    pub(super) inline: bool,
+    pub(super) body: Option<Body>,
+}
+
+/// The outcome that an answer brings about. A send-only message needs no reply, so any success is `Delivered`.
+fn outcome_of(verb: Verb, send_only: bool) -> Outcome {
+    match verb {
+        Verb::Fail => Outcome::Failed,
+        _ if send_only => Outcome::Delivered,
+        _ => Outcome::Replied,
+    }
+}
+
+fn ends(verb: Verb) -> bool {
+    matches!(verb, Verb::Reply | Verb::Ack | Verb::Fail)
+}
+
+fn kept(body: Option<Body>) -> Kept {
+    if body.is_some() { Kept::Body } else { Kept::Nothing }
+}
+
+impl Core<'_> {
+    /// A consumer of this node answers.
+    pub(super) fn answer(
+        &mut self,
+        tag: Tag,
+        token: GrantToken,
+        verb: Verb,
+        body: Option<Body>,
+    ) -> Result<Kept, Refused> {
+        let said = |core: &mut Self, result| {
+            core.say(Pending::Answered { tag, result });
+            Ok(Kept::Nothing)
+        };
+        if token.node != self.config.node {
+            return said(self, Answered::Unknown);
+        }
+        let Some(d) = self.find_delivery(token.attempt()) else {
+            return self.answer_by_token(tag, token, verb, body);
+        };
+        let slot = &self.deliveries[d];
+        if slot.token != token {
+            return said(self, Answered::Unknown);
+        }
+        match slot.stage {
+            Stage::Claiming | Stage::Fetching => return said(self, Answered::Unknown),
+            Stage::Answering if slot.keeping == Keeping::Stored && slot.verb == Some(verb) => {
+                return said(self, Answered::Done);
+            }
+            Stage::Answering => return said(self, Answered::Busy),
+            Stage::Over => return said(self, Answered::Over),
+            Stage::Ready | Stage::Held => {}
+        }
+        if self.is_late(slot.deadline) {
+            return said(self, Answered::Over);
+        }
+        if ends(verb) && verb != Verb::Fail && slot.send_only != (verb == Verb::Ack) {
+            return said(self, Answered::WrongVerb);
+        }
+        match verb {
+            Verb::Extend => {
+                let slot = &mut self.deliveries[d];
+                if slot.stage == Stage::Held {
+                    slot.wake = Some(self.now + slot.lease);
+                }
+                slot.out.extend = slot.source != Source::Local;
+                self.time_delivery(d);
+                self.touch(Entity::Delivery(d));
+                said(self, Answered::Done)
+            }
+            Verb::Release => {
+                self.release(d);
+                said(self, Answered::Done)
+            }
+            Verb::Reply | Verb::Ack | Verb::Fail => {
+                let body = body.filter(|_| verb != Verb::Ack);
+                self.begin_answer(d, tag, verb, body);
+                Ok(kept(body))
+            }
+        }
+    }
+
+    /// The consumer is done; now the outcome has to get onto the origin's disk.
+    fn begin_answer(&mut self, d: Ix, tag: Tag, verb: Verb, body: Option<Body>) {
+        if self.deliveries[d].stage == Stage::Ready
+            && let Some(c) = self.deliveries[d].consumer
+        {
+            // Answered by a token of an earlier life: it no longer waits for a take.
+            self.consumers[c].coming -= 1;
+        }
+        self.set_stage(d, Stage::Answering);
+        let slot = &mut self.deliveries[d];
+        slot.verb = Some(verb);
+        slot.asked = Some(tag);
+        slot.out.deliver = false;
+        slot.out.extend = false;
+        let token = slot.token;
+        match slot.source {
+            Source::Local => {
+                slot.wake = None;
+                slot.deadline = None;
+                self.time_delivery(d);
+                if let Some(ix) = self.held_here(&token) {
+                    let outcome = outcome_of(verb, self.messages[ix].send_only);
+                    self.settle(ix, outcome, true, body);
+                }
+            }
+            Source::Peer(_) | Source::Absent => {
+                slot.answer = body;
+                self.send_or_keep(d);
+            }
+        }
+    }
+
+    /// Sends the answer to its origin, or stores it here until that can be reached.
+    pub(super) fn send_or_keep(&mut self, d: Ix) {
+        let up = matches!(self.deliveries[d].source, Source::Peer(peer) if self.is_up(peer));
+        let slot = &mut self.deliveries[d];
+        if up {
+            slot.out.answer = true;
+            slot.wake = Some(self.now + self.config.timing.claim);
+        } else {
+            slot.out.answer = false;
+            slot.wake = None;
+        }
+        if !up && slot.keeping == Keeping::No {
+            self.keep(d);
+        }
+        self.time_delivery(d);
+        self.touch(Entity::Delivery(d));
+    }
+
+    pub(super) fn keep(&mut self, d: Ix) {
+        let life = self.now + self.config.timing.reply_life;
+        let slot = &mut self.deliveries[d];
+        slot.keeping = Keeping::Storing;
+        slot.out.keep = true;
+        slot.deadline.get_or_insert(life);
+        self.touch(Entity::Delivery(d));
+    }
+
+    /// The origin has taken the answer, or never will.
+    pub(super) fn answer_taken(&mut self, d: Ix, result: Answered) {
+        let slot = &mut self.deliveries[d];
+        slot.result = result;
+        slot.out.answered = slot.asked.is_some();
+        if slot.keeping == Keeping::Stored {
+            slot.keeping = Keeping::Dropping;
+            slot.out.drop = true;
+        }
+        self.over(d);
+    }
+
+    /// A token that no delivery here belongs to: this node was restarted, or the lease ran out.
+    fn answer_by_token(
+        &mut self,
+        tag: Tag,
+        token: GrantToken,
+        verb: Verb,
+        body: Option<Body>,
+    ) -> Result<Kept, Refused> {
+        let here = token.message.node == self.config.node;
+        let judged = if here { self.judge(&token) } else { Ok(None) };
+        let result = match judged {
+            Err(result) => result,
+            Ok(_) if verb != Verb::Release && self.deliveries.is_full() => {
+                return Err(Refused::Full(Bound::Deliveries));
+            }
+            Ok(Some(ix)) => return Ok(self.answer_own(ix, tag, token, verb, body)),
+            Ok(None) => return Ok(self.answer_foreign(tag, token, verb, body)),
+        };
+        self.say(Pending::Answered { tag, result });
+        Ok(Kept::Nothing)
+    }
+
+    /// Whether an answer under this token may still count; the open message, or why not.
+    fn judge(&self, token: &GrantToken) -> Result<Option<Ix>, Answered> {
+        if !self.is_mine(token) {
+            return Err(Answered::Unknown);
+        }
+        let Some(ix) = self.find_message(token.message.sequence) else {
+            return Err(Answered::Over);
+        };
+        let m = &self.messages[ix];
+        let same = m.answered && m.fence == token.fence;
+        match m.state {
+            State::Storing => Err(Answered::Unknown),
+            State::Settling if same => Err(Answered::Busy),
+            State::Settled | State::Deleting if same => Err(Answered::Done),
+            State::Settling | State::Settled | State::Deleting => Err(Answered::Over),
+            _ if token.fence < m.fence => Err(Answered::Stale),
+            _ if self.is_late(m.deadline) => Err(Answered::Over),
+            _ => Ok(Some(ix)),
+        }
+    }
+
+    /// An open message of this node, answered under a token that no delivery belongs to.
+    fn answer_own(&mut self, ix: Ix, tag: Tag, token: GrantToken, verb: Verb, body: Option<Body>) -> Kept {
+        let m = &self.messages[ix];
+        let (send_only, deadline, size, priority) = (m.send_only, m.deadline, m.size, m.priority);
+        if ends(verb) && verb != Verb::Fail && send_only != (verb == Verb::Ack) {
+            self.say(Pending::Answered {
+                tag,
+                result: Answered::WrongVerb,
+            });
+            return Kept::Nothing;
+        }
+        let consumer = self.consumer_of_key(token.consumer);
+        if verb == Verb::Extend && consumer.is_some_and(|c| self.consumers[c].held >= self.consumers[c].limit)
+        {
+            // P4: its place has been given away meanwhile.
+            self.say(Pending::Answered {
+                tag,
+                result: Answered::Stale,
+            });
+            return Kept::Nothing;
+        }
+        if self.messages[ix].holder == Holder::Local {
+            self.lose_local(ix, LostWhy::Revoked);
+        }
+        self.leave_state(ix);
+        if verb == Verb::Release {
+            self.messages[ix].fence = token.fence;
+            self.enter_waiting(ix);
+            self.say(Pending::Answered {
+                tag,
+                result: Answered::Done,
+            });
+            return Kept::Nothing;
+        }
+        let m = &mut self.messages[ix];
+        m.fence = token.fence;
+        m.holder_node = token.node;
+        m.holder_key = token.consumer;
+        self.hold_here(ix);
+        let lease = consumer.map_or(self.config.lease, |c| self.consumers[c].lease);
+        let slot = Delivery {
+            deadline,
+            size,
+            priority,
+            send_only,
+            wake: Some(self.now + lease),
+            ..Self::blank_delivery(token, Source::Local, lease)
+        };
+        let place = consumer.filter(|_| verb == Verb::Extend);
+        let Some(d) = self.insert_delivery(slot, place) else {
+            return Kept::Nothing;
+        };
+        if verb == Verb::Extend {
+            self.time_delivery(d);
+            self.say(Pending::Answered {
+                tag,
+                result: Answered::Done,
+            });
+            return Kept::Nothing;
+        }
+        let body = body.filter(|_| verb != Verb::Ack);
+        self.begin_answer(d, tag, verb, body);
+        kept(body)
+    }
+
+    /// Another node's message, answered after a restart of this one: only its origin can judge the token.
+    fn answer_foreign(&mut self, tag: Tag, token: GrantToken, verb: Verb, body: Option<Body>) -> Kept {
+        let peer = self.peer_of_node(token.message.node);
+        let source = peer.map_or(Source::Absent, Source::Peer);
+        if verb == Verb::Release {
+            if let Some(peer) = peer.filter(|&peer| self.is_up(peer)) {
+                self.say(Pending::Release { peer, token });
+            }
+            self.say(Pending::Answered {
+                tag,
+                result: Answered::Done,
+            });
+            return Kept::Nothing;
+        }
+        let consumer = self
+            .consumer_of_key(token.consumer)
+            .filter(|_| verb == Verb::Extend);
+        if consumer.is_some_and(|c| self.consumers[c].held >= self.consumers[c].limit) {
+            self.say(Pending::Answered {
+                tag,
+                result: Answered::Stale,
+            });
+            return Kept::Nothing;
+        }
+        let lease = consumer.map_or(self.config.lease, |c| self.consumers[c].lease);
+        let slot = Delivery {
+            wake: Some(self.now + lease),
+            send_only: verb == Verb::Ack,
+            ..Self::blank_delivery(token, source, lease)
+        };
+        let Some(d) = self.insert_delivery(slot, consumer) else {
+            return Kept::Nothing;
+        };
+        if verb == Verb::Extend {
+            if let Some(peer) = peer.filter(|&peer| self.is_up(peer)) {
+                self.say_holding(peer, d);
+            }
+            self.time_delivery(d);
+            self.touch(Entity::Delivery(d));
+            self.say(Pending::Answered {
+                tag,
+                result: Answered::Done,
+            });
+            return Kept::Nothing;
+        }
+        let body = body.filter(|_| verb != Verb::Ack);
+        self.begin_answer(d, tag, verb, body);
+        kept(body)
+    }
+
+    /// A consumer of a peer answers. `Err` if the frame contradicts itself.
+    pub(super) fn peer_answered(&mut self, peer: Ix, answer: &PeerAnswer) -> Result<Kept, ()> {
+        let PeerAnswer {
+            token,
+            verb,
+            size,
+            inline,
+            body,
+        } = *answer;
+        if ends(verb) && inline && size != body.map_or(0, |body| body.size) {
+            return Err(());
+        }
+        let settled = |taken| Pending::Settled { peer, token, taken };
+        // P12: an answer is taken only from the node that the grant went to.
+        let judged = if self.peers[peer].node == Some(token.node) {
+            self.judge(&token)
+        } else {
+            Err(Answered::Unknown)
+        };
+        let ix = match judged {
+            Ok(Some(ix)) => ix,
+            Err(Answered::Busy) | Ok(None) => return Ok(Kept::Nothing),
+            Err(_) if verb == Verb::Release => return Ok(Kept::Nothing),
+            Err(result) => {
+                let taken = match result {
+                    Answered::Done => Taken::Done,
+                    Answered::Stale => Taken::Stale,
+                    Answered::Over => Taken::Over,
+                    _ => Taken::Unknown,
+                };
+                self.say(settled(taken));
+                return Ok(Kept::Nothing);
+            }
+        };
+        let m = &self.messages[ix];
+        let holds = m.state == State::Granted && m.fence == token.fence && m.holder == Holder::Peer(peer);
+        match verb {
+            Verb::Release if holds => {
+                self.requeue(ix);
+                Ok(Kept::Nothing)
+            }
+            Verb::Release => Ok(Kept::Nothing),
+            Verb::Extend => {
+                let lease = if holds {
+                    super::origin::from_millis(m.lease_ms)
+                } else {
+                    self.config.lease
+                };
+                self.held_by_peer(peer, ix, &token, lease);
+                Ok(Kept::Nothing)
+            }
+            Verb::Reply | Verb::Ack | Verb::Fail if size > 0 && !inline => {
+                if !holds {
+                    let lease = self.config.lease;
+                    self.held_by_peer(peer, ix, &token, lease);
+                }
+                let m = &mut self.messages[ix];
+                if m.reply_verb.is_none() {
+                    m.reply_verb = Some(verb);
+                    m.reply_size = size;
+                    m.out.fetch = true;
+                    self.touch(Entity::Message(ix));
+                }
+                Ok(Kept::Nothing)
+            }
+            Verb::Reply | Verb::Ack | Verb::Fail => {
+                let send_only = m.send_only;
+                if !holds {
+                    let lease = self.config.lease;
+                    self.held_by_peer(peer, ix, &token, lease);
+                }
+                self.settle(ix, outcome_of(verb, send_only), true, body);
+                Ok(kept(body))
+            }
+        }
+    }
+
+    pub(super) fn reply_fetched(&mut self, token: &GrantToken, body: Option<Body>) -> Kept {
+        let Some(ix) = self.own(token.message) else {
+            return Kept::Nothing;
+        };
+        let m = &mut self.messages[ix];
+        if !m.state.is_open() || m.fence != token.fence {
+            return Kept::Nothing;
+        }
+        let (Some(verb), send_only) = (m.reply_verb.take(), m.send_only) else {
+            return Kept::Nothing;
+        };
+        let Some(body) = body else {
+            // Its node says the answer again when it hears nothing.
+            return Kept::Nothing;
+        };
+        self.settle(ix, outcome_of(verb, send_only), true, Some(body));
+        Kept::Body
+    }
+
+    /// A peer says after a hello that a consumer of its holds this.
+    pub(super) fn holding(&mut self, peer: Ix, token: &GrantToken, lease: Duration) {
+        let judged = if self.peers[peer].node == Some(token.node) {
+            self.judge(token)
+        } else {
+            Err(Answered::Unknown)
+        };
+        match judged {
+            Ok(Some(ix)) => self.held_by_peer(peer, ix, token, lease),
+            Err(Answered::Busy) | Ok(None) => {}
+            Err(result) => {
+                let taken = if result == Answered::Stale {
+                    Taken::Stale
+                } else {
+                    Taken::Over
+                };
+                self.say(Pending::Settled {
+                    peer,
+                    token: *token,
+                    taken,
+                });
+            }
+        }
+    }
+
+    /// An open message turns out to be held by a consumer of the peer, under an attempt that is not older than any.
+    fn held_by_peer(&mut self, peer: Ix, ix: Ix, token: &GrantToken, lease: Duration) {
+        if self.messages[ix].holder == Holder::Local {
+            self.lose_local(ix, LostWhy::Revoked);
+        }
+        let service = self.messages[ix].service;
+        let fresh = self.messages[ix].fence != token.fence;
+        self.leave_state(ix);
+        if fresh {
+            self.messages[ix].reply_verb = None;
+            self.messages[ix].out.grant = false;
+        }
+        self.messages[ix].fence = token.fence;
+        self.hold_at_peer(ix, peer, token.consumer, lease);
+        self.fill(service);
+    }
+
+    /// The outcome that a consumer here brought about is on disk.
+    pub(super) fn answer_stored(&mut self, ix: Ix) {
+        if self.messages[ix].holder == Holder::Local && self.messages[ix].answered {
+            let attempt = self.token_of(ix).attempt();
+            if let Some(d) = self.find_delivery(attempt)
+                && self.deliveries[d].stage == Stage::Answering
+            {
+                self.answer_taken(d, Answered::Done);
+            }
+        }
+    }
+
+    /// It could not be stored yet: the core tries again; whoever asked may ask again too.
+    pub(super) fn answer_not_stored(&mut self, ix: Ix) {
+        if self.messages[ix].holder == Holder::Local && self.messages[ix].answered {
+            let attempt = self.token_of(ix).attempt();
+            if let Some(d) = self.find_delivery(attempt) {
+                self.not_stored(d);
+            }
+        }
+    }
+
+    fn not_stored(&mut self, d: Ix) {
+        let slot = &mut self.deliveries[d];
+        slot.result = Answered::StoreFailed;
+        slot.out.answered = slot.asked.is_some();
+        self.touch(Entity::Delivery(d));
+    }
+
+    /// The store has answered about a reply that is kept here.
+    pub(super) fn stored_reply(&mut self, row: Row, attempt: AttemptId, done: bool) -> Result<(), Refused> {
+        let misuse = Refused::Misuse(Misuse::Row);
+        let d = self.find_delivery(attempt).ok_or(misuse)?;
+        let slot = &mut self.deliveries[d];
+        match (row, slot.keeping) {
+            (Row::Keep(_), Keeping::Storing) if !slot.out.keep => {
+                slot.keeping = if done { Keeping::Stored } else { Keeping::No };
+                if slot.stage == Stage::Over {
+                    // The origin was quicker: the row is not needed any more.
+                    if done {
+                        slot.keeping = Keeping::Dropping;
+                        slot.out.drop = true;
+                    }
+                } else if done {
+                    // It can't be lost any more: the consumer is done and its place is free (P1).
+                    slot.result = Answered::Done;
+                    slot.out.answered = slot.asked.is_some();
+                    let service = slot.consumer.map(|c| self.consumers[c].service);
+                    self.detach(d);
+                    if let Some(service) = service {
+                        self.match_service(service);
+                    }
+                } else if !matches!(slot.source, Source::Peer(peer) if self.peers[peer].link.is_some()) {
+                    self.give_back(d);
+                }
+            }
+            (Row::Drop(_), Keeping::Dropping) if !slot.out.drop => {
+                if done {
+                    slot.keeping = Keeping::No;
+                } else {
+                    slot.wake = Some(self.now + self.config.timing.store_retry);
+                    self.set_timer(Entity::Delivery(d), self.deliveries[d].wake);
+                }
+            }
+            _ => return Err(misuse),
+        }
+        self.touch(Entity::Delivery(d));
+        Ok(())
+    }
+
+    /// Neither the origin nor the disk could take the answer: the consumer holds the message as before.
+    fn give_back(&mut self, d: Ix) {
+        self.not_stored(d);
+        self.set_stage(d, Stage::Held);
+        let slot = &mut self.deliveries[d];
+        slot.verb = None;
+        slot.wake = Some(self.now + slot.lease);
+        if let Some(body) = slot.answer.take() {
+            self.say(Pending::Free(body));
+        }
+        self.time_delivery(d);
+    }
+
+    pub(super) fn recover_reply(&mut self, stored: &StoredReply) -> Result<Kept, Refused> {
+        if self.deliveries.is_full() {
+            return Err(Refused::Full(Bound::Deliveries));
+        }
+        let slot = Delivery {
+            stage: Stage::Answering,
+            deadline: Some(self.now + stored.remaining),
+            verb: Some(stored.verb),
+            answer: stored.body,
+            keeping: Keeping::Stored,
+            ..Self::blank_delivery(stored.token, Source::Absent, self.config.lease)
+        };
+        if let Some(d) = self.insert_delivery(slot, None) {
+            self.time_delivery(d);
+        }
+        Ok(kept(stored.body))
+    }
+}

@@ -1,0 +1,166 @@
+//! Whole-structure checks, for tests and the simulator.
+
+use super::Core;
+use super::slots::{CopyState, Holder, Stage, State};
+
+impl Core<'_> {
+    /// Walks every table and asserts what must always be true between two calls. O(everything): for tests.
+    ///
+    /// # Panics
+    /// If something that must always be true is not.
+    pub fn check_invariants(&self) {
+        self.messages.check();
+        self.reservations.check();
+        self.deliveries.check();
+        self.services.check();
+        self.consumers.check();
+        self.takes.check();
+        self.peers.check();
+        self.routes.check();
+        self.timers.check();
+        self.dirty.check();
+        self.recovering.check(&self.messages);
+        self.delivered.check(&self.messages);
+        self.starved.check(&self.routes);
+        let seed = self.seed();
+        self.message_index
+            .check(|ix| Self::message_hash(seed, self.messages[ix].sequence));
+        self.reservation_index
+            .check(|ix| Self::id_hash(seed, self.reservations[ix].message));
+        self.delivery_index
+            .check(|ix| Self::id_hash(seed, self.deliveries[ix].token.message));
+        self.check_services();
+        self.check_messages();
+        self.check_consumers();
+        self.check_peers();
+    }
+
+    fn check_services(&self) {
+        for (ix, s) in self.services.iter() {
+            s.waiting.check(&self.messages);
+            s.offered.check(&self.messages);
+            s.reserved.check(&self.reservations);
+            s.consumers.check(&self.consumers);
+            s.hungry.check(&self.consumers);
+            s.routes.check(&self.routes);
+            assert_eq!(
+                self.find_service(&s.name),
+                Some(ix),
+                "a service is found by its name"
+            );
+            let of = |state| {
+                let mine = self.messages.iter().filter(|(_, m)| m.service == ix);
+                mine.filter(|(_, m)| state == m.state).count()
+            };
+            assert_eq!(s.waiting.len(), of(State::Waiting));
+            assert_eq!(s.offered.len(), of(State::Offered));
+            let served = self.draining || s.hungry.is_empty() || self.deliveries.is_full();
+            let empty = s.waiting.is_empty() && s.offered.is_empty() && s.reserved.is_empty();
+            assert!(
+                served || empty,
+                "a consumer with room and a message for it were matched ({})",
+                s.name
+            );
+        }
+    }
+
+    fn check_messages(&self) {
+        for (ix, m) in self.messages.iter() {
+            assert_eq!(
+                self.find_message(m.sequence),
+                Some(ix),
+                "a message is found by its sequence"
+            );
+            let live = m
+                .copies
+                .iter()
+                .flatten()
+                .filter(|copy| copy.state != CopyState::ToRetract);
+            assert_eq!(
+                m.state == State::Offered,
+                live.count() > 0,
+                "message {} {:?}",
+                m.sequence,
+                m.state
+            );
+            assert_eq!(
+                m.outcome.is_some(),
+                matches!(m.state, State::Settling | State::Settled | State::Deleting)
+            );
+            if m.state == State::Granted && m.holder == Holder::Local {
+                let attempt = self.token_of(ix).attempt();
+                let d = self
+                    .find_delivery(attempt)
+                    .expect("a local holder has a delivery");
+                assert!(
+                    self.deliveries[d].stage != Stage::Over,
+                    "a granted message's delivery lives"
+                );
+            }
+            if m.state == State::Granted {
+                assert!(m.holder != Holder::None, "a granted message has a holder");
+            }
+        }
+        for (ix, r) in self.routes.iter() {
+            let live = self.messages.iter().flat_map(|(_, m)| m.copies.iter().flatten());
+            let here = live.filter(|copy| copy.route == ix && copy.state != CopyState::ToRetract);
+            assert_eq!(here.count(), r.placed as usize, "placed copies are counted");
+            let reserved = self.reservations.iter().filter(|(_, slot)| slot.route == ix);
+            assert_eq!(reserved.count(), r.reserved as usize, "reservations are counted");
+        }
+    }
+
+    fn check_consumers(&self) {
+        for (ix, c) in self.consumers.iter() {
+            c.takes.check(&self.takes);
+            c.deliveries.check(&self.deliveries);
+            let of = || self.deliveries.iter().filter(|(_, d)| d.consumer == Some(ix));
+            let held = of().filter(|(_, d)| d.stage.takes_room()).count();
+            let coming = |stage| matches!(stage, Stage::Claiming | Stage::Fetching | Stage::Ready);
+            assert_eq!(held, usize::from(c.held), "places are counted");
+            assert_eq!(
+                of().filter(|(_, d)| coming(d.stage)).count(),
+                usize::from(c.coming)
+            );
+            let wanted: u32 = self
+                .takes
+                .iter()
+                .filter(|(_, t)| t.consumer == ix)
+                .map(|(_, t)| u32::from(t.left))
+                .sum();
+            assert_eq!(wanted, c.wanted, "wishes are counted");
+            assert_eq!(
+                c.hungry.is_linked(),
+                c.has_room() && !self.draining,
+                "who has room is listed"
+            );
+        }
+    }
+
+    fn check_peers(&self) {
+        for (ix, p) in self.peers.iter() {
+            p.routes.check(&self.routes);
+            p.reservations.check(&self.reservations);
+            p.deliveries.check(&self.deliveries);
+            p.granted.check(&self.messages);
+            let granted = self
+                .messages
+                .iter()
+                .filter(|(_, m)| m.state == State::Granted && m.holder == Holder::Peer(ix));
+            assert_eq!(granted.count(), p.granted.len(), "what a peer holds is listed");
+            if p.link.is_none() {
+                assert!(p.reservations.is_empty(), "no session, no reservations");
+                assert!(p.routes.is_empty(), "no session, no routes");
+            }
+            let unsaid = self
+                .deliveries
+                .iter()
+                .filter(|(_, d)| d.out.say && d.source == super::slots::Source::Peer(ix));
+            assert_eq!(
+                unsaid.count(),
+                p.unsaid as usize,
+                "holdings to be said are counted"
+            );
+        }
+    }
+}

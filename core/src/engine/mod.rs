@@ -1,0 +1,493 @@
+//! The engine: one [`Core`] is one node's decisions.
+//!
+//! | file | what is decided there |
+//! |---|---|
+//! | `slots` | what the tables hold, and the two state machines `State` and `Stage` |
+//! | `tables` | capacities, storage, numbering |
+//! | `origin` | messages of this node: submit, recovery, answers, outcomes, retention |
+//! | `place` | which peers an offer is placed at, and what comes back from them |
+//! | `registry` | consumers and their takes |
+//! | `matching` | which message goes to which consumer |
+//! | `hold` | messages of peers: reservations, claims, grants |
+//! | `answer` | what consumers say about their deliveries |
+//! | `session` | links, hellos, sessions, resynchronisation |
+//! | `emit` | outputs, built when polled |
+//! | `timeout` | what happens when a timer fires |
+//! | `view`, `check` | looking in from outside |
+//!
+//! A change never emits: it sets a flag in the slot's `out` and marks the slot dirty; `poll_output` turns flags into
+//! outputs from the state that is true then. So outputs are bounded by the slots, late polling is safe, and an
+//! offer that was retracted before it was polled is never sent.
+
+mod answer;
+mod check;
+mod emit;
+mod hold;
+mod matching;
+mod origin;
+mod place;
+mod registry;
+mod session;
+pub(crate) mod slots;
+mod tables;
+mod timeout;
+mod view;
+
+use crate::config::Config;
+use crate::data::dirty::Dirty;
+use crate::data::index::{Index, Seed, hash_bytes, hash_words};
+use crate::data::list::List;
+use crate::data::slab::{Ix, Slab};
+use crate::data::timers::Timers;
+use crate::id::{AttemptId, ConsumerKey, Fence, GrantToken, MessageId, NodeId};
+use crate::input::{Body, Input, Kept, LinkId, Row, Tag};
+use crate::name::Name;
+use crate::output::{Answered, Bound, Fault, Misuse, Notice, Refused};
+use crate::time::Instant;
+use crate::wire::Taken;
+use core::hash::Hasher;
+use siphasher::sip128::{Hasher128, SipHasher24};
+use slots::{Consumer, Delivery, Message, OfState, Peer, Reservation, Route, Service, Stage, Starved, Take};
+use tables::Entity;
+
+pub use slots::State;
+pub use tables::{Capacity, Storage};
+pub use timeout::{Deadline, Why};
+pub use view::{ConsumerView, Counters, MessageView, PeerView, ServiceView, Usage};
+
+/// An answer that belongs to no slot. A handled input makes at most [`ANSWERS_EACH`] of them.
+#[derive(Clone, Copy, Debug)]
+enum Pending {
+    Retract {
+        peer: Ix,
+        message: MessageId,
+    },
+    Gone {
+        peer: Ix,
+        message: MessageId,
+        consumer: ConsumerKey,
+    },
+    Decline {
+        peer: Ix,
+        message: MessageId,
+        floor: u8,
+    },
+    Settled {
+        peer: Ix,
+        token: GrantToken,
+        taken: Taken,
+    },
+    Release {
+        peer: Ix,
+        token: GrantToken,
+    },
+    Answered {
+        tag: Tag,
+        result: Answered,
+    },
+    Rejected {
+        tag: Tag,
+    },
+    Free(Body),
+    CloseLink {
+        link: LinkId,
+        fault: Fault,
+    },
+    Notice(Notice),
+}
+
+/// Answers without a slot that may wait to be polled.
+const ANSWERS: usize = 16;
+/// Most of them that one input makes.
+const ANSWERS_EACH: usize = 4;
+
+/// The decisions of one node.
+///
+/// Feed it with [`Core::handle_input`], then [`Core::poll_output`] until there is nothing left, then wait for the next
+/// input or for [`Core::poll_timeout`], whichever comes first, and call [`Core::handle_timeout`] for the latter.
+pub struct Core<'s> {
+    config: Config,
+    capacity: Capacity,
+    now: Instant,
+    started: bool,
+    draining: bool,
+    next_sequence: u64,
+    next_order: u64,
+    overdue: u32,
+
+    messages: Slab<'s, Message>,
+    reservations: Slab<'s, Reservation>,
+    deliveries: Slab<'s, Delivery>,
+    services: Slab<'s, Service>,
+    consumers: Slab<'s, Consumer>,
+    takes: Slab<'s, Take>,
+    peers: Slab<'s, Peer>,
+    routes: Slab<'s, Route>,
+
+    message_index: Index<'s>,
+    reservation_index: Index<'s>,
+    delivery_index: Index<'s>,
+    service_index: Index<'s>,
+    consumer_index: Index<'s>,
+    take_index: Index<'s>,
+    peer_index: Index<'s>,
+    link_index: Index<'s>,
+
+    timers: Timers<'s>,
+    dirty: Dirty<'s>,
+    /// The dirty entity whose outputs are being polled.
+    current: Option<u32>,
+    answers: heapless::Deque<Pending, ANSWERS>,
+
+    recovering: List<OfState>,
+    delivered: List<OfState>,
+    starved: List<Starved>,
+    counters: Counters,
+}
+
+impl core::fmt::Debug for Core<'_> {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Core")
+            .field("name", &self.config.name)
+            .field("usage", &self.usage())
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(feature = "alloc")]
+impl Core<'static> {
+    /// A core with boxed storage, at instant zero.
+    pub fn new(config: Config, capacity: Capacity) -> Self {
+        Self::with_storage(config, Storage::boxed(&capacity))
+    }
+}
+
+impl<'s> Core<'s> {
+    /// A core in this storage, at instant zero. The storage must be empty: nothing is cleared.
+    ///
+    /// # Panics
+    /// If an index or a queue of the storage is too short for its tables.
+    pub fn with_storage(config: Config, storage: Storage<'s>) -> Self {
+        let capacity = storage.capacity();
+        assert!(
+            storage.dirty.len() >= capacity.entities(),
+            "one dirty cell for each entity"
+        );
+        assert!(
+            storage.timer_cells.len() >= capacity.entities(),
+            "one timer cell for each entity"
+        );
+        assert!(
+            storage.timer_heap.len() >= capacity.entities(),
+            "one heap cell for each entity"
+        );
+        Self {
+            capacity,
+            now: Instant::ZERO,
+            started: false,
+            draining: false,
+            next_sequence: config.next_sequence,
+            next_order: 0,
+            overdue: 0,
+            messages: Slab::new(storage.messages),
+            reservations: Slab::new(storage.reservations),
+            deliveries: Slab::new(storage.deliveries),
+            services: Slab::new(storage.services),
+            consumers: Slab::new(storage.consumers),
+            takes: Slab::new(storage.takes),
+            peers: Slab::new(storage.peers),
+            routes: Slab::new(storage.routes),
+            message_index: Index::new(storage.message_index),
+            reservation_index: Index::new(storage.reservation_index),
+            delivery_index: Index::new(storage.delivery_index),
+            service_index: Index::new(storage.service_index),
+            consumer_index: Index::new(storage.consumer_index),
+            take_index: Index::new(storage.take_index),
+            peer_index: Index::new(storage.peer_index),
+            link_index: Index::new(storage.link_index),
+            timers: Timers::new(storage.timer_heap, storage.timer_cells),
+            dirty: Dirty::new(storage.dirty),
+            current: None,
+            answers: heapless::Deque::new(),
+            recovering: List::default(),
+            delivered: List::default(),
+            starved: List::default(),
+            counters: Counters::default(),
+            config,
+        }
+    }
+
+    /// Takes one input.
+    ///
+    /// # Errors
+    /// Why it was not taken; then nothing has changed, and its body, if it had one, is the caller's.
+    pub fn handle_input(&mut self, now: Instant, input: Input<'_>) -> Result<Kept, Refused> {
+        self.clock(now);
+        if self.answers.capacity() - self.answers.len() < ANSWERS_EACH {
+            return Err(Refused::Full(Bound::Answers));
+        }
+        let recovery = matches!(
+            input,
+            Input::RecoverMessage(_) | Input::RecoverOutcome(_) | Input::RecoverReply(_) | Input::Start
+        );
+        if recovery == self.started {
+            return Err(Refused::Misuse(Misuse::Order));
+        }
+        let done = |()| Kept::Nothing;
+        match input {
+            Input::RecoverMessage(stored) => self.recover_message(&stored).map(done),
+            Input::RecoverOutcome(stored) => self.recover_outcome(&stored).map(done),
+            Input::RecoverReply(stored) => self.recover_reply(&stored),
+            Input::Start => {
+                self.start();
+                Ok(Kept::Nothing)
+            }
+            Input::Drain => {
+                self.drain();
+                Ok(Kept::Nothing)
+            }
+            Input::Submit(submit) => self.submit(&submit).map(done),
+            Input::Cancel { sequence } => self.cancel(sequence).map(done),
+            Input::Collect { sequence } => self.collect(sequence).map(done),
+            Input::Register {
+                service,
+                consumer,
+                limit,
+                lease,
+            } => self.register(service, consumer, limit, lease).map(done),
+            Input::Unregister { service, consumer } => self.unregister(service, consumer).map(done),
+            Input::Take {
+                tag,
+                service,
+                consumer,
+                max,
+            } => self.take(tag, service, consumer, max).map(done),
+            Input::TakeEnded { tag } => {
+                self.take_ended(tag);
+                Ok(Kept::Nothing)
+            }
+            Input::Answer {
+                tag,
+                token,
+                verb,
+                body,
+            } => self.answer(tag, token, verb, body),
+            Input::Stored { row, done: on_disk } => self.stored(row, on_disk).map(done),
+            Input::LinkUp { link, peer, dialled } => self.link_up(link, peer, dialled).map(done),
+            Input::LinkDown { link } => {
+                self.link_down(link);
+                Ok(Kept::Nothing)
+            }
+            Input::Frame { link, bytes, body } => self.frame(link, bytes, body),
+            Input::Fetched { token, part, body } => Ok(self.fetched(token, part, body)),
+            Input::Progress { token } => {
+                self.progress(token);
+                Ok(Kept::Nothing)
+            }
+        }
+    }
+
+    fn stored(&mut self, row: Row, done: bool) -> Result<(), Refused> {
+        match row {
+            Row::Insert(sequence) | Row::Settle(sequence) | Row::Delete(sequence) => {
+                self.stored_message(row, sequence, done)
+            }
+            Row::Keep(attempt) | Row::Drop(attempt) => self.stored_reply(row, attempt, done),
+        }
+    }
+
+    fn clock(&mut self, now: Instant) {
+        if now < self.now {
+            self.counters.clock_back += 1;
+        } else {
+            self.now = now;
+        }
+    }
+
+    fn name(text: &str) -> Result<Name, Refused> {
+        Name::new(text).map_err(Refused::Name)
+    }
+
+    fn seed(&self) -> Seed {
+        Seed(self.config.seed)
+    }
+
+    fn touch(&mut self, entity: Entity) {
+        let number = entity.number(&self.capacity);
+        if self.current != Some(number) {
+            self.dirty.push(number);
+        }
+    }
+
+    fn set_timer(&mut self, entity: Entity, at: Option<Instant>) {
+        let number = entity.number(&self.capacity);
+        match at {
+            Some(at) => self.timers.set(number, at),
+            None => self.timers.cancel(number),
+        }
+    }
+
+    fn say(&mut self, pending: Pending) {
+        // `handle_input` made sure of the room; a timer's work says nothing through this queue.
+        let full = self.answers.push_back(pending).is_err();
+        debug_assert!(!full, "an input said more than {ANSWERS_EACH} things");
+    }
+
+    fn message_hash(seed: Seed, sequence: u64) -> u64 {
+        hash_words(seed, &[sequence])
+    }
+
+    fn id_hash(seed: Seed, id: MessageId) -> u64 {
+        hash_words(seed, &[id.node.0, id.sequence])
+    }
+
+    fn find_message(&self, sequence: u64) -> Option<Ix> {
+        let same = |ix: Ix| self.messages[ix].sequence == sequence;
+        self.message_index
+            .find(Self::message_hash(self.seed(), sequence), same)
+    }
+
+    fn find_reservation(&self, id: MessageId) -> Option<Ix> {
+        let same = |ix: Ix| self.reservations[ix].message == id;
+        self.reservation_index.find(Self::id_hash(self.seed(), id), same)
+    }
+
+    fn find_delivery(&self, attempt: AttemptId) -> Option<Ix> {
+        let same = |ix: Ix| self.deliveries[ix].token.attempt() == attempt;
+        self.delivery_index
+            .find(Self::id_hash(self.seed(), attempt.message), same)
+    }
+
+    /// The claim for a message that waits for its grant.
+    fn find_claim(&self, message: MessageId) -> Option<Ix> {
+        self.find_delivery(AttemptId {
+            message,
+            fence: Fence::default(),
+        })
+    }
+
+    fn message_id(&self, sequence: u64) -> MessageId {
+        MessageId {
+            node: self.config.node,
+            sequence,
+        }
+    }
+
+    /// Proves a grant: SipHash-2-4-128 over everything that it says, under the node's key.
+    fn mac(&self, token: &GrantToken) -> [u8; 16] {
+        let mut hasher = SipHasher24::new_with_key(&self.config.key);
+        hasher.write(&token.signed_bytes());
+        hasher.finish128().as_bytes()
+    }
+
+    /// Whether this node made the token. Compared without an early end, so that time tells nothing.
+    fn is_mine(&self, token: &GrantToken) -> bool {
+        let other = self.mac(token);
+        let differs = token.mac.iter().zip(other).fold(0, |all, (a, b)| all | (a ^ b));
+        differs == 0 && token.message.node == self.config.node
+    }
+
+    /// The token of a message's newest attempt.
+    fn token_of(&self, ix: Ix) -> GrantToken {
+        let m = &self.messages[ix];
+        let mut token = GrantToken {
+            message: self.message_id(m.sequence),
+            inserted: m.inserted,
+            fence: m.fence,
+            node: m.holder_node,
+            consumer: m.holder_key,
+            mac: [0; 16],
+        };
+        token.mac = self.mac(&token);
+        token
+    }
+
+    /// Identifies a consumer to origins; the same for the same names in every life of the node.
+    fn consumer_key(service: &str, consumer: &str) -> ConsumerKey {
+        // Fixed key: this hash names, it does not protect.
+        let mut hasher = siphasher::sip::SipHasher24::new();
+        hasher.write(service.as_bytes());
+        hasher.write_u8(0);
+        hasher.write(consumer.as_bytes());
+        ConsumerKey(hasher.finish())
+    }
+
+    fn peer_of_node(&self, node: NodeId) -> Option<Ix> {
+        self.peers
+            .iter()
+            .find(|(_, peer)| peer.node == Some(node))
+            .map(|(ix, _)| ix)
+    }
+
+    fn is_up(&self, peer: Ix) -> bool {
+        self.peers[peer].link.is_some()
+    }
+
+    fn find_service(&self, name: &str) -> Option<Ix> {
+        let same = |ix: Ix| self.services[ix].name.as_str() == name;
+        self.service_index
+            .find(hash_bytes(self.seed(), name.as_bytes()), same)
+    }
+
+    /// Finds or makes a service.
+    fn service(&mut self, name: &Name) -> Result<Ix, Refused> {
+        if let Some(ix) = self.find_service(name) {
+            return Ok(ix);
+        }
+        let slot = Service {
+            name: name.clone(),
+            consumers: List::default(),
+            hungry: List::default(),
+            routes: List::default(),
+            waiting: crate::data::tree::Tree::new(self.config.seed),
+            offered: crate::data::tree::Tree::new(self.config.seed),
+            reserved: crate::data::tree::Tree::new(self.config.seed),
+            messages: 0,
+        };
+        let ix = self
+            .services
+            .insert(slot)
+            .map_err(|_| Refused::Full(Bound::Services))?;
+        let (seed, services) = (self.seed(), &self.services);
+        self.service_index
+            .insert(hash_bytes(seed, name.as_bytes()), ix, |at| {
+                hash_bytes(seed, services[at].name.as_bytes())
+            });
+        Ok(ix)
+    }
+
+    /// Forgets a service that nothing refers to any more.
+    fn drop_idle_service(&mut self, ix: Ix) {
+        let s = &self.services[ix];
+        if s.messages > 0 || !s.consumers.is_empty() || !s.routes.is_empty() {
+            return;
+        }
+        debug_assert!(s.reserved.is_empty(), "a reservation has a route");
+        let (seed, services) = (self.seed(), &self.services);
+        let hash = hash_bytes(seed, services[ix].name.as_bytes());
+        self.service_index
+            .remove(hash, ix, |at| hash_bytes(seed, services[at].name.as_bytes()));
+        self.services.remove(ix);
+    }
+
+    fn set_state(&mut self, ix: Ix, next: State) {
+        let m = &mut self.messages[ix];
+        assert!(
+            m.state.may_become(next),
+            "message {}: {:?} can't become {next:?}",
+            m.sequence,
+            m.state
+        );
+        m.state = next;
+    }
+
+    fn set_stage(&mut self, ix: Ix, next: Stage) {
+        let d = &mut self.deliveries[ix];
+        assert!(
+            d.stage.may_become(next),
+            "delivery: {:?} can't become {next:?}",
+            d.stage
+        );
+        d.stage = next;
+    }
+}

@@ -5,6 +5,7 @@
 )]
 
 use core::cell::UnsafeCell;
+use core::mem::MaybeUninit;
 use core::panic::PanicInfo;
 use core::ptr::{read_volatile, write_volatile};
 use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -71,7 +72,7 @@ impl<T> Once<T> {
 }
 
 static MEMORY: Once<Memory> = Once::new(Memory::new());
-static LEAF: Once<Option<Leaf<'static>>> = Once::new(None);
+static LEAF: Once<MaybeUninit<Leaf<'static>>> = Once::new(MaybeUninit::uninit());
 
 /// Milliseconds since reset, as two halves: a Cortex-M4 has no 64-bit atomics.
 static TICKS: [AtomicU32; 2] = [const { AtomicU32::new(0) }; 2];
@@ -139,7 +140,7 @@ extern "C" fn run() -> ! {
     let (Ok(name), Ok(mesh)) = (Name::new("leaf"), Name::new("home")) else { halt() };
     // A product takes these from its flash and its source of noise.
     let config = Config { boot: Boot { counter: 1, random: 7 }, ..Config::new(NodeId(0x1eaf), name, mesh) };
-    let leaf = place.insert(Leaf::new(memory, config));
+    let leaf = place.write(Leaf::new(memory, config));
 
     let mut due = now();
     let mut count = 0u32;

@@ -5,6 +5,8 @@ use redlink_core::wire::HEADER_MAX;
 
 /// The two lengths.
 const PREFIX: usize = 8;
+/// Longest payload that a peer lets ride in a frame.
+const MOST: usize = 64 * 1024;
 
 /// What of a frame is there so far.
 pub(crate) struct Line {
@@ -74,9 +76,6 @@ impl Line {
         (word(0), word(4))
     }
 }
-
-/// Longest payload that a peer lets ride in a frame.
-const MOST: usize = 64 * 1024;
 
 #[cfg(test)]
 mod tests {

@@ -2,8 +2,10 @@
 
 use super::bodies::Bodies;
 use super::line::Line;
-use redlink_core::{Capacity, Core, Config, Slots, Storage};
-use redlink_core::slot::{Consumer, Delivery, Entry, Message, Peer, Reservation, Route, Service, Take, TimerCell};
+use redlink_core::{
+    Capacity, Config, Consumer, Core, Delivery, Entry, Message, Peer, Reservation, Route, Service, Slots, Storage,
+    Take, TimerCell,
+};
 
 /// Messages of this node, up to the collection of their outcomes.
 pub const MESSAGES: usize = 16;

@@ -107,14 +107,15 @@ impl<'m> Leaf<'m> {
         }
         let mut header = [0; HEADER_MAX];
         loop {
-            while let Some(output) = self.core.poll_output(&mut header) {
+            while let Some(output) = self.core.poll_output(now, &mut header) {
                 self.act(now, output, &header, &mut send);
             }
             if !self.idle {
                 return;
             }
             let tag = self.next_tag();
-            self.idle = !self.input(now, Input::Take { tag, service: SERVICE, consumer: CONSUMER, max: 1 });
+            let take = Input::Take { tag, service: SERVICE, consumer: CONSUMER, max: 1 };
+            self.idle = self.core.handle_input(now, take).is_err();
             if self.idle {
                 return;
             }
@@ -201,11 +202,10 @@ impl<'m> Leaf<'m> {
         self.connect(now);
     }
 
-    /// An input that the leaf has nothing else to do about, if it is refused.
-    fn input(&mut self, now: Instant, input: Input<'_>) -> bool {
-        let taken = self.core.handle_input(now, input).is_ok();
-        self.progress.refused += u32::from(!taken);
-        taken
+    /// An input that the leaf can do nothing else about if it is refused.
+    fn input(&mut self, now: Instant, input: Input<'_>) {
+        let refused = self.core.handle_input(now, input).is_err();
+        self.progress.refused += u32::from(refused);
     }
 
     fn next_tag(&mut self) -> Tag {

@@ -13,13 +13,6 @@ pub(crate) struct ListLinks {
 }
 
 impl ListLinks {
-    /// In no list.
-    pub(crate) const NONE: Self = Self {
-        prev: None,
-        next: None,
-        in_list: false,
-    };
-
     /// Whether the element is in a list.
     pub(crate) const fn is_linked(&self) -> bool {
         self.in_list
@@ -74,27 +67,6 @@ impl<M> List<M> {
         self.len += 1;
     }
 
-    /// Puts an element before all others.
-    ///
-    /// # Panics
-    /// If it is in a list of this kind already.
-    #[track_caller]
-    pub(crate) fn push_front<T: ListNode<M>>(&mut self, slab: &mut Slab<'_, T>, ix: Ix) {
-        let links = slab[ix].links_mut();
-        assert!(!links.in_list, "slot {} is in a list already", ix.get());
-        *links = ListLinks {
-            prev: None,
-            next: self.head,
-            in_list: true,
-        };
-        match self.head {
-            Some(head) => slab[head].links_mut().prev = Some(ix),
-            None => self.tail = Some(ix),
-        }
-        self.head = Some(ix);
-        self.len += 1;
-    }
-
     /// Takes out an element, wherever it stands.
     ///
     /// # Panics
@@ -120,21 +92,9 @@ impl<M> List<M> {
         self.len -= 1;
     }
 
-    /// Takes out the first element.
-    pub(crate) fn pop_front<T: ListNode<M>>(&mut self, slab: &mut Slab<'_, T>) -> Link {
-        let ix = self.head?;
-        self.remove(slab, ix);
-        Some(ix)
-    }
-
     /// The first element.
     pub(crate) const fn front(&self) -> Link {
         self.head
-    }
-
-    /// The last element.
-    pub(crate) const fn back(&self) -> Link {
-        self.tail
     }
 
     /// The element behind one of this list's.

@@ -1,7 +1,8 @@
 //! Whole-structure checks, for tests and the simulator.
 
 use super::Core;
-use super::slots::{CopyState, Holder, Stage, State};
+use super::slots::{CopyState, Holder, Source, Stage, State};
+use super::tables::Entity;
 
 impl Core<'_> {
     /// Walks every table and asserts what must always be true between two calls. O(everything): for tests.
@@ -97,6 +98,13 @@ impl Core<'_> {
                     "a granted message's delivery lives"
                 );
             }
+            if let (true, Some(deadline)) = (m.state.is_open() && m.state != State::Storing, m.deadline) {
+                let timer = self.timers.at(Entity::Message(ix).number(&self.capacity));
+                assert!(
+                    timer.is_some_and(|at| at <= deadline),
+                    "a deadline is never slept over (P3)"
+                );
+            }
             if m.state == State::Granted {
                 assert!(m.holder != Holder::None, "a granted message has a holder");
             }
@@ -155,7 +163,7 @@ impl Core<'_> {
             let unsaid = self
                 .deliveries
                 .iter()
-                .filter(|(_, d)| d.out.say && d.source == super::slots::Source::Peer(ix));
+                .filter(|(_, d)| d.out.say && d.source == Source::Peer(ix));
             assert_eq!(
                 unsaid.count(),
                 p.unsaid as usize,

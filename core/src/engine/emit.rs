@@ -42,9 +42,7 @@ impl Core<'_> {
             return None;
         }
         loop {
-            let Some(number) = self.current.or_else(|| self.dirty.pop()) else {
-                return None;
-            };
+            let number = self.current.or_else(|| self.dirty.pop())?;
             self.current = Some(number);
             let said = match Entity::of(number, &self.capacity) {
                 Entity::Message(ix) => self.emit_message(ix, buffer),

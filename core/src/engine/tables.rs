@@ -198,22 +198,30 @@ impl Entity {
 
     /// The entity of that number.
     pub(crate) fn of(number: u32, c: &Capacity) -> Self {
-        let tables: [(u32, fn(Ix) -> Self); 6] = [
-            (c.messages, Self::Message),
-            (c.reservations, Self::Reservation),
-            (c.deliveries, Self::Delivery),
-            (c.consumers, Self::Consumer),
-            (c.peers, Self::Peer),
-            (c.routes, Self::Route),
-        ];
         let mut left = number;
-        for (slots, make) in tables {
-            if left < slots {
-                return make(Ix::new(left as usize));
+        let mut is_in = |slots: u32| {
+            let here = left < slots;
+            if !here {
+                left -= slots;
             }
-            left -= slots;
-        }
-        Self::Core
+            here
+        };
+        let make: fn(Ix) -> Self = if is_in(c.messages) {
+            Self::Message
+        } else if is_in(c.reservations) {
+            Self::Reservation
+        } else if is_in(c.deliveries) {
+            Self::Delivery
+        } else if is_in(c.consumers) {
+            Self::Consumer
+        } else if is_in(c.peers) {
+            Self::Peer
+        } else if is_in(c.routes) {
+            Self::Route
+        } else {
+            return Self::Core;
+        };
+        make(Ix::new(left as usize))
     }
 }
 

@@ -63,7 +63,7 @@ impl North {
         let mut sent = Vec::new();
         self.core.handle_timeout(now);
         let mut header = [0; HEADER_MAX];
-        while let Some(output) = self.core.poll_output(&mut header) {
+        while let Some(output) = self.core.poll_output(now, &mut header) {
             match output {
                 Output::Store(op) => self.store(now, op),
                 Output::Deliver(delivery) => {

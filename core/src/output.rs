@@ -56,6 +56,8 @@ pub enum StoreOp {
 /// Where payload bytes are found.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum Payload {
+    /// There are none.
+    Empty,
     /// The payload of this node's own message.
     Own {
         /// Its sequence number.

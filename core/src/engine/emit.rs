@@ -4,12 +4,12 @@
 //! from the state that is true now. A frame for a peer without a session is dropped: the next session says
 //! everything anew.
 
-use super::slots::{CopyState, Holder, Keeping, RouteOut, Source, Stage, State};
+use super::slots::{CopyState, Holder, Keeping, Source, Stage, State};
 use super::tables::Entity;
 use super::{Core, Pending};
 use crate::data::slab::Ix;
 use crate::id::GrantToken;
-use crate::input::{Body, LinkId, Part, Verb};
+use crate::input::{LinkId, Part, Verb};
 use crate::output::{Attached, Deliver, Output, Payload, StoreOp};
 use crate::time::{Duration, Instant};
 use crate::wire::{Frame, Hello, Taken, VERSION};
@@ -414,13 +414,13 @@ impl Core<'_> {
             return Said::Again;
         }
         let sequence = slot.token.message.sequence;
-        let empty = Payload::Held(Body { id: 0, size: 0 });
         let payload = match (slot.source, slot.payload) {
+            _ if slot.size == 0 => Payload::Empty,
             (Source::Local, _) => Payload::Own {
                 sequence,
                 size: slot.size,
             },
-            (_, payload) => payload.unwrap_or(empty),
+            (_, payload) => payload.unwrap_or(Payload::Empty),
         };
         Said::Out(Output::Deliver(Deliver {
             take: slot.take,
@@ -495,21 +495,32 @@ impl Core<'_> {
         let Some(r) = self.routes.get_mut(ix) else {
             return Said::Nothing;
         };
-        let (peer, out) = (r.peer, r.out);
+        let peer = r.peer;
         let service = self.services[r.service].name.clone();
-        r.out = RouteOut::default();
-        let frame = if out.announce {
-            Frame::Announce {
-                service,
-                window: self.config.window,
-            }
-        } else if out.withdraw {
+        let frame = if r.out.withdraw {
+            r.out.withdraw = false;
             Frame::Withdraw { service }
+        } else if r.out.announce {
+            r.out.announce = false;
+            let window = self.window_for(ix);
+            Frame::Announce { service, window }
         } else {
             self.current = None;
             self.drop_idle_route(ix);
             return Said::Nothing;
         };
         Self::say_or_again(self.send(peer, &frame, buffer))
+    }
+
+    /// How many offers the route's peer may have waiting here: the configured window, or what the table has room for.
+    /// A peer that gets less hears of it when more comes free.
+    fn window_for(&mut self, route: Ix) -> u16 {
+        let free = self.reservations.capacity() - self.reservations.len();
+        let room = free + self.routes[route].reserved as usize;
+        if room >= usize::from(self.config.window) {
+            return self.config.window;
+        }
+        self.starve(route);
+        u16::try_from(room).unwrap_or(u16::MAX)
     }
 }

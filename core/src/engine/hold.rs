@@ -152,7 +152,7 @@ impl Core<'_> {
     }
 
     /// The route's peer was declined; it is told when room comes free.
-    fn starve(&mut self, route: Ix) {
+    pub(super) fn starve(&mut self, route: Ix) {
         if !self.routes[route].starved.is_linked() {
             self.starved.push_back(&mut self.routes, route);
         }

@@ -644,13 +644,13 @@ pub struct Route {
     pub(crate) starved: ListLinks,
 }
 
-/// Pending outputs of a route; the later of the two wins.
+/// Pending outputs of a route, in the order they are polled.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub(crate) struct RouteOut {
+    /// Tell the peer that there are no consumers here any more.
+    pub(crate) withdraw: bool,
     /// Tell the peer that there are consumers here, or that room came free.
     pub(crate) announce: bool,
-    /// Tell the peer that there are none any more.
-    pub(crate) withdraw: bool,
 }
 
 impl ListNode<OfService> for Route {

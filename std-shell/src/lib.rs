@@ -2,6 +2,7 @@
 //!
 //! It moves bytes and makes no decisions; those are `redlink_core`'s.
 
+pub mod client;
 mod content;
 pub mod store;
 pub mod config;

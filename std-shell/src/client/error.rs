@@ -1,0 +1,239 @@
+//! What can go wrong between a program and its node.
+
+use serde::Deserialize;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Longest piece of an answer that is shown when it isn't a problem document, in characters.
+const EXCERPT: usize = 200;
+
+/// A node's refusal (RFC 9457).
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct Problem {
+    /// The stable name, `urn:redlink:problem:…`.
+    #[serde(rename = "type", default)]
+    pub kind: String,
+    /// What it is, in a few words.
+    #[serde(default)]
+    pub title: String,
+    /// What it was this time.
+    #[serde(default)]
+    pub detail: Option<String>,
+    /// The HTTP status that it came with.
+    #[serde(default)]
+    pub status: u16,
+    /// Seconds after which another try makes sense, from `Retry-After`.
+    #[serde(skip)]
+    pub retry_after: Option<u64>,
+}
+
+impl Problem {
+    /// Reads a problem document; anything else becomes a problem that quotes its beginning.
+    pub fn read(status: http::StatusCode, headers: &http::HeaderMap, body: &[u8]) -> Self {
+        let mut problem = serde_json::from_slice(body).unwrap_or_else(|_| {
+            let text = String::from_utf8_lossy(body);
+            let excerpt: String = text
+                .trim()
+                .chars()
+                .filter(|c| !c.is_control())
+                .take(EXCERPT)
+                .collect();
+            Self {
+                kind: String::new(),
+                title: String::new(),
+                detail: (!excerpt.is_empty()).then_some(excerpt),
+                status: 0,
+                retry_after: None,
+            }
+        });
+        problem.status = status.as_u16();
+        if problem.title.is_empty() {
+            problem.title = status.canonical_reason().unwrap_or("refused").to_owned();
+        }
+        problem.retry_after = headers
+            .get(http::header::RETRY_AFTER)
+            .and_then(|value| value.to_str().ok())
+            .and_then(|text| text.trim().parse().ok());
+        problem
+    }
+
+    /// The last part of [`Problem::kind`].
+    pub fn name(&self) -> &str {
+        self.kind
+            .strip_prefix("urn:redlink:problem:")
+            .unwrap_or(&self.kind)
+    }
+}
+
+/// Why a call to a node brought no answer, or not the one hoped for.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// No node was named and none is in this directory.
+    #[error("no node found: {looked} has no node, and neither --node nor REDLINK_NODE names one")]
+    NoNode {
+        /// Where it was looked for.
+        looked: PathBuf,
+    },
+    /// What was named is no node.
+    #[error("no node at {named}: {why}")]
+    NotANode {
+        /// As the user wrote it.
+        named: String,
+        /// What is missing or wrong.
+        why: String,
+    },
+    /// A file that is needed to talk to the node can't be used.
+    #[error("can't use {what} {}: {why}", path.display())]
+    File {
+        /// What the file is.
+        what: &'static str,
+        /// Which one.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: String,
+        /// The reader may not read it.
+        denied: bool,
+    },
+    /// Nobody answers there.
+    #[error("no node answers at {url}: {why}")]
+    Unreachable {
+        /// Where.
+        url: String,
+        /// As the network says.
+        why: String,
+    },
+    /// The connection broke while an answer was awaited; the call may or may not have been carried out.
+    #[error("the connection to {url} broke before the answer was complete: {why}")]
+    Broken {
+        /// Where.
+        url: String,
+        /// As the network says.
+        why: String,
+    },
+    /// Whoever answers there isn't a node of this mesh.
+    #[error("the server at {url} is not a node of this mesh: {why}")]
+    Stranger {
+        /// Where.
+        url: String,
+        /// What is wrong with its certificate.
+        why: String,
+    },
+    /// No answer in time.
+    #[error("{url} did not answer within {} s", after.as_secs())]
+    Silent {
+        /// Where.
+        url: String,
+        /// How long it had.
+        after: Duration,
+    },
+    /// The node said no.
+    #[error("{}{}", .0.title, .0.detail.as_ref().map(|d| format!(": {d}")).unwrap_or_default())]
+    Refused(Problem),
+    /// The answer isn't what the API promises.
+    #[error("{url} answered something else than a Redlink node would: {why}")]
+    Puzzling {
+        /// Where.
+        url: String,
+        /// What was expected and what came.
+        why: String,
+    },
+}
+
+impl Error {
+    /// What the user may do about it.
+    pub fn next(&self) -> Option<String> {
+        Some(match self {
+            Self::NoNode { .. } => "start one here with `redlink node`, or say which one with --node URL or --node DIRECTORY".into(),
+            Self::NotANode { .. } => "give the directory in which `redlink node` was started, or a URL such as https://localhost:7411".into(),
+            Self::File { denied: true, .. } => "run this as the user who runs the node, or ask that user for a copy of the file".into(),
+            Self::File { .. } => "if the node was moved, give its directory with --node; `redlink node` there writes these files".into(),
+            Self::Unreachable { .. } => "start it with `redlink node` in its directory, or check the address and the network".into(),
+            Self::Broken { .. } => "look at the node's log; `redlink message list` shows what it has accepted".into(),
+            Self::Stranger { .. } => "check the address, and with --ca FILE name the ca.pem of the mesh that you mean".into(),
+            Self::Silent { .. } => "look at the node's log; `redlink status` says if it answers at all".into(),
+            Self::Refused(problem) => return refusal_hint(problem),
+            Self::Puzzling { .. } => "check that the address is a node's, and that both are the same version of Redlink".into(),
+        })
+    }
+
+    /// The node could not be talked to at all; nothing was carried out for certain only if this isn't [`Error::Broken`].
+    pub fn is_unreachable(&self) -> bool {
+        !matches!(self, Self::Refused(_) | Self::Puzzling { .. })
+    }
+
+    /// Trying the same again later may help.
+    pub fn is_passing(&self) -> bool {
+        match self {
+            Self::Unreachable { .. } | Self::Broken { .. } | Self::Silent { .. } => true,
+            Self::Refused(problem) => matches!(problem.status, 429 | 503 | 507),
+            _ => false,
+        }
+    }
+
+    /// The status of a refusal.
+    pub fn status(&self) -> Option<u16> {
+        match self {
+            Self::Refused(problem) => Some(problem.status),
+            _ => None,
+        }
+    }
+}
+
+fn refusal_hint(problem: &Problem) -> Option<String> {
+    Some(match problem.status {
+        401 => "use the node's own directory with --node, or give its admin token in REDLINK_TOKEN".into(),
+        403 => "use the admin token of that node".into(),
+        429 | 503 | 507 => match problem.retry_after {
+            Some(seconds) => format!("try again in {seconds} s"),
+            None => "try again later".into(),
+        },
+        _ => return None,
+    })
+}
+
+/// The innermost cause, which is the one that says something.
+pub(super) fn root_cause(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut inner = error;
+    while let Some(source) = inner.source() {
+        inner = source;
+    }
+    inner.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http::{HeaderMap, StatusCode};
+
+    #[test]
+    fn a_problem_document_is_shown_with_its_detail() {
+        let mut headers = HeaderMap::new();
+        headers.insert("retry-after", "7".parse().unwrap());
+        let body =
+            br#"{"type":"urn:redlink:problem:full","title":"Full","detail":"messages: 100000","status":429}"#;
+        let problem = Problem::read(StatusCode::TOO_MANY_REQUESTS, &headers, body);
+        assert_eq!(problem.name(), "full");
+        let error = Error::Refused(problem);
+        assert_eq!(error.to_string(), "Full: messages: 100000");
+        assert_eq!(error.next().as_deref(), Some("try again in 7 s"));
+        assert!(error.is_passing());
+        assert!(!error.is_unreachable());
+    }
+
+    #[test]
+    fn other_bodies_are_quoted_and_never_believed() {
+        let problem = Problem::read(
+            StatusCode::BAD_GATEWAY,
+            &HeaderMap::new(),
+            b"<html>\x1b[31mproxy\xff",
+        );
+        assert_eq!((problem.status, problem.title.as_str()), (502, "Bad Gateway"));
+        assert_eq!(problem.detail.as_deref(), Some("<html>[31mproxy\u{fffd}"));
+        let long = Problem::read(StatusCode::NOT_FOUND, &HeaderMap::new(), &[b'x'; 5000]);
+        assert_eq!(long.detail.map(|d| d.len()), Some(EXCERPT));
+        assert_eq!(
+            Problem::read(StatusCode::NOT_FOUND, &HeaderMap::new(), b"").detail,
+            None
+        );
+    }
+}

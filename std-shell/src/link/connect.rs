@@ -1,0 +1,274 @@
+//! Connections from this node to a north peer: TCP, TLS with both certificates, HTTP/2.
+
+use bytes::Bytes;
+use http::Uri;
+use http::uri::Scheme;
+use hyper::body::Body;
+use hyper::client::conn::http2::{self, SendRequest};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use redlink_core::Name;
+use rustls_pki_types::ServerName;
+use std::error::Error;
+use std::io;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+use tokio::net::TcpStream;
+use tokio::task::JoinHandle;
+use tokio::time::{error::Elapsed, timeout};
+use tokio_rustls::TlsConnector;
+
+/// Time for each of: TCP connection, TLS handshake, HTTP/2 handshake.
+const STEP: Duration = Duration::from_secs(5);
+
+/// An idle connection is pinged this often, and is dead if the ping is not answered this long.
+const KEEP_ALIVE: Duration = Duration::from_secs(10);
+
+/// What a peer may have under way towards us before we read it: back-pressure starts here.
+const WINDOW: u32 = 1 << 20;
+
+/// Where a north peer is, and how it is trusted.
+#[derive(Clone)]
+pub(super) struct Target {
+    pub(super) url: Uri,
+    pub(super) host: String,
+    pub(super) port: u16,
+    pub(super) server: ServerName<'static>,
+    pub(super) tls: Arc<rustls::ClientConfig>,
+    pub(super) mesh: Name,
+}
+
+/// Why a north peer can't be reached.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectError {
+    /// Not a URL of a node.
+    #[error("`{url}` is not a node's URL ({why}); it should look like https://north.example:7411")]
+    Url {
+        /// What was given.
+        url: String,
+        /// What is wrong with it.
+        why: &'static str,
+    },
+    /// No TCP connection.
+    #[error("can't connect to {host}:{port}: {source}")]
+    Tcp {
+        /// Its host.
+        host: String,
+        /// Its port.
+        port: u16,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// No TLS connection: it is no node of this mesh, or does not take this one for one.
+    #[error(
+        "no TLS connection to {host}: {source}; both nodes must be of one mesh, and the host one that its certificate names"
+    )]
+    Tls {
+        /// Its host.
+        host: String,
+        /// What went wrong.
+        source: io::Error,
+    },
+    /// Its certificate proves no name in this mesh.
+    #[error("{host} proved no name: {source}")]
+    Name {
+        /// Its host.
+        host: String,
+        /// Why not.
+        source: crate::trust::CertificateError,
+    },
+    /// It is another node than the one that the link is with.
+    #[error(
+        "{host} answered as the node `{found}`, and `{expected}` was expected; all addresses of a URL must lead to one node"
+    )]
+    OtherNode {
+        /// Its host.
+        host: String,
+        /// Whom the link is with.
+        expected: String,
+        /// Who answered.
+        found: String,
+    },
+    /// No HTTP/2.
+    #[error("no HTTP/2 with {host}: {}", causes(source))]
+    Http {
+        /// Its host.
+        host: String,
+        /// What went wrong.
+        source: hyper::Error,
+    },
+    /// It does not answer.
+    #[error("{host} did not answer in time")]
+    TimeOut {
+        /// Its host.
+        host: String,
+    },
+    /// It said no.
+    #[error("{host} refused the link: {status} {text}")]
+    Refused {
+        /// Its host.
+        host: String,
+        /// How.
+        status: http::StatusCode,
+        /// The start of what it said.
+        text: String,
+    },
+}
+
+/// An error with all that caused it: hyper's own text alone says little.
+pub(super) fn causes(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        let cause_text = cause.to_string();
+        if !text.contains(&cause_text) {
+            text.push_str(": ");
+            text.push_str(&cause_text);
+        }
+        next = cause.source();
+    }
+    text
+}
+
+impl Target {
+    pub(super) fn new(url: &str, tls: Arc<rustls::ClientConfig>, mesh: Name) -> Result<Self, ConnectError> {
+        let bad = |why| ConnectError::Url {
+            url: url.to_owned(),
+            why,
+        };
+        let uri: Uri = url.parse().map_err(|_| bad("it is not a URL"))?;
+        if uri.scheme() != Some(&Scheme::HTTPS) {
+            return Err(bad("it does not start with https://"));
+        }
+        if !matches!(uri.path(), "" | "/") || uri.query().is_some() {
+            return Err(bad("it has a path"));
+        }
+        let host = uri
+            .host()
+            .ok_or_else(|| bad("it has no host"))?
+            .trim_matches(['[', ']'])
+            .to_owned();
+        let port = uri.port_u16().unwrap_or(443);
+        let server = ServerName::try_from(host.clone()).map_err(|_| bad("its host is no name or address"))?;
+        Ok(Self {
+            url: uri,
+            host,
+            port,
+            server,
+            tls,
+            mesh,
+        })
+    }
+
+    /// The URL of a path at the peer.
+    pub(super) fn at(&self, path: &str) -> Result<Uri, http::Error> {
+        let mut parts = self.url.clone().into_parts();
+        parts.path_and_query = Some(path.parse().map_err(http::Error::from)?);
+        Uri::from_parts(parts).map_err(http::Error::from)
+    }
+
+    fn late(&self) -> impl Fn(Elapsed) -> ConnectError {
+        |_| ConnectError::TimeOut {
+            host: self.host.clone(),
+        }
+    }
+}
+
+/// A connection; it closes when this is dropped.
+pub(super) struct Connection<B> {
+    pub(super) sender: SendRequest<B>,
+    /// The peer's name, as its certificate proves.
+    pub(super) peer: Name,
+    task: JoinHandle<()>,
+}
+
+impl<B> Drop for Connection<B> {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+pub(super) async fn connect<B>(target: &Target) -> Result<Connection<B>, ConnectError>
+where
+    B: Body<Data = Bytes> + Send + Unpin + 'static,
+    B::Error: Into<Box<dyn Error + Send + Sync>>,
+{
+    let host = || target.host.clone();
+    let tcp = timeout(STEP, TcpStream::connect((target.host.as_str(), target.port)))
+        .await
+        .map_err(target.late())?;
+    let tcp = tcp.map_err(|source| ConnectError::Tcp {
+        host: host(),
+        port: target.port,
+        source,
+    })?;
+    // Frames are small and wait for nothing: the driver has put together already what can travel together.
+    tcp.set_nodelay(true).map_err(|source| ConnectError::Tcp {
+        host: host(),
+        port: target.port,
+        source,
+    })?;
+    let connector = TlsConnector::from(target.tls.clone());
+    let tls = timeout(STEP, connector.connect(target.server.clone(), tcp))
+        .await
+        .map_err(target.late())?;
+    let tls = tls.map_err(|source| ConnectError::Tls { host: host(), source })?;
+    let chain = tls.get_ref().1.peer_certificates().unwrap_or_default();
+    let peer = crate::trust::peer_name(&target.mesh, chain, SystemTime::now())
+        .map_err(|source| ConnectError::Name { host: host(), source })?;
+    let mut builder = http2::Builder::new(TokioExecutor::new());
+    builder
+        .timer(TokioTimer::new())
+        .keep_alive_interval(KEEP_ALIVE)
+        .keep_alive_timeout(KEEP_ALIVE)
+        .keep_alive_while_idle(true)
+        .initial_stream_window_size(WINDOW)
+        .initial_connection_window_size(2 * WINDOW);
+    let (sender, connection) = timeout(STEP, builder.handshake(TokioIo::new(tls)))
+        .await
+        .map_err(target.late())?
+        .map_err(|source| ConnectError::Http { host: host(), source })?;
+    let task = tokio::spawn(async move {
+        // Who uses the connection sees its own requests fail, and reports that.
+        if let Err(error) = connection.await {
+            tracing::debug!(error = %causes(&error), "a connection to a north peer ended");
+        }
+    });
+    Ok(Connection { sender, peer, task })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn target(url: &str) -> Result<Target, String> {
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let tls = rustls::ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(rustls::RootCertStore::empty())
+            .with_no_client_auth();
+        Target::new(url, Arc::new(tls), Name::new("m").unwrap()).map_err(|e| e.to_string())
+    }
+
+    #[test]
+    fn only_a_nodes_url_is_dialled() {
+        let north = target("https://north.example:7411").unwrap();
+        assert_eq!((north.host.as_str(), north.port), ("north.example", 7411));
+        assert_eq!(
+            north.at("/v1/link").unwrap().to_string(),
+            "https://north.example:7411/v1/link"
+        );
+        assert_eq!(target("https://[::1]:7411/").unwrap().host, "::1");
+        assert_eq!(target("https://10.0.0.1").unwrap().port, 443);
+        for bad in [
+            "",
+            "north:7411",
+            "http://north:7411",
+            "https://north/path",
+            "https://north/?a",
+            "https://",
+        ] {
+            assert!(target(bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,175 @@
+//! Frames as they lie in the two streams of a link.
+//!
+//! ```text
+//!  0        4        8
+//!  +--------+--------+-----------------+-----------------------------------------------+
+//!  | header | body   | header          | body                                          |
+//!  | length | length | (postcard,      |  flag | type len | content type | payload     |
+//!  | u32 BE | u32 BE |  wire::Frame)   |  u8   | u16 BE   | UTF-8        |             |
+//!  +--------+--------+-----------------+-----------------------------------------------+
+//! ```
+//!
+//! A body length of 0 means that the frame has none; a body that is there has its flag at least. Flag 0: no content
+//! type, the payload follows at once. Flag 1: a content type's length and the content type come first. Any other
+//! flag, or a length beyond its limit, closes the link: there is no way to find the next frame after a lie.
+
+use crate::Content;
+use bytes::{Buf, BufMut, Bytes, BytesMut};
+use redlink_core::wire::HEADER_MAX;
+use std::sync::Arc;
+
+/// Payloads up to this many bytes ride in a frame; larger ones travel apart. Both ends of a link must agree on it, so
+/// it belongs to the protocol and is no setting.
+pub const INLINE_MAX: u64 = 8 * 1024;
+
+/// Longest content type that a node takes, in bytes; more than any registered one with parameters.
+pub const CONTENT_TYPE_MAX: usize = 1_024;
+
+/// Length of the two lengths before each frame.
+pub const PREFIX: usize = 8;
+
+/// Longest body of a frame: flag, length and text of the content type, payload.
+pub const BODY_MAX: usize = 3 + CONTENT_TYPE_MAX + INLINE_MAX as usize;
+
+/// Bytes that could not have come from a node of ours.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum Broken {
+    /// The header is empty, or longer than any.
+    #[error("a frame's header has {0} bytes, and 1 to {HEADER_MAX} are allowed")]
+    Header(u32),
+    /// The body is longer than any.
+    #[error("a frame's body has {0} bytes, and at most {BODY_MAX} are allowed")]
+    Body(u32),
+    /// The content type's flag, length or text makes no sense.
+    #[error("a frame's body does not start with a content type as it should")]
+    ContentType,
+}
+
+/// One frame that came in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Received {
+    /// Its header, for the core.
+    pub header: Bytes,
+    /// The payload that rode in it.
+    pub content: Option<Content>,
+}
+
+/// Length of a content's wire form.
+pub fn body_len(content: &Content) -> usize {
+    1 + content.content_type.as_ref().map_or(0, |text| 2 + text.len()) + content.bytes.len()
+}
+
+/// Appends one frame. The content type must have passed [`content_type_fits`], which the driver checks where content
+/// comes in.
+pub fn put(into: &mut BytesMut, header: &[u8], content: Option<&Content>) {
+    let body = content.map_or(0, body_len);
+    into.reserve(PREFIX + header.len() + body);
+    into.put_u32(header.len() as u32);
+    into.put_u32(body as u32);
+    into.put_slice(header);
+    if let Some(content) = content {
+        match &content.content_type {
+            None => into.put_u8(0),
+            Some(text) => {
+                into.put_u8(1);
+                into.put_u16(text.len() as u16);
+                into.put_slice(text.as_bytes());
+            }
+        }
+        into.put_slice(&content.bytes);
+    }
+}
+
+/// Whether a content type is short enough to travel.
+pub fn content_type_fits(content: &Content) -> bool {
+    content
+        .content_type
+        .as_ref()
+        .is_none_or(|text| text.len() <= CONTENT_TYPE_MAX)
+}
+
+/// Cuts a stream of bytes into frames.
+#[derive(Debug, Default)]
+pub struct Decoder {
+    buffer: BytesMut,
+}
+
+impl Decoder {
+    /// Adds bytes as they came. The buffer holds at most one incomplete frame beside them, as long as
+    /// [`Decoder::next_frame`] is called until it has no more.
+    pub fn extend(&mut self, bytes: &[u8]) {
+        self.buffer.extend_from_slice(bytes);
+    }
+
+    /// The next complete frame, if there is one.
+    ///
+    /// # Errors
+    /// The stream is broken; it stays so.
+    pub fn next_frame(&mut self) -> Result<Option<Received>, Broken> {
+        let Some(prefix) = self.buffer.first_chunk::<PREFIX>() else {
+            return Ok(None);
+        };
+        let [h0, h1, h2, h3, b0, b1, b2, b3] = *prefix;
+        let (header, body) = (
+            u32::from_be_bytes([h0, h1, h2, h3]),
+            u32::from_be_bytes([b0, b1, b2, b3]),
+        );
+        // Checked before anything is waited for: a lying length must not make this buffer grow.
+        if header == 0 || header as usize > HEADER_MAX {
+            return Err(Broken::Header(header));
+        }
+        if body as usize > BODY_MAX {
+            return Err(Broken::Body(body));
+        }
+        let (header, body) = (header as usize, body as usize);
+        if self.buffer.len() < PREFIX + header + body {
+            self.buffer.reserve(PREFIX + header + body - self.buffer.len());
+            return Ok(None);
+        }
+        self.buffer.advance(PREFIX);
+        let header = self.buffer.split_to(header).freeze();
+        let content = match body {
+            0 => None,
+            // Its own allocation: a slice would keep the whole chunk that it came in alive for as long as the core
+            // keeps a small payload.
+            _ => Some(read_body(&mut Bytes::copy_from_slice(
+                &self.buffer.split_to(body),
+            ))?),
+        };
+        Ok(Some(Received { header, content }))
+    }
+
+    /// Whether the stream may end here: no part of a frame is waiting for its rest.
+    pub fn is_empty(&self) -> bool {
+        self.buffer.is_empty()
+    }
+}
+
+fn read_body(body: &mut Bytes) -> Result<Content, Broken> {
+    match body.try_get_u8() {
+        Ok(0) => Ok(Content {
+            content_type: None,
+            bytes: body.split_off(0),
+        }),
+        Ok(1) => {
+            let len = usize::from(body.try_get_u16().map_err(|_| Broken::ContentType)?);
+            if len > CONTENT_TYPE_MAX || len > body.len() {
+                return Err(Broken::ContentType);
+            }
+            let text = body.split_to(len);
+            let text = std::str::from_utf8(&text).map_err(|_| Broken::ContentType)?;
+            // It will be a header of an HTTP answer some day.
+            if text.bytes().any(|b| b.is_ascii_control()) {
+                return Err(Broken::ContentType);
+            }
+            Ok(Content {
+                content_type: Some(Arc::from(text)),
+                bytes: body.split_off(0),
+            })
+        }
+        _ => Err(Broken::ContentType),
+    }
+}
+
+#[cfg(test)]
+mod tests;

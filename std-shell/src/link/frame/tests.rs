@@ -1,0 +1,129 @@
+//! Frames read back as they were written however the stream is cut, and no bytes make the decoder panic or grow.
+
+use super::*;
+use proptest::prelude::*;
+
+fn content() -> impl Strategy<Value = Content> {
+    let text = proptest::option::of("[ -~]{0,64}".prop_map(|s: String| Arc::<str>::from(s)));
+    (text, proptest::collection::vec(any::<u8>(), 0..300)).prop_map(|(content_type, bytes)| Content {
+        content_type,
+        bytes: Bytes::from(bytes),
+    })
+}
+
+fn received() -> impl Strategy<Value = Received> {
+    (
+        proptest::collection::vec(any::<u8>(), 1..=HEADER_MAX),
+        proptest::option::of(content()),
+    )
+        .prop_map(|(header, content)| Received {
+            header: Bytes::from(header),
+            content,
+        })
+}
+
+/// All frames in `bytes`, fed in pieces of at most `piece`.
+fn decode(bytes: &[u8], piece: usize) -> Result<(Vec<Received>, Decoder), Broken> {
+    let mut decoder = Decoder::default();
+    let mut out = Vec::new();
+    for part in bytes.chunks(piece) {
+        decoder.extend(part);
+        while let Some(frame) = decoder.next_frame()? {
+            out.push(frame);
+        }
+    }
+    Ok((out, decoder))
+}
+
+proptest! {
+    #[test]
+    fn frames_read_back(frames in proptest::collection::vec(received(), 0..8), piece in 1usize..700) {
+        let mut wire = BytesMut::new();
+        for frame in &frames {
+            put(&mut wire, &frame.header, frame.content.as_ref());
+        }
+        let (read, decoder) = decode(&wire, piece).unwrap();
+        prop_assert_eq!(read, frames);
+        prop_assert!(decoder.is_empty());
+    }
+
+    #[test]
+    fn any_bytes_are_frames_or_broken_and_never_pile_up(
+        bytes in proptest::collection::vec(any::<u8>(), 0..4_000), piece in 1usize..100
+    ) {
+        if let Ok((_, decoder)) = decode(&bytes, piece) {
+            prop_assert!(decoder.buffer.len() <= PREFIX + HEADER_MAX + BODY_MAX + piece);
+        }
+    }
+
+    #[test]
+    fn a_damaged_frame_never_panics(frame in received(), at in any::<prop::sample::Index>(), flip in 1u8..) {
+        let mut wire = BytesMut::new();
+        put(&mut wire, &frame.header, frame.content.as_ref());
+        let at = at.index(wire.len());
+        wire[at] ^= flip;
+        let _ = decode(&wire, 64);
+    }
+}
+
+fn broken(wire: &[u8]) -> Broken {
+    decode(wire, 1_000).map(drop).expect_err("these bytes are no frames")
+}
+
+fn with_body(body: &[u8]) -> Vec<u8> {
+    let mut wire = vec![0, 0, 0, 1, 0, 0, 0, body.len() as u8, 9];
+    wire.extend_from_slice(body);
+    wire
+}
+
+#[test]
+fn lengths_are_refused_before_anything_is_waited_for() {
+    assert_eq!(broken(&[0; 8]), Broken::Header(0));
+    assert_eq!(broken(&[0, 0, 1, 1, 0, 0, 0, 0]), Broken::Header(257));
+    assert_eq!(broken(&[0xff; 8]), Broken::Header(u32::MAX));
+    assert_eq!(
+        broken(&[0, 0, 0, 1, 0xff, 0xff, 0xff, 0xff]),
+        Broken::Body(u32::MAX)
+    );
+    let over = (BODY_MAX as u32 + 1).to_be_bytes();
+    assert_eq!(
+        broken(&[&[0, 0, 0, 1], &over[..]].concat()),
+        Broken::Body(BODY_MAX as u32 + 1)
+    );
+}
+
+#[test]
+fn a_content_type_must_be_text_of_its_length() {
+    assert_eq!(broken(&with_body(&[2])), Broken::ContentType);
+    assert_eq!(broken(&with_body(&[1])), Broken::ContentType);
+    assert_eq!(broken(&with_body(&[1, 0])), Broken::ContentType);
+    assert_eq!(broken(&with_body(&[1, 0, 2, b'a'])), Broken::ContentType);
+    assert_eq!(broken(&with_body(&[1, 0, 1, 0xff])), Broken::ContentType);
+    assert_eq!(broken(&with_body(&[1, 0, 1, b'\n'])), Broken::ContentType);
+    assert_eq!(broken(&with_body(&[1, 0xff, 0xff, b'a'])), Broken::ContentType);
+}
+
+#[test]
+fn an_empty_payload_is_not_the_same_as_none() {
+    let empty = Content::default();
+    let mut wire = BytesMut::new();
+    put(&mut wire, b"h", Some(&empty));
+    put(&mut wire, b"h", None);
+    let (read, _) = decode(&wire, 1_000).unwrap();
+    assert_eq!(read[0].content, Some(empty));
+    assert_eq!(read[1].content, None);
+}
+
+#[test]
+fn the_largest_frame_passes() {
+    let largest = Content {
+        content_type: Some(Arc::from("x".repeat(CONTENT_TYPE_MAX))),
+        bytes: Bytes::from(vec![7; INLINE_MAX as usize]),
+    };
+    assert!(content_type_fits(&largest));
+    assert_eq!(body_len(&largest), BODY_MAX);
+    let mut wire = BytesMut::new();
+    put(&mut wire, &[1; HEADER_MAX], Some(&largest));
+    let (read, _) = decode(&wire, 5_000).unwrap();
+    assert_eq!(read[0].content.as_ref(), Some(&largest));
+}

@@ -1,0 +1,241 @@
+//! What waits to be sent to one peer.
+//!
+//! The driver puts frames in without ever waiting; hyper takes them out as an HTTP body, as fast as the peer reads.
+//! A peer that does not read fills its outbox, and that closes its link and harms nobody else (P11).
+
+use super::frame;
+use crate::Content;
+use crate::driver::Source;
+use crate::store::{ReadError, StoreHandle};
+use bytes::{Bytes, BytesMut};
+use hyper::body::{Body, Frame, SizeHint};
+use std::collections::VecDeque;
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+use tokio::sync::watch;
+
+/// Most bytes that wait in one outbox. A session's offers, all windows full, are well below it.
+const BYTES_MAX: usize = 8 << 20;
+
+/// Something to send.
+#[derive(Debug)]
+pub(crate) enum Item {
+    /// Frames as they go on the wire.
+    Frames(Bytes),
+    /// One frame whose payload has to be read from the store first. Everything behind it waits: frames keep their
+    /// order.
+    Stored {
+        /// Its header.
+        header: Bytes,
+        /// Where the payload is.
+        source: Source,
+    },
+}
+
+impl Item {
+    fn cost(&self) -> usize {
+        match self {
+            Self::Frames(bytes) => bytes.len(),
+            Self::Stored { header, .. } => header.len() + frame::BODY_MAX,
+        }
+    }
+}
+
+/// More waits than a peer that reads could cause.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Overflow;
+
+#[derive(Debug, Default)]
+struct Queue {
+    items: VecDeque<Item>,
+    cost: usize,
+    waker: Option<Waker>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    queue: Mutex<Queue>,
+    /// Why it was closed.
+    closed: watch::Sender<Option<Arc<str>>>,
+}
+
+impl Shared {
+    fn queue(&self) -> MutexGuard<'_, Queue> {
+        // Nothing in here panics with the lock held, so a poisoned one is as good as any.
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn close(&self, why: &str) {
+        self.closed.send_if_modified(|closed| {
+            let first = closed.is_none();
+            if first {
+                *closed = Some(Arc::from(why));
+            }
+            first
+        });
+        let waker = {
+            let mut queue = self.queue();
+            queue.items.clear();
+            queue.cost = 0;
+            queue.waker.take()
+        };
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+}
+
+/// The driver's end.
+#[derive(Clone, Debug)]
+pub(crate) struct Outbox {
+    shared: Arc<Shared>,
+}
+
+impl Outbox {
+    /// Puts something in. After it was closed, nothing happens.
+    ///
+    /// # Errors
+    /// The peer does not read: close it.
+    pub(crate) fn push(&self, item: Item) -> Result<(), Overflow> {
+        if self.shared.closed.borrow().is_some() {
+            return Ok(());
+        }
+        let waker = {
+            let mut queue = self.shared.queue();
+            let cost = item.cost();
+            if queue.cost + cost > BYTES_MAX {
+                return Err(Overflow);
+            }
+            queue.cost += cost;
+            queue.items.push_back(item);
+            queue.waker.take()
+        };
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+        Ok(())
+    }
+
+    /// Ends the link from this side. What waits is dropped; the first reason stays.
+    pub(crate) fn close(&self, why: &str) {
+        self.shared.close(why);
+    }
+
+    /// Waits until it is closed, from whichever side, and says why.
+    pub(crate) async fn closed(&self) -> Arc<str> {
+        let mut closed = self.shared.closed.subscribe();
+        match closed.wait_for(Option::is_some).await {
+            Ok(why) => why.clone().unwrap_or_else(|| Arc::from("closed")),
+            // The sender lives in `shared`, which `self` holds.
+            Err(_) => Arc::from("closed"),
+        }
+    }
+}
+
+type Reading = Pin<Box<dyn Future<Output = (Bytes, Result<Option<Content>, ReadError>)> + Send>>;
+
+/// The wire's end: a request's or a response's body.
+pub struct OutStream {
+    shared: Arc<Shared>,
+    store: StoreHandle,
+    reading: Option<Reading>,
+}
+
+/// An outbox and the body that it feeds.
+pub(crate) fn outbox(store: StoreHandle) -> (Outbox, OutStream) {
+    let shared = Arc::new(Shared {
+        queue: Mutex::default(),
+        closed: watch::Sender::new(None),
+    });
+    (
+        Outbox {
+            shared: shared.clone(),
+        },
+        OutStream {
+            shared,
+            store,
+            reading: None,
+        },
+    )
+}
+
+impl OutStream {
+    fn poll_item(&self, context: &mut Context<'_>) -> Poll<Option<Item>> {
+        // The waker is left before `closed` is looked at: who closes looks for it after having closed.
+        let mut queue = self.shared.queue();
+        if let Some(item) = queue.items.pop_front() {
+            queue.cost -= item.cost();
+            return Poll::Ready(Some(item));
+        }
+        queue.waker = Some(context.waker().clone());
+        drop(queue);
+        if self.shared.closed.borrow().is_some() {
+            Poll::Ready(None)
+        } else {
+            Poll::Pending
+        }
+    }
+}
+
+impl Body for OutStream {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        loop {
+            if let Some(reading) = &mut self.reading {
+                let Poll::Ready((header, read)) = reading.as_mut().poll(context) else {
+                    return Poll::Pending;
+                };
+                self.reading = None;
+                match read {
+                    Ok(Some(content)) => {
+                        let mut bytes = BytesMut::new();
+                        frame::put(&mut bytes, &header, Some(&content));
+                        return Poll::Ready(Some(Ok(Frame::data(bytes.freeze()))));
+                    }
+                    // The message got its outcome meanwhile. Nobody needs the frame, and the one that says so follows.
+                    Ok(None) => {}
+                    // The receiver's timer gives the claim or the answer up, and it comes again.
+                    Err(error) => tracing::warn!(%error, "a payload could not be read for a frame; not sent"),
+                }
+            }
+            match self.poll_item(context) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(None) => return Poll::Ready(None),
+                Poll::Ready(Some(Item::Frames(bytes))) => return Poll::Ready(Some(Ok(Frame::data(bytes)))),
+                Poll::Ready(Some(Item::Stored { header, source })) => {
+                    let store = self.store.clone();
+                    self.reading = Some(Box::pin(async move { (header, source.load(&store).await) }));
+                }
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        false
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::default()
+    }
+}
+
+impl Drop for OutStream {
+    fn drop(&mut self) {
+        self.shared.close("the connection ended");
+    }
+}
+
+impl std::fmt::Debug for OutStream {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("OutStream")
+            .field("reading", &self.reading.is_some())
+            .finish_non_exhaustive()
+    }
+}

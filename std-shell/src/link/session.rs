@@ -1,0 +1,104 @@
+//! One life of a link: reads the peer's frames into the driver until either side ends it.
+
+use super::frame::{Decoder, Received};
+use super::outbox::Outbox;
+use super::transfer::Job;
+use crate::driver::{Handle, Refusal};
+use bytes::Bytes;
+use http_body_util::BodyExt;
+use hyper::body::Body;
+use redlink_core::{LinkId, Name};
+use std::fmt::Display;
+use std::sync::Arc;
+use tokio::sync::{Semaphore, mpsc};
+
+/// Batches of frames from one link that may wait in the driver. Beyond it the link is not read, so that a peer that
+/// sends faster than this node works waits in its own buffers and fills none of ours (P11).
+const BATCHES: usize = 4;
+
+/// Most frames in one batch.
+const BATCH: usize = 256;
+
+/// A link that is up: told to the driver, and to be read.
+pub(crate) struct Session {
+    handle: Handle,
+    link: LinkId,
+    outbox: Outbox,
+}
+
+impl Session {
+    /// Tells the driver that a connection to a peer is up. The dialling side brings a queue for the large payloads that
+    /// it will have to move.
+    ///
+    /// # Errors
+    /// The node has no room for another peer, or is stopping.
+    pub(crate) async fn open(
+        handle: &Handle,
+        peer: Name,
+        outbox: Outbox,
+        jobs: Option<mpsc::UnboundedSender<Job>>,
+    ) -> Result<Self, Refusal> {
+        let link = handle.link_up(peer, outbox.clone(), jobs).await?;
+        Ok(Self {
+            handle: handle.clone(),
+            link,
+            outbox,
+        })
+    }
+
+    /// Reads until the stream ends, breaks, or the driver closes the link; says why it ended.
+    pub(crate) async fn run<B>(self, incoming: B) -> Arc<str>
+    where
+        B: Body<Data = Bytes> + Unpin,
+        B::Error: Display,
+    {
+        let why = tokio::select! {
+            why = self.outbox.closed() => why,
+            why = read(&self.handle, self.link, incoming) => why,
+        };
+        self.outbox.close(&why);
+        self.handle.link_down(self.link, &why).await;
+        why
+    }
+}
+
+async fn read<B>(handle: &Handle, link: LinkId, mut incoming: B) -> Arc<str>
+where
+    B: Body<Data = Bytes> + Unpin,
+    B::Error: Display,
+{
+    let batches = Arc::new(Semaphore::new(BATCHES));
+    let mut decoder = Decoder::default();
+    while let Some(piece) = incoming.frame().await {
+        let bytes = match piece {
+            Ok(piece) => piece.into_data().unwrap_or_default(),
+            Err(error) => return Arc::from(format!("reading failed: {error}")),
+        };
+        decoder.extend(&bytes);
+        loop {
+            let mut batch: Vec<Received> = Vec::new();
+            while batch.len() < BATCH {
+                match decoder.next_frame() {
+                    Ok(Some(frame)) => batch.push(frame),
+                    Ok(None) => break,
+                    // What came before the break is not given in either: the peer says all of it again.
+                    Err(error) => return Arc::from(format!("the peer's stream is broken: {error}")),
+                }
+            }
+            if batch.is_empty() {
+                break;
+            }
+            let Ok(permit) = batches.clone().acquire_owned().await else {
+                return Arc::from("closed");
+            };
+            if handle.frames(link, batch, permit).await.is_err() {
+                return Arc::from("this node stopped");
+            }
+        }
+    }
+    if decoder.is_empty() {
+        Arc::from("the peer closed it")
+    } else {
+        Arc::from("the peer's stream was cut in a frame")
+    }
+}

@@ -2,8 +2,11 @@
 //!
 //! It moves bytes and makes no decisions; those are `redlink_core`'s.
 
+pub mod clock;
 pub mod client;
 mod content;
+pub mod driver;
+pub mod link;
 pub mod store;
 pub mod config;
 pub mod trust;

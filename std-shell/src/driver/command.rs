@@ -1,0 +1,161 @@
+//! What the rest of the shell asks of the driver.
+
+use super::contents::Source;
+use super::handle::{NewMessage, Settlement, Submitted};
+use super::info::{ConsumerInfo, MessageInfo, NodeStatus, PeerInfo, ServiceInfo};
+use super::refusal::Refusal;
+use crate::Content;
+use crate::link::frame::Received;
+use crate::link::outbox::Outbox;
+use crate::link::transfer::{Job, TransferKey, TransferRefusal};
+use redlink_core::{Answered, GrantToken, LinkId, Name, Tag, Verb};
+use std::time::Duration;
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
+
+pub(super) type Answer<T> = oneshot::Sender<Result<T, Refusal>>;
+
+/// A message that a take brought, with its bytes still to be read perhaps.
+#[derive(Debug)]
+pub(super) struct Handed {
+    pub(super) token: GrantToken,
+    pub(super) source: Source,
+    pub(super) send_only: bool,
+    pub(super) priority: u8,
+    pub(super) remaining: Option<Duration>,
+    pub(super) lease: Duration,
+}
+
+/// What is known of an outcome when somebody asks.
+#[derive(Debug)]
+pub(super) enum OutcomeNow {
+    /// It is on disk.
+    Stored,
+    /// It is not there yet; here it will come.
+    Open(oneshot::Receiver<Settlement>),
+}
+
+/// A request that came through the bounded channel.
+pub(super) enum Command {
+    Submit {
+        new: NewMessage,
+        answer: Answer<Submitted>,
+        settled: Option<oneshot::Sender<Settlement>>,
+    },
+    Cancel {
+        sequence: u64,
+        answer: Answer<oneshot::Receiver<Settlement>>,
+    },
+    Collect {
+        sequence: u64,
+        answer: Answer<()>,
+    },
+    Outcome {
+        sequence: u64,
+        answer: Answer<OutcomeNow>,
+    },
+    Message {
+        sequence: u64,
+        answer: Answer<MessageInfo>,
+    },
+    Messages {
+        max: usize,
+        service: Option<String>,
+        answer: oneshot::Sender<Vec<MessageInfo>>,
+    },
+    Register {
+        service: String,
+        consumer: String,
+        limit: u16,
+        lease: Duration,
+        answer: Answer<()>,
+    },
+    Unregister {
+        service: String,
+        consumer: String,
+        answer: Answer<()>,
+    },
+    Take {
+        tag: Tag,
+        service: String,
+        consumer: String,
+        max: u16,
+        waits: bool,
+        answer: Answer<Vec<Handed>>,
+    },
+    Answer {
+        token: GrantToken,
+        verb: Verb,
+        content: Option<Content>,
+        answer: Answer<Answered>,
+    },
+    Payload {
+        token: GrantToken,
+        answer: oneshot::Sender<Option<Source>>,
+    },
+    Services {
+        answer: oneshot::Sender<Vec<ServiceInfo>>,
+    },
+    Consumers {
+        answer: oneshot::Sender<Vec<ConsumerInfo>>,
+    },
+    Peers {
+        answer: oneshot::Sender<Vec<PeerInfo>>,
+    },
+    Status {
+        answer: oneshot::Sender<NodeStatus>,
+    },
+    Drain {
+        over: oneshot::Sender<()>,
+    },
+
+    LinkUp(LinkUp),
+    Frames {
+        link: LinkId,
+        frames: Vec<Received>,
+        _permit: OwnedSemaphorePermit,
+    },
+    LinkDown {
+        link: LinkId,
+        reason: String,
+    },
+    Fetched {
+        key: TransferKey,
+        content: Option<Content>,
+    },
+    Progress {
+        key: TransferKey,
+    },
+    Arrived {
+        peer: Name,
+        key: TransferKey,
+        content: Content,
+        answer: oneshot::Sender<Result<(), TransferRefusal>>,
+    },
+    Offered {
+        peer: Name,
+        key: TransferKey,
+        answer: oneshot::Sender<Option<Source>>,
+    },
+}
+
+/// A connection to a peer that is up.
+pub(super) struct LinkUp {
+    /// Its name, as its certificate proves.
+    pub(super) peer: Name,
+    /// Takes what is to be sent.
+    pub(super) outbox: Outbox,
+    /// Takes the large payloads that the dialling side has to move; none if the peer dialled.
+    pub(super) jobs: Option<mpsc::UnboundedSender<Job>>,
+    /// The link's number comes here.
+    pub(super) answer: Answer<LinkId>,
+}
+
+/// What must reach the driver even if the channel for commands is full: it comes from a `Drop`, which can't wait. At
+/// most one for each take and delivery that is alive.
+#[derive(Debug)]
+pub(super) enum Cleanup {
+    /// Nobody waits for this take any more.
+    TakeEnded(Tag),
+    /// Nobody has seen this delivery.
+    Release(GrantToken),
+}

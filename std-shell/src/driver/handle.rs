@@ -1,0 +1,507 @@
+//! What everybody else holds of the driver.
+
+use super::command::{Cleanup, Command, LinkUp, OutcomeNow};
+use super::contents::Source;
+use super::info::{ConsumerInfo, MessageInfo, NodeStatus, PeerInfo, ServiceInfo};
+use super::refusal::Refusal;
+use super::take::PendingTake;
+use crate::Content;
+use crate::link::frame::Received;
+use crate::link::outbox::Outbox;
+use crate::link::transfer::{Job, TransferKey, TransferRefusal};
+use crate::store::StoreHandle;
+use redlink_core::{Answered, GrantToken, LinkId, MessageId, Name, NodeId, Outcome, Tag, Terms, Verb};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, SystemTime};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+
+/// A message that a producer hands over.
+#[derive(Clone, Debug)]
+pub struct NewMessage {
+    /// Addressed to this service.
+    pub service: String,
+    /// Its settings.
+    pub terms: Terms,
+    /// Its payload.
+    pub content: Content,
+}
+
+/// A message that is on disk (P1).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Submitted {
+    /// Its id.
+    pub id: MessageId,
+    /// When it expires, by the wall clock; none if it has no deadline.
+    pub deadline: Option<SystemTime>,
+}
+
+/// How a call went.
+#[derive(Clone, Debug)]
+pub enum Called {
+    /// It has its outcome, which stays until it is collected.
+    Settled(Settlement),
+    /// It has none yet.
+    Open(Submitted),
+}
+
+/// A message's outcome, which is on disk.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Settlement {
+    /// The message.
+    pub id: MessageId,
+    /// What became of it.
+    pub outcome: Outcome,
+    /// The reply, or the text of a failure; empty if there is none.
+    pub content: Content,
+}
+
+/// A message that a consumer got.
+#[derive(Clone, Debug)]
+pub struct Delivery {
+    /// What it answers with.
+    pub token: GrantToken,
+    /// The message's payload.
+    pub content: Content,
+    /// Number of the attempt, from 1.
+    pub attempt: u32,
+    /// An ack is wanted, not a reply.
+    pub send_only: bool,
+    /// 0 to 255, higher first.
+    pub priority: u8,
+    /// Time left until its deadline; none if it has none.
+    pub remaining: Option<Duration>,
+    /// Time until the lease runs out unless it is renewed.
+    pub lease: Duration,
+}
+
+/// What the driver and all handles share.
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) node: NodeId,
+    pub(super) tags: AtomicU64,
+    pub(super) ready: AtomicBool,
+    /// Room for large payloads that are coming in, one permit for each KiB of it or part of one.
+    pub(super) incoming: Arc<Semaphore>,
+    pub(super) incoming_max: u32,
+    pub(super) payload_max: u64,
+}
+
+impl Shared {
+    pub(super) fn tag(&self) -> Tag {
+        Tag(self.tags.fetch_add(1, Ordering::Relaxed))
+    }
+}
+
+/// How long a large payload waits for room before it is turned away.
+const ROOM_WAIT: Duration = Duration::from_secs(10);
+
+/// The node, for everybody but the driver: cheap to clone, and every call is an input to the core or a look at it.
+///
+/// All calls are safe to drop half-way. What a dropped submit, answer, cancel or collect has asked for may still happen.
+#[derive(Clone, Debug)]
+pub struct Handle {
+    commands: mpsc::Sender<Command>,
+    cleanup: mpsc::UnboundedSender<Cleanup>,
+    store: StoreHandle,
+    shared: Arc<Shared>,
+}
+
+impl Handle {
+    pub(super) fn new(
+        commands: mpsc::Sender<Command>,
+        cleanup: mpsc::UnboundedSender<Cleanup>,
+        store: StoreHandle,
+        shared: Arc<Shared>,
+    ) -> Self {
+        Self {
+            commands,
+            cleanup,
+            store,
+            shared,
+        }
+    }
+
+    async fn send(&self, command: Command) -> Result<(), Refusal> {
+        self.commands.send(command).await.map_err(|_| Refusal::Stopped)
+    }
+
+    async fn ask<T>(
+        &self,
+        make: impl FnOnce(oneshot::Sender<Result<T, Refusal>>) -> Command,
+    ) -> Result<T, Refusal> {
+        let (answer, answered) = oneshot::channel();
+        self.send(make(answer)).await?;
+        answered.await.unwrap_or(Err(Refusal::Stopped))
+    }
+
+    async fn look<T>(&self, make: impl FnOnce(oneshot::Sender<T>) -> Command) -> Option<T> {
+        let (answer, answered) = oneshot::channel();
+        self.send(make(answer)).await.ok()?;
+        answered.await.ok()
+    }
+
+    fn own(&self, id: MessageId) -> Result<u64, Refusal> {
+        if id.node == self.shared.node {
+            Ok(id.sequence)
+        } else {
+            Err(Refusal::Foreign)
+        }
+    }
+
+    /// This node's identity.
+    pub fn node(&self) -> NodeId {
+        self.shared.node
+    }
+
+    /// Longest payload that this node takes, in bytes.
+    pub fn payload_max(&self) -> u64 {
+        self.shared.payload_max
+    }
+
+    /// Hands a message over. When this returns, its row is on disk (P1).
+    ///
+    /// # Errors
+    /// It was not accepted, and left no trace; after [`Refusal::Stopped`] that is not known.
+    pub async fn submit(&self, new: NewMessage) -> Result<Submitted, Refusal> {
+        self.ask(|answer| Command::Submit {
+            new,
+            answer,
+            settled: None,
+        })
+        .await
+    }
+
+    /// Hands a message over and waits up to `wait` for its outcome. That stays until [`Handle::collect`] is told that it
+    /// reached the producer.
+    ///
+    /// # Errors
+    /// As with [`Handle::submit`].
+    pub async fn call(&self, new: NewMessage, wait: Duration) -> Result<Called, Refusal> {
+        let (settled, outcome) = oneshot::channel();
+        let submitted = self
+            .ask(|answer| Command::Submit {
+                new,
+                answer,
+                settled: Some(settled),
+            })
+            .await?;
+        Ok(match tokio::time::timeout(wait, outcome).await {
+            Ok(Ok(settlement)) => Called::Settled(settlement),
+            // Too late, or the node stops; it has accepted the message all the same.
+            Ok(Err(_)) | Err(_) => Called::Open(submitted),
+        })
+    }
+
+    /// A message's state.
+    ///
+    /// # Errors
+    /// It is not known here (any more), or another node's.
+    pub async fn message(&self, id: MessageId) -> Result<MessageInfo, Refusal> {
+        let sequence = self.own(id)?;
+        self.ask(|answer| Command::Message { sequence, answer }).await
+    }
+
+    /// At most `max` messages and uncollected outcomes, of one service or of all.
+    pub async fn messages(&self, max: usize, service: Option<String>) -> Vec<MessageInfo> {
+        self.look(|answer| Command::Messages { max, service, answer })
+            .await
+            .unwrap_or_default()
+    }
+
+    /// A message's outcome; `None` if it has none when `wait` is over. Never collects.
+    ///
+    /// # Errors
+    /// The message is not known here (any more), is another node's, or the store can't be read.
+    pub async fn outcome(&self, id: MessageId, wait: Duration) -> Result<Option<Settlement>, Refusal> {
+        let sequence = self.own(id)?;
+        match self.ask(|answer| Command::Outcome { sequence, answer }).await? {
+            OutcomeNow::Stored => self.read_outcome(id).await.map(Some),
+            OutcomeNow::Open(settled) => match tokio::time::timeout(wait, settled).await {
+                Ok(Ok(settlement)) => Ok(Some(settlement)),
+                Ok(Err(_)) => Err(Refusal::Stopped),
+                Err(_) => Ok(None),
+            },
+        }
+    }
+
+    async fn read_outcome(&self, id: MessageId) -> Result<Settlement, Refusal> {
+        match self.store.outcome(id.sequence).await {
+            Ok(Some(stored)) => Ok(Settlement {
+                id,
+                outcome: stored.outcome,
+                content: stored.content.unwrap_or_default(),
+            }),
+            // Collected meanwhile, or its retention ended.
+            Ok(None) => Err(Refusal::Unknown),
+            Err(error) => {
+                tracing::warn!(message = %id, %error, "an outcome could not be read");
+                Err(Refusal::Store)
+            }
+        }
+    }
+
+    /// The producer has the outcome: it may be deleted.
+    ///
+    /// # Errors
+    /// [`Refusal::State`] if there is no outcome yet; [`Refusal::Unknown`] if it was collected already.
+    pub async fn collect(&self, id: MessageId) -> Result<(), Refusal> {
+        let sequence = self.own(id)?;
+        self.ask(|answer| Command::Collect { sequence, answer }).await
+    }
+
+    /// Takes a message back. When this returns, the outcome `Cancelled` is on disk.
+    ///
+    /// # Errors
+    /// [`Refusal::State`] if it has, or is getting, another outcome.
+    pub async fn cancel(&self, id: MessageId) -> Result<(), Refusal> {
+        let sequence = self.own(id)?;
+        let settled = self.ask(|answer| Command::Cancel { sequence, answer }).await?;
+        match settled.await {
+            Ok(Settlement {
+                outcome: Outcome::Cancelled,
+                ..
+            }) => Ok(()),
+            Ok(_) => Err(Refusal::State),
+            Err(_) => Err(Refusal::Stopped),
+        }
+    }
+
+    /// A consumer comes, or changes its limits.
+    ///
+    /// # Errors
+    /// A bad name, a zero, or a full table.
+    pub async fn register(
+        &self,
+        service: impl Into<String>,
+        consumer: impl Into<String>,
+        limit: u16,
+        lease: Duration,
+    ) -> Result<(), Refusal> {
+        let (service, consumer) = (service.into(), consumer.into());
+        self.ask(|answer| Command::Register {
+            service,
+            consumer,
+            limit,
+            lease,
+            answer,
+        })
+        .await
+    }
+
+    /// A consumer goes; what it holds is offered again at once.
+    ///
+    /// # Errors
+    /// It is not registered.
+    pub async fn unregister(
+        &self,
+        service: impl Into<String>,
+        consumer: impl Into<String>,
+    ) -> Result<(), Refusal> {
+        let (service, consumer) = (service.into(), consumer.into());
+        self.ask(|answer| Command::Unregister {
+            service,
+            consumer,
+            answer,
+        })
+        .await
+    }
+
+    /// Gets up to `max` messages for a consumer. Returns as soon as there is one, and empty if there was none in time; with
+    /// no `wait` only what lies at this node counts. Registers an unknown consumer with the node's defaults.
+    ///
+    /// A dropped future ends the take, and releases what it was given but had not returned.
+    ///
+    /// # Errors
+    /// A bad name, a zero, a full table, a node that is stopping, or a store that can't be read.
+    pub async fn take(
+        &self,
+        service: impl Into<String>,
+        consumer: impl Into<String>,
+        max: u16,
+        wait: Duration,
+    ) -> Result<Vec<Delivery>, Refusal> {
+        let (answer, answered) = oneshot::channel();
+        let tag = self.shared.tag();
+        let pending = PendingTake::new(tag, self.cleanup.clone(), answered);
+        let (service, consumer) = (service.into(), consumer.into());
+        self.send(Command::Take {
+            tag,
+            service,
+            consumer,
+            max,
+            waits: !wait.is_zero(),
+            answer,
+        })
+        .await?;
+        pending.finish(wait, &self.store).await
+    }
+
+    /// A consumer answers a delivery. When a reply, ack or failure is `Done`, it is on disk, at the origin or here.
+    ///
+    /// # Errors
+    /// It was not taken in; nothing has changed.
+    pub async fn answer(
+        &self,
+        token: GrantToken,
+        verb: Verb,
+        content: Option<Content>,
+    ) -> Result<Answered, Refusal> {
+        self.ask(|answer| Command::Answer {
+            token,
+            verb,
+            content,
+            answer,
+        })
+        .await
+    }
+
+    /// The payload of a delivery that a consumer of this node holds; `None` if it is not held here.
+    ///
+    /// # Errors
+    /// The store can't be read, or the node has stopped.
+    pub async fn payload(&self, token: GrantToken) -> Result<Option<Content>, Refusal> {
+        let source = self
+            .look(|answer| Command::Payload { token, answer })
+            .await
+            .ok_or(Refusal::Stopped)?;
+        let Some(source) = source else { return Ok(None) };
+        source.load(&self.store).await.map_err(|error| {
+            tracing::warn!(message = %token.message, %error, "a payload could not be read");
+            Refusal::Store
+        })
+    }
+
+    /// The services known at this node.
+    pub async fn services(&self) -> Vec<ServiceInfo> {
+        self.look(|answer| Command::Services { answer })
+            .await
+            .unwrap_or_default()
+    }
+
+    /// The consumers of this node.
+    pub async fn consumers(&self) -> Vec<ConsumerInfo> {
+        self.look(|answer| Command::Consumers { answer })
+            .await
+            .unwrap_or_default()
+    }
+
+    /// The peers of this node.
+    pub async fn peers(&self) -> Vec<PeerInfo> {
+        self.look(|answer| Command::Peers { answer })
+            .await
+            .unwrap_or_default()
+    }
+
+    /// The node in a few numbers; all zero if it has stopped.
+    pub async fn status(&self) -> NodeStatus {
+        let mut status = self
+            .look(|answer| Command::Status { answer })
+            .await
+            .unwrap_or_default();
+        status.store = self.store.stats().await;
+        status
+    }
+
+    /// Whether the node takes work: it has recovered, and is not stopping.
+    pub fn ready(&self) -> bool {
+        self.shared.ready.load(Ordering::Acquire)
+    }
+
+    /// Stops accepting and granting; returns when nothing is under way any more, which may be never: give it a limit.
+    pub async fn drain(&self) {
+        let _ = self.look(|over| Command::Drain { over }).await;
+    }
+
+    // What links use.
+
+    pub(crate) fn store(&self) -> &StoreHandle {
+        &self.store
+    }
+
+    pub(crate) async fn link_up(
+        &self,
+        peer: Name,
+        outbox: Outbox,
+        jobs: Option<mpsc::UnboundedSender<Job>>,
+    ) -> Result<LinkId, Refusal> {
+        self.ask(|answer| {
+            Command::LinkUp(LinkUp {
+                peer,
+                outbox,
+                jobs,
+                answer,
+            })
+        })
+        .await
+    }
+
+    pub(crate) async fn frames(
+        &self,
+        link: LinkId,
+        frames: Vec<Received>,
+        permit: OwnedSemaphorePermit,
+    ) -> Result<(), Refusal> {
+        self.send(Command::Frames {
+            link,
+            frames,
+            _permit: permit,
+        })
+        .await
+    }
+
+    pub(crate) async fn link_down(&self, link: LinkId, reason: &str) {
+        // A driver that is gone has no links.
+        let _ = self
+            .send(Command::LinkDown {
+                link,
+                reason: reason.to_owned(),
+            })
+            .await;
+    }
+
+    /// Room for a large payload that is coming in; give it back when the driver has it. Bounds what is in memory before
+    /// the driver can count it.
+    pub(crate) async fn incoming_room(&self, size: u64) -> Result<OwnedSemaphorePermit, TransferRefusal> {
+        let permits = u32::try_from(size.div_ceil(1_024)).unwrap_or(u32::MAX);
+        if size > self.shared.payload_max || permits > self.shared.incoming_max {
+            return Err(TransferRefusal::TooLarge);
+        }
+        let room = self.shared.incoming.clone().acquire_many_owned(permits);
+        match tokio::time::timeout(ROOM_WAIT, room).await {
+            Ok(Ok(room)) => Ok(room),
+            Ok(Err(_)) => Err(TransferRefusal::Stopped),
+            Err(_) => Err(TransferRefusal::Busy),
+        }
+    }
+
+    pub(crate) async fn fetched(&self, key: TransferKey, content: Option<Content>) {
+        let _ = self.send(Command::Fetched { key, content }).await;
+    }
+
+    pub(crate) async fn progress(&self, key: TransferKey) {
+        let _ = self.send(Command::Progress { key }).await;
+    }
+
+    pub(crate) async fn arrived(
+        &self,
+        peer: Name,
+        key: TransferKey,
+        content: Content,
+    ) -> Result<(), TransferRefusal> {
+        self.look(|answer| Command::Arrived {
+            peer,
+            key,
+            content,
+            answer,
+        })
+        .await
+        .unwrap_or(Err(TransferRefusal::Stopped))
+    }
+
+    pub(crate) async fn offered(&self, peer: Name, key: TransferKey) -> Option<Source> {
+        self.look(|answer| Command::Offered { peer, key, answer })
+            .await
+            .flatten()
+    }
+}

@@ -1,0 +1,125 @@
+//! What operators see of a node, as the API's JSON has it: durations in milliseconds, ids as text.
+
+use crate::store::StoreStats;
+use serde::{Deserialize, Serialize};
+
+/// A message or an outcome that waits to be collected.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct MessageInfo {
+    /// Its id.
+    pub id: String,
+    /// Addressed to this service.
+    pub service: String,
+    /// 0 to 255, higher first.
+    pub priority: u8,
+    /// Where it is in its life: `queued`, `offered`, `granted`, `settling`, or its outcome.
+    pub state: String,
+    /// Its outcome, once it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub outcome: Option<String>,
+    /// Times that it was granted since the node started.
+    pub attempts: u32,
+    /// Payload length in bytes.
+    pub size: u64,
+    /// No reply is wanted.
+    pub send_only: bool,
+    /// How long ago it was accepted.
+    pub age_ms: u64,
+    /// Time left until its deadline; none if it has none.
+    pub remaining_ms: Option<u64>,
+}
+
+/// A service that is known at this node.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct ServiceInfo {
+    /// Its name.
+    pub name: String,
+    /// Own messages that wait for a consumer.
+    pub queued: u64,
+    /// Messages of peers that wait for a consumer of this node.
+    pub reserved: u64,
+    /// Consumers of this node.
+    pub consumers: u32,
+    /// Peers that have consumers.
+    pub peers: u32,
+}
+
+/// A consumer of this node.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct ConsumerInfo {
+    /// What it offers.
+    pub service: String,
+    /// Its name.
+    pub name: String,
+    /// Most leases that it may hold at once.
+    pub limit: u16,
+    /// Leases that it holds, and claims under way for it.
+    pub held: u32,
+    /// Messages that its waiting takes ask for.
+    pub wanted: u32,
+    /// How long a grant holds without a sign of life.
+    pub lease_ms: u64,
+}
+
+/// A peer: another node that this one has, or had, a link with.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct PeerInfo {
+    /// Its name.
+    pub name: String,
+    /// Its identity; none before its hello.
+    pub node: Option<String>,
+    /// `north` if this node dials it, else `south`.
+    pub direction: String,
+    /// Whether a session is up.
+    pub connected: bool,
+    /// Services that it has consumers of.
+    pub services: u32,
+    /// Its messages that wait here for a consumer.
+    pub reserved: u32,
+    /// Its messages that consumers here hold.
+    pub held: u32,
+    /// This node's messages that its consumers hold.
+    pub granted: u32,
+}
+
+/// A node's state in a few numbers.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct NodeStatus {
+    /// Its name.
+    pub name: String,
+    /// Its mesh.
+    pub mesh: String,
+    /// Its identity.
+    pub node: String,
+    /// Starts of its database so far.
+    pub boot: u32,
+    /// This program's version.
+    pub version: String,
+    /// Whether it takes work.
+    pub ready: bool,
+    /// Whether it is stopping.
+    pub draining: bool,
+    /// How long it has run.
+    pub uptime_ms: u64,
+    /// Messages and uncollected outcomes.
+    pub messages: u64,
+    /// Most of those that it holds.
+    pub messages_max: u64,
+    /// Consumers registered here.
+    pub consumers: u64,
+    /// Deliveries that consumers of this node hold.
+    pub deliveries: u64,
+    /// Services known here.
+    pub services: u64,
+    /// Peers with a session.
+    pub peers: u64,
+    /// Payload bytes in memory.
+    pub memory_used: u64,
+    /// Most of those.
+    pub memory_max: u64,
+    /// How its store is doing.
+    #[serde(default)]
+    pub store: StoreStats,
+    /// What was counted since the start, by name.
+    pub counters: std::collections::BTreeMap<String, u64>,
+}

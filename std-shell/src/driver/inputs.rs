@@ -1,0 +1,355 @@
+//! From what is asked to what the core is told.
+
+use super::command::{Answer, Command, LinkUp, OutcomeNow};
+use super::contents::cost;
+use super::handle::{NewMessage, Settlement, Submitted};
+use super::refusal::Refusal;
+use super::turn::{Answering, Driver, Next, Submitting, Taking};
+use crate::Content;
+use crate::clock;
+use crate::link::frame;
+use redlink_core::{Answered, GrantToken, Input, LinkId, State, Submit, Verb};
+use std::sync::atomic::Ordering;
+use tokio::sync::oneshot;
+
+/// Answers a caller; one that has gone does not mind.
+fn answer<T>(to: Answer<T>, result: Result<T, Refusal>) {
+    let _ = to.send(result);
+}
+
+impl Driver {
+    pub(super) fn command(&mut self, command: Command) {
+        match command {
+            Command::Submit { new, answer, settled } => self.submit(new, answer, settled),
+            Command::Cancel { sequence, answer: to } => {
+                let result = self.feed(Input::Cancel { sequence });
+                let result = result.map(|_| self.wait_for(sequence)).map_err(Refusal::from);
+                answer(to, result);
+            }
+            Command::Collect { sequence, answer: to } => {
+                let result = self.feed(Input::Collect { sequence });
+                answer(to, result.map(drop).map_err(Refusal::from));
+            }
+            Command::Outcome { sequence, answer: to } => {
+                let result = self.outcome(sequence);
+                answer(to, result);
+            }
+            Command::Register {
+                service,
+                consumer,
+                limit,
+                lease,
+                answer: to,
+            } => {
+                let lease = clock::core_duration(lease);
+                let input = Input::Register {
+                    service: &service,
+                    consumer: &consumer,
+                    limit,
+                    lease,
+                };
+                let result = self.feed(input);
+                answer(to, result.map(drop).map_err(Refusal::from));
+            }
+            Command::Unregister {
+                service,
+                consumer,
+                answer: to,
+            } => {
+                let result = self.feed(Input::Unregister {
+                    service: &service,
+                    consumer: &consumer,
+                });
+                if result.is_ok() {
+                    // Its takes went with it.
+                    let ended = self
+                        .takes
+                        .iter()
+                        .filter(|(_, t)| t.service == service && t.consumer == consumer);
+                    self.given.extend(ended.map(|(tag, _)| *tag));
+                }
+                answer(to, result.map(drop).map_err(Refusal::from));
+            }
+            Command::Take {
+                tag,
+                service,
+                consumer,
+                max,
+                waits,
+                answer: to,
+            } => {
+                // Dropped while it waited in the channel: what ends it has passed by already.
+                if to.is_closed() {
+                    return;
+                }
+                match self.feed(Input::Take {
+                    tag,
+                    service: &service,
+                    consumer: &consumer,
+                    max,
+                }) {
+                    Err(refused) => answer(to, Err(refused.into())),
+                    Ok(_) => {
+                        self.takes.insert(
+                            tag,
+                            Taking {
+                                service,
+                                consumer,
+                                max,
+                                got: Vec::new(),
+                                answer: to,
+                            },
+                        );
+                        if !waits {
+                            self.given.push(tag);
+                        }
+                    }
+                }
+            }
+            Command::Answer {
+                token,
+                verb,
+                content,
+                answer,
+            } => self.answer(token, verb, content, answer),
+            Command::Payload { token, answer } => {
+                let known = self
+                    .deliveries
+                    .get(&token.attempt())
+                    .filter(|(known, _)| *known == token);
+                let _ = answer.send(known.and_then(|(_, payload)| self.source(*payload)));
+            }
+            Command::Drain { over } => self.drain(over),
+
+            Command::Message { .. }
+            | Command::Messages { .. }
+            | Command::Services { .. }
+            | Command::Consumers { .. }
+            | Command::Peers { .. }
+            | Command::Status { .. } => self.look(command),
+
+            Command::LinkUp(up) => self.link_up(up),
+            Command::Frames {
+                link,
+                frames,
+                _permit,
+            } => {
+                for received in frames {
+                    self.frame(link, &received.header, received.content);
+                }
+            }
+            Command::LinkDown { link, reason } => self.link_down(link, &reason),
+            Command::Fetched { key, content } => {
+                if self.links.got(&key) {
+                    self.next.push_back(Next::Fetched(key, content));
+                }
+            }
+            Command::Progress { key } => {
+                self.links.progress(&key, self.now);
+                self.tell(Input::Progress { token: key.token });
+            }
+            Command::Arrived {
+                peer,
+                key,
+                content,
+                answer,
+            } => {
+                let result = self
+                    .links
+                    .arrived(&peer, key, content, self.now, &mut self.contents);
+                let _ = answer.send(result.map(|content| {
+                    if let Some(content) = content {
+                        self.next.push_back(Next::Fetched(key, Some(content)));
+                    }
+                }));
+            }
+            Command::Offered { peer, key, answer } => {
+                let payload = self.links.offered(&peer, &key);
+                let _ = answer.send(payload.and_then(|payload| self.source(payload)));
+            }
+        }
+    }
+
+    /// Whether a content may come in at all.
+    fn check(&self, content: &Content) -> Result<(), Refusal> {
+        let small = content.bytes.len() as u64 <= self.shared.payload_max;
+        if small && frame::content_type_fits(content) {
+            Ok(())
+        } else {
+            Err(Refusal::TooLarge)
+        }
+    }
+
+    fn submit(
+        &mut self,
+        new: NewMessage,
+        to: Answer<Submitted>,
+        settled: Option<oneshot::Sender<Settlement>>,
+    ) {
+        let NewMessage {
+            service,
+            terms,
+            content,
+        } = new;
+        if let Err(refusal) = self.check(&content) {
+            return answer(to, Err(refusal));
+        }
+        let bytes = cost(&content);
+        if !self.contents.fits_submit(bytes) {
+            return answer(to, Err(Refusal::Memory));
+        }
+        let tag = self.shared.tag();
+        let size = content.bytes.len() as u64;
+        match self.feed(Input::Submit(Submit {
+            tag,
+            service: &service,
+            terms,
+            size,
+        })) {
+            Err(refused) => answer(to, Err(refused.into())),
+            Ok(_) => {
+                self.contents.charge(bytes);
+                let content = Some(content);
+                let submitting = Submitting {
+                    service,
+                    terms,
+                    content,
+                    stored_as: None,
+                    answer: to,
+                    settled,
+                };
+                self.submits.insert(tag, submitting);
+            }
+        }
+    }
+
+    /// Where a message's outcome comes.
+    fn wait_for(&mut self, sequence: u64) -> oneshot::Receiver<Settlement> {
+        let (settled, outcome) = oneshot::channel();
+        let waiters = self.waiters.entry(sequence).or_default();
+        // Pollers come and go while a message waits for hours.
+        waiters.retain(|waiter| !waiter.is_closed());
+        waiters.push(settled);
+        outcome
+    }
+
+    fn outcome(&mut self, sequence: u64) -> Result<OutcomeNow, Refusal> {
+        let state = self
+            .core
+            .message(sequence)
+            .map(|message| message.state)
+            .ok_or(Refusal::Unknown)?;
+        match state {
+            State::Settled => Ok(OutcomeNow::Stored),
+            State::Deleting => Err(Refusal::Unknown),
+            _ => Ok(OutcomeNow::Open(self.wait_for(sequence))),
+        }
+    }
+
+    fn answer(&mut self, token: GrantToken, verb: Verb, content: Option<Content>, to: Answer<Answered>) {
+        if let Some(content) = &content {
+            if let Err(refusal) = self.check(content) {
+                return answer(to, Err(refusal));
+            }
+            if !self.contents.fits_work(cost(content)) {
+                return answer(to, Err(Refusal::Memory));
+            }
+        }
+        let tag = self.shared.tag();
+        // Known before the core is asked: it may answer while it is being fed.
+        self.answers.insert(
+            tag,
+            Answering {
+                token,
+                verb,
+                answer: to,
+            },
+        );
+        let result = self.feed_with(content, |body| Input::Answer {
+            tag,
+            token,
+            verb,
+            body,
+        });
+        if let Err(refused) = result
+            && let Some(answering) = self.answers.remove(&tag)
+        {
+            answer(answering.answer, Err(refused.into()));
+        }
+    }
+
+    fn drain(&mut self, over: oneshot::Sender<()>) {
+        self.drainers.push(over);
+        if self.draining {
+            return;
+        }
+        self.draining = true;
+        self.shared.ready.store(false, Ordering::Release);
+        self.tell(Input::Drain);
+        // Nothing more will come for those that wait.
+        self.given.extend(self.takes.keys().copied());
+    }
+
+    /// Whether a stop would cut nothing off: no consumer holds anything, nobody waits for the disk.
+    pub(super) fn is_idle(&self) -> bool {
+        self.store_ops == 0
+            && self.submits.is_empty()
+            && self.answers.is_empty()
+            && self.takes.is_empty()
+            && self.core.usage().deliveries == 0
+    }
+
+    fn link_up(&mut self, up: LinkUp) {
+        let LinkUp {
+            peer,
+            outbox,
+            jobs,
+            answer: to,
+        } = up;
+        let dialled = jobs.is_some();
+        let link = self.links.next_id();
+        match self.feed(Input::LinkUp {
+            link,
+            peer: &peer,
+            dialled,
+        }) {
+            Err(refused) => answer(to, Err(refused.into())),
+            Ok(_) => {
+                tracing::debug!(%peer, dialled, link = link.0, "a link is up");
+                self.links.add(link, peer, outbox, jobs);
+                if to.send(Ok(link)).is_err() {
+                    self.link_down(link, "its connection ended before it began");
+                }
+            }
+        }
+    }
+
+    fn link_down(&mut self, link: LinkId, reason: &str) {
+        let Some(gone) = self.links.remove(link, reason) else {
+            return;
+        };
+        tracing::info!(peer = %gone.peer, dialled = gone.jobs.is_some(), reason, "a link is down");
+        for key in self.links.forget_fetches(link) {
+            self.next.push_back(Next::Fetched(key, None));
+        }
+        self.tell(Input::LinkDown { link });
+    }
+
+    fn frame(&mut self, link: LinkId, header: &[u8], content: Option<Content>) {
+        if !self.links.is_up(link) {
+            return;
+        }
+        let result = self.feed_with(content, |body| Input::Frame {
+            link,
+            bytes: header,
+            body,
+        });
+        if let Err(refused) = result {
+            tracing::error!(
+                ?refused,
+                link = link.0,
+                "the core did not take a frame; please report this"
+            );
+        }
+    }
+}

@@ -1,0 +1,188 @@
+//! What operators see, from the core's views.
+
+use super::command::Command;
+use super::info::{ConsumerInfo, MessageInfo, NodeStatus, PeerInfo, ServiceInfo};
+use super::refusal::Refusal;
+use super::turn::Driver;
+use redlink_core::{ConsumerView, Counters, Duration, MessageView, Outcome, PeerView, ServiceView, State};
+use std::collections::BTreeMap;
+
+/// Most entries of one list: a look may not hold up the node (P11).
+const LIST_MAX: usize = 10_000;
+
+impl Driver {
+    pub(super) fn look(&self, command: Command) {
+        // Who asked may have gone.
+        match command {
+            Command::Message { sequence, answer } => {
+                let found = self
+                    .core
+                    .message(sequence)
+                    .map(|view| message(&view))
+                    .ok_or(Refusal::Unknown);
+                let _ = answer.send(found);
+            }
+            Command::Messages { max, service, answer } => {
+                let wanted = |view: &MessageView<'_>| {
+                    service
+                        .as_deref()
+                        .is_none_or(|name| name == view.service.as_str())
+                };
+                let found = self.core.messages().filter(wanted).take(max.min(LIST_MAX));
+                let _ = answer.send(found.map(|view| message(&view)).collect());
+            }
+            Command::Services { answer } => {
+                let _ = answer.send(
+                    self.core
+                        .services()
+                        .take(LIST_MAX)
+                        .map(|view| service(&view))
+                        .collect(),
+                );
+            }
+            Command::Consumers { answer } => {
+                let _ = answer.send(
+                    self.core
+                        .consumers()
+                        .take(LIST_MAX)
+                        .map(|view| consumer(&view))
+                        .collect(),
+                );
+            }
+            Command::Peers { answer } => {
+                let _ = answer.send(self.core.peers().take(LIST_MAX).map(|view| peer(&view)).collect());
+            }
+            Command::Status { answer } => {
+                let _ = answer.send(self.status());
+            }
+            _ => {}
+        }
+    }
+
+    fn status(&self) -> NodeStatus {
+        let usage = self.core.usage();
+        NodeStatus {
+            name: self.settings.name.to_string(),
+            mesh: self.settings.mesh.to_string(),
+            node: self.shared.node.to_string(),
+            boot: self.boot.counter,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            ready: self.shared.ready.load(std::sync::atomic::Ordering::Acquire),
+            draining: self.draining,
+            uptime_ms: self.now.since(self.started).as_millis(),
+            messages: usage.messages.into(),
+            messages_max: self.core.capacity().messages.into(),
+            consumers: usage.consumers.into(),
+            deliveries: usage.deliveries.into(),
+            services: usage.services.into(),
+            peers: self.core.peers().filter(|peer| peer.link.is_some()).count() as u64,
+            memory_used: self.contents.used(),
+            memory_max: self.settings.memory_max,
+            counters: counters(self.core.counters()),
+            ..NodeStatus::default()
+        }
+    }
+}
+
+fn millis(d: Duration) -> u64 {
+    d.as_millis()
+}
+
+fn outcome_word(outcome: Outcome) -> &'static str {
+    match outcome {
+        Outcome::Replied => "replied",
+        Outcome::Delivered => "delivered",
+        Outcome::Failed => "failed",
+        Outcome::Expired => "expired",
+        Outcome::Dead => "dead",
+        Outcome::Cancelled => "cancelled",
+    }
+}
+
+fn message(view: &MessageView<'_>) -> MessageInfo {
+    let outcome = view.outcome.map(outcome_word);
+    let state = match view.state {
+        State::Storing | State::Recovering | State::Waiting => "queued",
+        State::Offered => "offered",
+        State::Granted => "granted",
+        State::Settling => "settling",
+        State::Settled | State::Deleting => outcome.unwrap_or("settling"),
+    };
+    MessageInfo {
+        id: view.id.to_string(),
+        service: view.service.to_string(),
+        priority: view.priority,
+        state: state.to_owned(),
+        outcome: outcome.map(str::to_owned),
+        attempts: view.attempt,
+        size: view.size,
+        send_only: view.send_only,
+        age_ms: millis(view.age),
+        remaining_ms: view.remaining.map(millis),
+    }
+}
+
+fn service(view: &ServiceView<'_>) -> ServiceInfo {
+    ServiceInfo {
+        name: view.name.to_string(),
+        queued: u64::from(view.waiting) + u64::from(view.offered),
+        reserved: view.reserved.into(),
+        consumers: view.consumers,
+        peers: view.peers,
+    }
+}
+
+fn consumer(view: &ConsumerView<'_>) -> ConsumerInfo {
+    ConsumerInfo {
+        service: view.service.to_string(),
+        name: view.name.to_string(),
+        limit: view.limit,
+        held: view.held.into(),
+        wanted: view.wanted,
+        lease_ms: millis(view.lease),
+    }
+}
+
+fn peer(view: &PeerView<'_>) -> PeerInfo {
+    PeerInfo {
+        name: view.name.to_string(),
+        node: view.node.map(|node| node.to_string()),
+        direction: if view.dialled { "north" } else { "south" }.to_owned(),
+        connected: view.link.is_some(),
+        services: view.services,
+        reserved: view.reservations,
+        held: view.deliveries,
+        granted: view.granted,
+    }
+}
+
+fn counters(counters: &Counters) -> BTreeMap<String, u64> {
+    let Counters {
+        submitted,
+        accepted,
+        settled,
+        granted,
+        leases_over,
+        offers,
+        frames_in,
+        frames_out,
+        peer_faults,
+        routes_full,
+        clock_back,
+    } = *counters;
+    [
+        ("submitted", submitted),
+        ("accepted", accepted),
+        ("settled", settled),
+        ("granted", granted),
+        ("leases_over", leases_over),
+        ("offers", offers),
+        ("frames_in", frames_in),
+        ("frames_out", frames_out),
+        ("peer_faults", peer_faults),
+        ("routes_full", routes_full),
+        ("clock_back", clock_back),
+    ]
+    .map(|(name, count)| (name.to_owned(), count))
+    .into()
+}

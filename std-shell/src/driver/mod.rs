@@ -1,0 +1,43 @@
+//! The driver: the one owner of the core.
+//!
+//! Everybody else holds a [`Handle`]: HTTP, links and the CLI's in-process node ask by one bounded channel and are answered
+//! by oneshots. The driver takes what has come in as a batch, gives it to the core, does what the core says, and only
+//! then looks for more; so frames to a peer leave together, and the rows of a batch reach the store together.
+//!
+//! It runs on a thread of its own with a runtime of one thread. A task among others would wait behind TLS handshakes
+//! and large bodies for its turn, and every message of the node passes through here; on its own thread the system's scheduler
+//! is fair to it. It never waits for anything but its next input: payloads that must be read from disk are read by
+//! whoever needs them, a peer that does not read fills its own outbox, and the store's queue takes all.
+//!
+//! | file | what is there |
+//! |---|---|
+//! | `handle`, `take`, `refusal`, `info` | what others see |
+//! | `command` | what they ask |
+//! | `start` | recovery, and the thread |
+//! | `turn` | the loop: waiting, batches, time |
+//! | `inputs`, `outputs` | commands to core inputs; core outputs to deeds |
+//! | `links` | frames to peers, and the large payloads beside them |
+//! | `contents` | payload bytes in memory |
+//! | `looks` | what operators see |
+
+mod command;
+mod contents;
+mod handle;
+mod info;
+mod inputs;
+mod links;
+mod looks;
+mod outputs;
+mod refusal;
+mod start;
+mod take;
+#[cfg(test)]
+mod tests;
+mod turn;
+
+pub use handle::{Called, Delivery, Handle, NewMessage, Settlement, Submitted};
+pub use info::{ConsumerInfo, MessageInfo, NodeStatus, PeerInfo, ServiceInfo};
+pub use refusal::Refusal;
+pub use start::{Running, Settings, StartError, start};
+
+pub(crate) use contents::Source;

@@ -1,0 +1,323 @@
+//! From what the core wants to what is done.
+
+use super::command::Handed;
+use super::contents::Source;
+use super::handle::{Settlement, Submitted};
+use super::links::Sending;
+use super::refusal::Refusal;
+use super::turn::{Answering, Driver, Next};
+use crate::Content;
+use crate::clock;
+use crate::link::transfer::TransferKey;
+use crate::store::{NewMessage, Op};
+use redlink_core::{
+    Answered, Attached, Body, Deliver, Fault, LinkId, MessageId, Notice, Outcome, Output, Payload, StoreOp,
+    Tag, Verb, wire,
+};
+
+impl Driver {
+    /// Does up to `most` of what the core wants; whether there may be more.
+    pub(super) fn outputs(&mut self, most: usize) -> bool {
+        let mut header = [0; wire::HEADER_MAX];
+        for _ in 0..most {
+            let Some(output) = self.core.poll_output(self.now, &mut header) else {
+                return false;
+            };
+            self.output(output, &header);
+        }
+        true
+    }
+
+    fn output(&mut self, output: Output, header: &[u8]) {
+        match output {
+            Output::Store(op) => self.store_op(op),
+            Output::Accepted { tag, sequence } => self.accepted(tag, sequence),
+            Output::Rejected { tag } => {
+                if let Some(mut submitting) = self.submits.remove(&tag) {
+                    self.discard(&mut submitting);
+                    let _ = submitting.answer.send(Err(Refusal::Store));
+                }
+            }
+            Output::Settled { sequence, outcome } => self.settled(sequence, outcome),
+            Output::Deliver(deliver) => self.deliver(&deliver),
+            Output::Answered { tag, result } => {
+                // One that the driver gave itself, or whose caller has gone, has no receiver.
+                if let Some(answering) = self.answers.remove(&tag) {
+                    self.forget_delivery(&answering, result);
+                    let _ = answering.answer.send(Ok(result));
+                }
+            }
+            Output::Lost { token, why } => {
+                tracing::debug!(message = %token.message, ?why, "a consumer lost a delivery");
+                self.deliveries.remove(&token.attempt());
+            }
+            Output::Frame { link, len, attached } => {
+                if let Some(sending) = self.sending(attached) {
+                    self.links
+                        .send(link, header.get(..len).unwrap_or_default(), sending);
+                }
+            }
+            Output::Fetch {
+                link,
+                token,
+                part,
+                size,
+            } => {
+                let key = TransferKey { token, part };
+                if size > self.shared.payload_max {
+                    tracing::warn!(message = %token.message, size, "a peer's payload is larger than this node takes");
+                    self.next.push_back(Next::Fetched(key, None));
+                } else if let Some(next) = self.links.fetch(link, key, size, self.now, &mut self.contents) {
+                    self.next.push_back(next);
+                }
+            }
+            Output::CloseLink { link, fault } => self.close_link(link, fault),
+            Output::Free(body) => {
+                self.links.freed(body);
+                self.contents.free(body);
+            }
+            Output::Notice(notice) => self.notice(notice),
+        }
+    }
+
+    /// Where a payload is; `None` if its bytes were freed.
+    pub(super) fn source(&self, payload: Payload) -> Option<Source> {
+        match payload {
+            Payload::Own { sequence, .. } => Some(self.contents.own(sequence)),
+            // A payload of no bytes is not kept by anybody.
+            Payload::Empty => Some(Source::Memory(Content::default())),
+            Payload::Held(body) => self.contents.body(body),
+        }
+    }
+
+    fn sending(&self, attached: Attached) -> Option<Sending> {
+        let found = |payload| {
+            let source = self.source(payload);
+            if source.is_none() {
+                tracing::error!(
+                    ?payload,
+                    "the core sends bytes that it has freed; please report this"
+                );
+            }
+            source
+        };
+        Some(match attached {
+            Attached::Nothing => Sending::Nothing,
+            Attached::Inline(payload) => Sending::Inline(found(payload)?),
+            Attached::Apart { payload, token, part } => Sending::Apart {
+                key: TransferKey { token, part },
+                payload,
+                source: found(payload)?,
+            },
+        })
+    }
+
+    fn store_op(&mut self, op: StoreOp) {
+        let op = match op {
+            StoreOp::Insert { tag, sequence } => match self.insert(tag, sequence) {
+                Some(op) => op,
+                None => return,
+            },
+            StoreOp::Settle {
+                sequence,
+                outcome,
+                token,
+                body,
+                retention,
+            } => {
+                let content = self.held(body);
+                if let Some(content) = &content {
+                    self.settling.insert(sequence, content.clone());
+                }
+                let retain_until = clock::wall_after(self.wall, retention);
+                Op::Settle {
+                    sequence,
+                    outcome,
+                    token,
+                    content,
+                    settled_at: self.wall,
+                    retain_until,
+                }
+            }
+            StoreOp::Delete { sequence } => Op::Delete { sequence },
+            StoreOp::Keep {
+                token,
+                verb,
+                body,
+                remaining,
+            } => {
+                let content = self.held(body);
+                Op::Keep {
+                    token,
+                    verb,
+                    content,
+                    until: clock::wall_after(self.wall, remaining),
+                }
+            }
+            StoreOp::Drop { attempt } => Op::Drop { attempt },
+        };
+        self.store_ops += 1;
+        self.store.send(op);
+    }
+
+    fn insert(&mut self, tag: Tag, sequence: u64) -> Option<Op> {
+        let inserted = self.boot.counter;
+        let submitted_at = self.wall;
+        let submitting = self.submits.get_mut(&tag);
+        debug_assert!(submitting.is_some(), "an insert for a submit that nobody made");
+        let submitting = submitting?;
+        let deadline_at = submitting
+            .terms
+            .ett
+            .map(|ett| clock::wall_after(submitted_at, ett));
+        let content = submitting.content.take().unwrap_or_default();
+        submitting.stored_as = Some((sequence, deadline_at));
+        self.contents.insert_fresh(sequence, content.clone());
+        let service = submitting.service.as_str().into();
+        let terms = submitting.terms;
+        Some(Op::Insert(NewMessage {
+            sequence,
+            inserted,
+            service,
+            terms,
+            content,
+            submitted_at,
+            deadline_at,
+        }))
+    }
+
+    /// The content of a body that is on its way to the disk.
+    fn held(&self, body: Option<Body>) -> Option<Content> {
+        match self.contents.body(body?) {
+            Some(Source::Memory(content)) => Some(content),
+            other => {
+                tracing::error!(
+                    ?body,
+                    ?other,
+                    "an outcome's bytes are not in memory; please report this"
+                );
+                None
+            }
+        }
+    }
+
+    fn accepted(&mut self, tag: Tag, sequence: u64) {
+        self.contents.stored(sequence);
+        let Some(submitting) = self.submits.remove(&tag) else {
+            return;
+        };
+        let deadline = submitting
+            .stored_as
+            .and_then(|(_, deadline_at)| deadline_at)
+            .map(clock::system_time);
+        let id = MessageId {
+            node: self.shared.node,
+            sequence,
+        };
+        if let Some(settled) = submitting.settled {
+            self.waiters.entry(sequence).or_default().push(settled);
+        }
+        // A producer that went away without its answer: the message is accepted all the same.
+        let _ = submitting.answer.send(Ok(Submitted { id, deadline }));
+    }
+
+    fn settled(&mut self, sequence: u64, outcome: Outcome) {
+        let id = MessageId {
+            node: self.shared.node,
+            sequence,
+        };
+        let content = self.settling.remove(&sequence).unwrap_or_default();
+        self.contents.forget(sequence);
+        self.links.settled(id);
+        for waiter in self.waiters.remove(&sequence).unwrap_or_default() {
+            let _ = waiter.send(Settlement {
+                id,
+                outcome,
+                content: content.clone(),
+            });
+        }
+    }
+
+    fn deliver(&mut self, deliver: &Deliver) {
+        let token = deliver.token;
+        let source = self.source(deliver.payload);
+        let (Some(source), Some(taking)) = (source, self.takes.get_mut(&deliver.take)) else {
+            // Nobody is there to have it, so it must not wait for the end of its lease.
+            self.next.push_back(Next::Release(token));
+            return;
+        };
+        taking.got.push(Handed {
+            token,
+            source,
+            send_only: deliver.send_only,
+            priority: deliver.priority,
+            remaining: deliver.remaining.map(clock::std_duration),
+            lease: clock::std_duration(deliver.lease),
+        });
+        self.given.push(deliver.take);
+        self.deliveries.insert(token.attempt(), (token, deliver.payload));
+    }
+
+    fn close_link(&mut self, link: LinkId, fault: Fault) {
+        let why = reason(fault);
+        let Some(gone) = self.links.remove(link, why) else {
+            return;
+        };
+        match fault {
+            Fault::Superseded | Fault::Silent => {
+                tracing::info!(peer = %gone.peer, dialled = gone.jobs.is_some(), reason = why, "a link is down");
+            }
+            _ => {
+                tracing::warn!(peer = %gone.peer, dialled = gone.jobs.is_some(), reason = why, "a peer is refused")
+            }
+        }
+        for key in self.links.forget_fetches(link) {
+            self.next.push_back(Next::Fetched(key, None));
+        }
+    }
+
+    fn notice(&self, notice: Notice) {
+        match notice {
+            Notice::SessionUp { link, node } => {
+                let peer = self.links.peer(link).map(ToString::to_string).unwrap_or_default();
+                tracing::info!(peer, %node, link = link.0, "a session is up");
+            }
+            Notice::SessionDown { link } => tracing::info!(link = link.0, "a session is down"),
+        }
+    }
+
+    /// A consumer that no longer holds a delivery can't ask for its payload again.
+    fn forget_delivery(&mut self, answering: &Answering, result: Answered) {
+        let held = match result {
+            Answered::Done => answering.verb == Verb::Extend,
+            Answered::Busy | Answered::WrongVerb | Answered::StoreFailed => true,
+            Answered::Stale | Answered::Over | Answered::Unknown => false,
+        };
+        // Only by the true token: anybody may answer under one that looks like it.
+        let attempt = answering.token.attempt();
+        if !held
+            && self
+                .deliveries
+                .get(&attempt)
+                .is_some_and(|(token, _)| *token == answering.token)
+        {
+            self.deliveries.remove(&attempt);
+        }
+    }
+}
+
+/// A fault in words that say what to do.
+fn reason(fault: Fault) -> &'static str {
+    match fault {
+        Fault::Malformed => "it sent what is no frame; is it of another version?",
+        Fault::Order => "it sent frames in an order that makes no sense; is it of another version?",
+        Fault::Version => "it speaks another version of the link protocol; upgrade the older of the two",
+        Fault::Mesh => "it is of another mesh; join it to this one",
+        Fault::Name => "the name it says is not the one that its certificate proves",
+        Fault::Twin => "it has this node's own identity; one of the two runs on a copied database",
+        Fault::NameTaken => "another live node has the same name; give one of them another",
+        Fault::Silent => "nothing was heard from it for too long",
+        Fault::Superseded => "a newer link of the same peer took over",
+        Fault::Full => "the table of peers is full; raise `capacity.peers`",
+    }
+}

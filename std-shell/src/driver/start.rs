@@ -1,0 +1,264 @@
+//! From what was on disk to a running driver.
+
+use super::contents::Contents;
+use super::handle::{Handle, Shared};
+use super::links::Links;
+use super::turn::{Driver, Inbox};
+use crate::clock;
+use crate::link::frame;
+use crate::store::{Done, Opened, Recovered};
+use redlink_core::{
+    Bound, Capacity, Config, Core, Input, Name, Refused, StoredMessage, StoredOutcome, StoredReply, Terms,
+    Timing,
+};
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64};
+use tokio::sync::{Semaphore, mpsc, oneshot};
+
+/// Commands that may wait; beyond it callers wait, which is where back-pressure on HTTP and links starts.
+const COMMANDS: usize = 1_024;
+
+/// What a driver is told beside what is on disk.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// This node's name.
+    pub name: Name,
+    /// Its mesh.
+    pub mesh: Name,
+    /// Sizes of the core's tables.
+    pub capacity: Capacity,
+    /// The core's intervals.
+    pub timing: Timing,
+    /// Most payload bytes in memory before submits are refused.
+    pub memory_max: u64,
+    /// Longest payload, in bytes; at most a quarter of `memory_max` counts, since a large one passes through memory.
+    pub payload_max: u64,
+}
+
+impl Settings {
+    /// The defaults, for a node of this name: 256 MiB of memory, payloads up to 64 MiB.
+    pub fn new(name: Name, mesh: Name) -> Self {
+        Self {
+            name,
+            mesh,
+            capacity: Capacity::default(),
+            timing: Timing::default(),
+            memory_max: 256 << 20,
+            payload_max: 64 << 20,
+        }
+    }
+}
+
+/// Why a driver can't start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// More is on disk than the tables hold.
+    #[error(
+        "the store holds {found} messages and outcomes, and the node has room for {room}; raise `capacity.{setting}` to at least {found}"
+    )]
+    Full {
+        /// How many are on disk.
+        found: usize,
+        /// How many fit.
+        room: u32,
+        /// Which setting to raise.
+        setting: &'static str,
+    },
+    /// The store holds what the core does not take.
+    #[error(
+        "the store holds {what}, which this Redlink does not take ({refused:?}); restore a backup, or report this"
+    )]
+    Refused {
+        /// What it is.
+        what: String,
+        /// Why it is not taken.
+        refused: Refused,
+    },
+    /// No thread, or no runtime for it.
+    #[error("can't start the driver's thread: {0}")]
+    Thread(#[from] io::Error),
+}
+
+/// A driver that runs. Dropping this stops it.
+#[derive(Debug)]
+pub struct Running {
+    /// What everybody else uses.
+    pub handle: Handle,
+    stop: Option<oneshot::Sender<()>>,
+    ended: oneshot::Receiver<()>,
+}
+
+impl Running {
+    /// Waits until the driver ends by itself, which it does only by a mistake of its own.
+    pub async fn ended(&mut self) {
+        let _ = (&mut self.ended).await;
+    }
+
+    /// Stops it, and waits until it has: the store has been given all that it asked for. Whoever still waits for an
+    /// answer hears that the node has stopped.
+    pub async fn stop(mut self) {
+        drop(self.stop.take());
+        let _ = (&mut self.ended).await;
+    }
+}
+
+/// Gives the core what was on disk, and starts the driver. `done` is the other end of what the store was opened with.
+///
+/// # Errors
+/// What is on disk does not fit, or the thread can't be had.
+pub fn start(
+    opened: Opened,
+    done: mpsc::UnboundedReceiver<Vec<Done>>,
+    settings: Settings,
+) -> Result<Running, StartError> {
+    let mut config = Config::new(opened.identity.node, settings.name.clone(), settings.mesh.clone());
+    config.boot = opened.boot;
+    config.key = opened.identity.key;
+    config.next_sequence = opened.next_sequence;
+    config.timing = settings.timing;
+    config.inline_max = frame::INLINE_MAX;
+    // Differs in each life; it spreads hashes and retries, and protects nothing.
+    config.seed =
+        opened.identity.node.0 ^ (u64::from(opened.boot.random) << 32 | u64::from(opened.boot.counter));
+
+    let mut contents = Contents::new(settings.memory_max);
+    let core = recover(config, settings.capacity, &opened.recovered, &mut contents)?;
+
+    let incoming_max = u32::try_from(settings.memory_max / 4 / 1_024)
+        .unwrap_or(u32::MAX)
+        .clamp(1, 1 << 28);
+    let shared = Arc::new(Shared {
+        node: opened.identity.node,
+        tags: AtomicU64::new(1),
+        ready: AtomicBool::new(false),
+        incoming: Arc::new(Semaphore::new(incoming_max as usize)),
+        incoming_max,
+        payload_max: settings.payload_max.min(u64::from(incoming_max) * 1_024),
+    });
+    let (commands_in, commands) = mpsc::channel(COMMANDS);
+    let (cleanup_in, cleanup) = mpsc::unbounded_channel();
+    let (stop_in, stop) = oneshot::channel();
+    let (ended_in, ended) = oneshot::channel();
+    let handle = Handle::new(commands_in, cleanup_in, opened.store.clone(), shared.clone());
+    let driver = Driver {
+        core,
+        now: clock::now(),
+        wall: clock::wall(),
+        started: clock::now(),
+        boot: opened.boot,
+        store: opened.store,
+        shared,
+        contents,
+        settings,
+        ready: false,
+        draining: false,
+        drainers: Vec::new(),
+        submits: HashMap::new(),
+        waiters: HashMap::new(),
+        settling: HashMap::new(),
+        answers: HashMap::new(),
+        takes: HashMap::new(),
+        given: Vec::new(),
+        deliveries: BTreeMap::new(),
+        links: Links::default(),
+        next: VecDeque::new(),
+        store_ops: 0,
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .build()?;
+    std::thread::Builder::new()
+        .name("redlink-driver".to_owned())
+        .spawn(move || {
+            // Dropped at the end, and so also when a broken invariant ends the thread: the node stops then.
+            let _ended = ended_in;
+            runtime.block_on(driver.run(Inbox {
+                commands,
+                cleanup,
+                done,
+                stop,
+            }));
+        })?;
+    Ok(Running {
+        handle,
+        stop: Some(stop_in),
+        ended,
+    })
+}
+
+fn recover(
+    config: Config,
+    capacity: Capacity,
+    recovered: &Recovered,
+    contents: &mut Contents,
+) -> Result<Core<'static>, StartError> {
+    let mut core = Core::new(config, capacity);
+    let (now, wall) = (clock::now(), clock::wall());
+    let mut give = |what: &dyn Fn() -> String, input: Input<'_>| match core.handle_input(now, input) {
+        Ok(_) => Ok(()),
+        Err(Refused::Full(Bound::Messages)) => Err(StartError::Full {
+            found: recovered.messages.len() + recovered.outcomes.len(),
+            room: capacity.messages,
+            setting: "messages",
+        }),
+        Err(Refused::Full(Bound::Deliveries)) => Err(StartError::Full {
+            found: recovered.replies.len(),
+            room: capacity.deliveries,
+            setting: "deliveries",
+        }),
+        Err(refused) => Err(StartError::Refused {
+            what: what(),
+            refused,
+        }),
+    };
+    for stored in &recovered.messages {
+        let ett = stored.terms.ett.map(|ett| match stored.deadline_at {
+            Some(at) => clock::remaining(at, wall, ett),
+            None => ett,
+        });
+        let message = StoredMessage {
+            sequence: stored.sequence,
+            inserted: stored.inserted,
+            service: &stored.service,
+            terms: Terms { ett, ..stored.terms },
+            age: clock::age(stored.submitted_at, wall),
+            size: stored.size,
+        };
+        give(
+            &|| format!("the message {}", stored.sequence),
+            Input::RecoverMessage(message),
+        )?;
+    }
+    for stored in &recovered.outcomes {
+        let whole = clock::age(stored.settled_at, stored.retain_until);
+        let outcome = StoredOutcome {
+            sequence: stored.sequence,
+            outcome: stored.outcome,
+            fence: stored.fence,
+            retention: clock::remaining(stored.retain_until, wall, whole),
+        };
+        give(
+            &|| format!("the outcome {}", stored.sequence),
+            Input::RecoverOutcome(outcome),
+        )?;
+    }
+    for stored in &recovered.replies {
+        let left = u64::try_from(stored.until.saturating_sub(wall)).unwrap_or(0);
+        let reply = StoredReply {
+            token: stored.token,
+            verb: stored.verb,
+            body: stored
+                .size
+                .map(|size| contents.hold_stored(stored.token.attempt(), size)),
+            remaining: redlink_core::Duration::from_micros(left),
+        };
+        give(
+            &|| format!("the reply to {}", stored.token.message),
+            Input::RecoverReply(reply),
+        )?;
+    }
+    give(&|| "a beginning".to_owned(), Input::Start)?;
+    Ok(core)
+}

@@ -1,0 +1,104 @@
+//! A take that a caller waits for, and what happens when it no longer does.
+
+use super::command::{Cleanup, Handed};
+use super::handle::Delivery;
+use super::refusal::Refusal;
+use crate::store::StoreHandle;
+use redlink_core::{GrantToken, Tag};
+use std::time::Duration;
+use tokio::sync::{mpsc, oneshot};
+
+/// Between the command and the return of [`super::Handle::take`]: wherever the future is dropped, the take ends and
+/// what it was given goes back, so that a client that went away holds nothing until its lease runs out.
+pub(super) struct PendingTake {
+    tag: Tag,
+    cleanup: mpsc::UnboundedSender<Cleanup>,
+    answer: oneshot::Receiver<Result<Vec<Handed>, Refusal>>,
+    /// Given, and not returned yet.
+    given: Vec<GrantToken>,
+    /// The driver has answered, so the take is over at its side.
+    answered: bool,
+}
+
+impl PendingTake {
+    pub(super) fn new(
+        tag: Tag,
+        cleanup: mpsc::UnboundedSender<Cleanup>,
+        answer: oneshot::Receiver<Result<Vec<Handed>, Refusal>>,
+    ) -> Self {
+        Self {
+            tag,
+            cleanup,
+            answer,
+            given: Vec::new(),
+            answered: false,
+        }
+    }
+
+    /// Waits for what comes, and reads the payloads that are not in memory.
+    pub(super) async fn finish(
+        mut self,
+        wait: Duration,
+        store: &StoreHandle,
+    ) -> Result<Vec<Delivery>, Refusal> {
+        let answer = if wait.is_zero() {
+            // The driver answers such a take at the end of its turn.
+            (&mut self.answer).await.unwrap_or(Err(Refusal::Stopped))
+        } else {
+            match tokio::time::timeout(wait, &mut self.answer).await {
+                Ok(answer) => answer.unwrap_or(Err(Refusal::Stopped)),
+                Err(_) => {
+                    self.answer.close();
+                    // It may have come at the last moment.
+                    match self.answer.try_recv() {
+                        Ok(answer) => answer,
+                        Err(_) => return Ok(Vec::new()),
+                    }
+                }
+            }
+        };
+        self.answered = true;
+        let handed = answer?;
+        self.given = handed.iter().map(|one| one.token).collect();
+        let mut deliveries = Vec::with_capacity(handed.len());
+        for one in handed {
+            match one.source.load(store).await {
+                Ok(Some(content)) => deliveries.push(Delivery {
+                    token: one.token,
+                    content,
+                    attempt: one.token.fence.attempt,
+                    send_only: one.send_only,
+                    priority: one.priority,
+                    remaining: one.remaining,
+                    lease: one.lease,
+                }),
+                // The message got its outcome meanwhile; there is nothing to give back.
+                Ok(None) => self.given.retain(|token| *token != one.token),
+                Err(error) => {
+                    tracing::warn!(message = %one.token.message, %error, "a payload could not be read");
+                    return Err(Refusal::Store);
+                }
+            }
+        }
+        self.given.clear();
+        Ok(deliveries)
+    }
+}
+
+impl Drop for PendingTake {
+    fn drop(&mut self) {
+        // Closed before the driver is told: either it sees the closed channel when it comes to the take, or the take is
+        // known when it comes to this.
+        self.answer.close();
+        if !self.answered {
+            if let Ok(Ok(handed)) = self.answer.try_recv() {
+                self.given.extend(handed.iter().map(|one| one.token));
+            }
+            // A driver that is gone has no takes.
+            let _ = self.cleanup.send(Cleanup::TakeEnded(self.tag));
+        }
+        for token in self.given.drain(..) {
+            let _ = self.cleanup.send(Cleanup::Release(token));
+        }
+    }
+}

@@ -1,0 +1,326 @@
+//! The loop: wait, take a batch from every source, let the core work, do what it says, and again.
+
+use super::command::{Answer, Cleanup, Command, Handed};
+use super::contents::{Contents, cost};
+use super::handle::{Settlement, Shared, Submitted};
+use super::links::Links;
+use super::start::Settings;
+use crate::Content;
+use crate::clock;
+use crate::link::transfer::TransferKey;
+use crate::store::{Done, StoreHandle};
+use redlink_core::{
+    Answered, AttemptId, Boot, Bound, Core, GrantToken, Input, Instant, Kept, Payload, Refused, Tag, Terms,
+    Verb,
+};
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use tokio::sync::{mpsc, oneshot};
+
+/// Most that one turn takes from each source, so that none of them waits long for another (P11).
+const COMMANDS: usize = 256;
+const CLEANUPS: usize = 256;
+const GROUPS: usize = 16;
+/// Outputs that one turn does before it looks for new inputs.
+const OUTPUTS: usize = 8_192;
+/// Timer calls of one turn; each is a bounded batch itself.
+const TIMEOUTS: usize = 8;
+
+/// Where inputs come from.
+pub(super) struct Inbox {
+    pub(super) commands: mpsc::Receiver<Command>,
+    pub(super) cleanup: mpsc::UnboundedReceiver<Cleanup>,
+    pub(super) done: mpsc::UnboundedReceiver<Vec<Done>>,
+    pub(super) stop: oneshot::Receiver<()>,
+}
+
+/// A submit whose row is not on disk yet.
+pub(super) struct Submitting {
+    pub(super) service: String,
+    pub(super) terms: Terms,
+    /// Until the row is given to the store; from then on `contents` has it.
+    pub(super) content: Option<Content>,
+    /// From then on: its sequence number, and its deadline by the wall clock.
+    pub(super) stored_as: Option<(u64, Option<i64>)>,
+    pub(super) answer: Answer<Submitted>,
+    pub(super) settled: Option<oneshot::Sender<Settlement>>,
+}
+
+/// A take that waits.
+pub(super) struct Taking {
+    pub(super) service: String,
+    pub(super) consumer: String,
+    pub(super) max: u16,
+    pub(super) got: Vec<Handed>,
+    pub(super) answer: Answer<Vec<Handed>>,
+}
+
+/// An answer that the core has not taken yet.
+pub(super) struct Answering {
+    pub(super) token: GrantToken,
+    pub(super) verb: Verb,
+    pub(super) answer: Answer<Answered>,
+}
+
+/// What the driver gives the core by itself.
+pub(super) enum Next {
+    TakeEnded(Tag),
+    Release(GrantToken),
+    LinkDown(redlink_core::LinkId),
+    Fetched(TransferKey, Option<Content>),
+}
+
+pub(super) struct Driver {
+    pub(super) core: Core<'static>,
+    /// This turn's time.
+    pub(super) now: Instant,
+    /// The same by the wall clock.
+    pub(super) wall: i64,
+    pub(super) started: Instant,
+    pub(super) boot: Boot,
+    pub(super) store: StoreHandle,
+    pub(super) shared: Arc<Shared>,
+    pub(super) contents: Contents,
+    pub(super) settings: Settings,
+    pub(super) ready: bool,
+    pub(super) draining: bool,
+    /// Who waits until nothing is under way.
+    pub(super) drainers: Vec<oneshot::Sender<()>>,
+    pub(super) submits: HashMap<Tag, Submitting>,
+    /// Who waits for a message's outcome.
+    pub(super) waiters: HashMap<u64, Vec<oneshot::Sender<Settlement>>>,
+    /// Contents of outcomes that are on their way to the disk.
+    pub(super) settling: HashMap<u64, Content>,
+    pub(super) answers: HashMap<Tag, Answering>,
+    pub(super) takes: HashMap<Tag, Taking>,
+    /// Takes that got something, or do not wait, in this turn.
+    pub(super) given: Vec<Tag>,
+    /// What consumers of this node hold, as far as its payload can be asked for again.
+    pub(super) deliveries: BTreeMap<AttemptId, (GrantToken, Payload)>,
+    pub(super) links: Links,
+    pub(super) next: VecDeque<Next>,
+    /// Operations that the store has not answered.
+    pub(super) store_ops: u64,
+}
+
+impl Driver {
+    /// Until it is told to stop, or nobody holds a handle any more.
+    pub(super) async fn run(mut self, mut inbox: Inbox) {
+        let mut commands = Vec::with_capacity(COMMANDS);
+        let mut done = Vec::new();
+        let mut cleanups = Vec::new();
+        let mut more = true;
+        loop {
+            if more {
+                // Something is left to do; still, timers and channels get their turn.
+                tokio::task::yield_now().await;
+                if !matches!(inbox.stop.try_recv(), Err(oneshot::error::TryRecvError::Empty)) {
+                    break;
+                }
+            } else {
+                let wait = self.wait();
+                tokio::select! {
+                    biased;
+                    _ = &mut inbox.stop => break,
+                    Some(group) = inbox.done.recv() => done.push(group),
+                    Some(cleanup) = inbox.cleanup.recv() => cleanups.push(cleanup),
+                    taken = inbox.commands.recv_many(&mut commands, COMMANDS) => {
+                        if taken == 0 {
+                            break;
+                        }
+                    }
+                    () = tokio::time::sleep(wait) => {}
+                }
+            }
+            fill(&mut commands, COMMANDS, || inbox.commands.try_recv().ok());
+            fill(&mut cleanups, CLEANUPS, || inbox.cleanup.try_recv().ok());
+            fill(&mut done, GROUPS, || inbox.done.try_recv().ok());
+
+            self.now = clock::now();
+            self.wall = clock::wall();
+            for group in done.drain(..) {
+                self.stored(&group);
+            }
+            for cleanup in cleanups.drain(..) {
+                self.next.push_back(match cleanup {
+                    Cleanup::TakeEnded(tag) => Next::TakeEnded(tag),
+                    Cleanup::Release(token) => Next::Release(token),
+                });
+            }
+            for command in commands.drain(..) {
+                self.command(command);
+            }
+            more = self.work();
+        }
+        self.shared.ready.store(false, Ordering::Release);
+        self.links.close_all("this node stops");
+    }
+
+    /// Lets the core work; whether there is more to do at once.
+    fn work(&mut self) -> bool {
+        self.links.expire(self.now, &mut self.contents, &mut self.next);
+        for _ in 0..TIMEOUTS {
+            if !self.is_due() {
+                break;
+            }
+            self.core.handle_timeout(self.now);
+        }
+        let mut more = self.outputs(OUTPUTS);
+        self.answer_takes();
+        // What follows from the outputs; its outputs are done in the same turn, since frames may be among them.
+        let follow = self.next.len();
+        for _ in 0..follow {
+            if let Some(next) = self.next.pop_front() {
+                self.give(next);
+            }
+        }
+        more |= self.outputs(OUTPUTS);
+        self.answer_takes();
+        for link in self.links.flush() {
+            self.next.push_back(Next::LinkDown(link));
+        }
+        self.answer_drainers();
+        // P3: after an outage nothing new comes in before the overdue outcomes are in place.
+        if !self.draining && !self.ready && self.core.usage().overdue == 0 {
+            self.ready = true;
+            self.shared.ready.store(true, Ordering::Release);
+        }
+        more || self.is_due() || !self.next.is_empty()
+    }
+
+    fn is_due(&self) -> bool {
+        self.core
+            .poll_timeout()
+            .is_some_and(|deadline| deadline.at <= self.now)
+    }
+
+    /// How long there is nothing to do, unless something comes. Never long: a tokio timer stands still while the machine is
+    /// suspended, and the core's clock does not.
+    fn wait(&self) -> std::time::Duration {
+        let now = clock::now();
+        let core = self.core.poll_timeout().map(|deadline| now.until(deadline.at));
+        let links = self.links.deadline().map(|at| now.until(at));
+        match core.into_iter().chain(links).min() {
+            Some(left) => clock::std_duration(left).min(clock::RECHECK),
+            None => clock::RECHECK,
+        }
+    }
+
+    /// Gives the core one input. If too many answers wait to be polled, they are polled first.
+    pub(super) fn feed(&mut self, input: Input<'_>) -> Result<Kept, Refused> {
+        match self.core.handle_input(self.now, input) {
+            Err(Refused::Full(Bound::Answers)) => {
+                self.outputs(usize::MAX);
+                self.core.handle_input(self.now, input)
+            }
+            other => other,
+        }
+    }
+
+    /// Gives the core an input that it can't refuse unless driver or core is wrong.
+    pub(super) fn tell(&mut self, input: Input<'_>) {
+        if let Err(refused) = self.feed(input) {
+            tracing::error!(
+                ?refused,
+                ?input,
+                "the core did not take an input; please report this"
+            );
+        }
+    }
+
+    /// Gives the core an input with a content, which stays here as long as the core wants it.
+    pub(super) fn feed_with<'a>(
+        &mut self,
+        content: Option<Content>,
+        input: impl FnOnce(Option<redlink_core::Body>) -> Input<'a>,
+    ) -> Result<Kept, Refused> {
+        let body = content.map(|content| self.contents.hold(content));
+        let result = self.feed(input(body));
+        if let (Some(body), Ok(Kept::Nothing) | Err(_)) = (body, result) {
+            self.contents.free(body);
+        }
+        result
+    }
+
+    fn stored(&mut self, group: &[Done]) {
+        for &Done { row, done } in group {
+            self.store_ops = self.store_ops.saturating_sub(1);
+            self.tell(Input::Stored { row, done });
+        }
+    }
+
+    fn give(&mut self, next: Next) {
+        match next {
+            Next::TakeEnded(tag) => {
+                self.takes.remove(&tag);
+                self.tell(Input::TakeEnded { tag });
+            }
+            Next::Release(token) => {
+                self.deliveries.remove(&token.attempt());
+                let tag = self.shared.tag();
+                // Refused only if tables are full; then its lease will end it.
+                if let Err(refused) = self.feed(Input::Answer {
+                    tag,
+                    token,
+                    verb: Verb::Release,
+                    body: None,
+                }) {
+                    tracing::debug!(?refused, message = %token.message, "a delivery could not be released");
+                }
+            }
+            Next::LinkDown(link) => self.tell(Input::LinkDown { link }),
+            Next::Fetched(key, content) => {
+                let TransferKey { token, part } = key;
+                let result = self.feed_with(content, |body| Input::Fetched { token, part, body });
+                if let Err(refused) = result {
+                    tracing::error!(?refused, "the core did not take a payload; please report this");
+                }
+            }
+        }
+    }
+
+    /// Answers the takes that got something in this turn, and those that would not wait.
+    fn answer_takes(&mut self) {
+        for tag in std::mem::take(&mut self.given) {
+            // It may be listed twice.
+            let Some(taking) = self.takes.remove(&tag) else {
+                continue;
+            };
+            if taking.got.len() < usize::from(taking.max) {
+                self.next.push_back(Next::TakeEnded(tag));
+            }
+            if let Err(Ok(handed)) = taking.answer.send(Ok(taking.got)) {
+                // Nobody is there any more.
+                self.next
+                    .extend(handed.into_iter().map(|one| Next::Release(one.token)));
+            }
+        }
+    }
+
+    fn answer_drainers(&mut self) {
+        if self.drainers.is_empty() || !self.is_idle() {
+            return;
+        }
+        for drainer in self.drainers.drain(..) {
+            let _ = drainer.send(());
+        }
+    }
+
+    /// Takes a content out of a submit that came to nothing.
+    pub(super) fn discard(&mut self, submitting: &mut Submitting) {
+        if let Some(content) = submitting.content.take() {
+            self.contents.discharge(cost(&content));
+        }
+        if let Some((sequence, _)) = submitting.stored_as {
+            self.contents.forget(sequence);
+        }
+    }
+}
+
+fn fill<T>(into: &mut Vec<T>, most: usize, mut next: impl FnMut() -> Option<T>) {
+    while into.len() < most {
+        let Some(one) = next() else { break };
+        into.push(one);
+    }
+}

@@ -1,0 +1,179 @@
+//! What the rest of the node holds of the store.
+
+use super::engine::Entry;
+use super::payload::{INLINE_MAX, Job};
+use super::thread::{Body, BodyBytes, Command, Read};
+use super::types::{Op, ReadError, StoreStats, StoredOutcomeContent, StoredReplyContent};
+use crate::Content;
+use redlink_core::AttemptId;
+use std::io::Read as _;
+use std::sync::mpsc::Sender;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use tokio::sync::oneshot;
+
+/// Gives operations to the store and reads from it. Clones share it; the last one to go ends it, without tidying up.
+#[derive(Clone, Debug)]
+pub struct StoreHandle {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    commands: Sender<Command>,
+    jobs: Sender<Job>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+}
+
+impl StoreHandle {
+    pub(super) fn new(commands: Sender<Command>, jobs: Sender<Job>, threads: [JoinHandle<()>; 2]) -> Self {
+        Self {
+            inner: Arc::new(Inner {
+                commands,
+                jobs,
+                threads: Mutex::new(threads.into()),
+            }),
+        }
+    }
+
+    /// Gives an operation to the store; never blocks. Its [`Done`](super::Done) comes on the channel given to
+    /// [`open`](super::open). The queue has no bound of its own: the core asks for no more than its tables hold.
+    /// After [`StoreHandle::close`] nothing happens.
+    pub fn send(&self, op: Op) {
+        let size = op.content().map_or(0, |content| content.bytes.len());
+        // A closed store answers nobody.
+        if size > INLINE_MAX {
+            let _ = self.inner.jobs.send(Job::Write(op));
+        } else {
+            let _ = self.inner.commands.send(Command::Op(Entry {
+                op,
+                size: size as u64,
+                file: None,
+            }));
+        }
+    }
+
+    /// The payload of one of this node's messages; none if it is not on disk (any more).
+    ///
+    /// # Errors
+    /// It can't be told.
+    pub async fn payload(&self, sequence: u64) -> Result<Option<Content>, ReadError> {
+        match self.ask(|to| Read::Payload(sequence, to)).await? {
+            Some(body) => load(body).await.map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// A message's outcome; none if it is not on disk (yet, or any more).
+    ///
+    /// # Errors
+    /// It can't be told.
+    pub async fn outcome(&self, sequence: u64) -> Result<Option<StoredOutcomeContent>, ReadError> {
+        match self.ask(|to| Read::Outcome(sequence, to)).await? {
+            Some((outcome, body)) => Ok(Some(StoredOutcomeContent {
+                outcome,
+                content: load_some(body).await?,
+            })),
+            None => Ok(None),
+        }
+    }
+
+    /// An undelivered reply to another node's message; none if it is not on disk.
+    ///
+    /// # Errors
+    /// It can't be told.
+    pub async fn reply(&self, attempt: AttemptId) -> Result<Option<StoredReplyContent>, ReadError> {
+        match self.ask(|to| Read::Reply(attempt, to)).await? {
+            Some((verb, body)) => Ok(Some(StoredReplyContent {
+                verb,
+                content: load_some(body).await?,
+            })),
+            None => Ok(None),
+        }
+    }
+
+    /// Examines the whole database, and says what is wrong with it: nothing, if it is well. Everything else waits
+    /// for it.
+    ///
+    /// # Errors
+    /// It can't be told.
+    pub async fn integrity(&self) -> Result<Vec<String>, ReadError> {
+        self.ask(Read::Integrity).await
+    }
+
+    /// How the store is doing; all zero once it is closed.
+    pub async fn stats(&self) -> StoreStats {
+        let (to, answer) = oneshot::channel();
+        let _ = self.inner.commands.send(Command::Read(Read::Stats(to)));
+        answer.await.unwrap_or_default()
+    }
+
+    /// Does what was sent so far, empties the log and ends the store. Blocks until that is done, so an async caller
+    /// puts it on a thread of its own. Clones of the handle are of no use afterwards.
+    pub fn close(self) {
+        self.inner.end(true);
+    }
+
+    async fn ask<T>(
+        &self,
+        read: impl FnOnce(oneshot::Sender<Result<T, ReadError>>) -> Read,
+    ) -> Result<T, ReadError> {
+        let (to, answer) = oneshot::channel();
+        self.inner
+            .commands
+            .send(Command::Read(read(to)))
+            .map_err(|_| ReadError::Closed)?;
+        answer.await.unwrap_or(Err(ReadError::Closed))
+    }
+}
+
+impl Inner {
+    fn end(&self, tidy: bool) {
+        // Behind the large bodies that are still being written; the small ones went straight to the store thread.
+        let _ = self.jobs.send(Job::Forward(Command::Close { tidy }));
+        let threads = std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
+        for thread in threads {
+            // A panic in one of them has ended the process.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Drop for Inner {
+    /// So that whoever drops the last handle may open the directory again.
+    fn drop(&mut self) {
+        self.end(false);
+    }
+}
+
+async fn load_some(body: Option<Body>) -> Result<Option<Content>, ReadError> {
+    match body {
+        Some(body) => load(body).await.map(Some),
+        None => Ok(None),
+    }
+}
+
+async fn load(body: Body) -> Result<Content, ReadError> {
+    let bytes = match body.bytes {
+        BodyBytes::Here(bytes) => bytes,
+        BodyBytes::File(mut file, path) => {
+            let read = tokio::task::spawn_blocking(move || {
+                let mut bytes = Vec::with_capacity(file.metadata()?.len().try_into().unwrap_or(0));
+                file.read_to_end(&mut bytes).map(|_| bytes)
+            });
+            let bytes = match read.await {
+                Ok(bytes) => bytes.map_err(|error| ReadError::File {
+                    path,
+                    detail: error.to_string(),
+                })?,
+                // The runtime is shutting down.
+                Err(_) => return Err(ReadError::Closed),
+            };
+            bytes.into()
+        }
+    };
+    Ok(Content {
+        content_type: body.content_type,
+        bytes,
+    })
+}

@@ -1,0 +1,145 @@
+//! The tables, their version, and how the core's values are written in them.
+//!
+//! Keys are integers that grow, rows are inserted once and deleted once, and what recovery reads stands before the
+//! bodies. Only `boot` is ever updated: once per start and once per block of sequence numbers.
+
+use redlink_core::{Outcome, Verb};
+
+/// Marks the database file as ours (`RDLK`).
+pub(super) const APPLICATION_ID: i64 = 0x5244_4c4b;
+
+/// Version that [`STEPS`] lead to.
+pub(super) const VERSION: i64 = STEPS.len() as i64;
+
+/// What brings a database from each version to the next one.
+pub(super) const STEPS: &[&[&str]] = &[&[
+    "CREATE TABLE meta (id INTEGER PRIMARY KEY, version INTEGER NOT NULL)",
+    "INSERT INTO meta (id, version) VALUES (1, 0)",
+    // `node` is the identity as a signed number, `key` the 16 bytes of the grants' MAC key.
+    "CREATE TABLE node (id INTEGER PRIMARY KEY, node INTEGER NOT NULL, key BLOB NOT NULL)",
+    // No row had the sequence number `next_sequence` or a higher one, in any life.
+    "CREATE TABLE boot (
+        id INTEGER PRIMARY KEY,
+        counter INTEGER NOT NULL,
+        random INTEGER NOT NULL,
+        next_sequence INTEGER NOT NULL)",
+    // Durations are in microseconds, times in microseconds since the Unix epoch. `file` is set instead of `payload`
+    // where the bytes are a file.
+    "CREATE TABLE message (
+        sequence INTEGER PRIMARY KEY,
+        inserted INTEGER NOT NULL,
+        service TEXT NOT NULL,
+        priority INTEGER NOT NULL,
+        ett INTEGER,
+        reoffer INTEGER NOT NULL,
+        send_only INTEGER NOT NULL,
+        max_attempts INTEGER NOT NULL,
+        retention INTEGER NOT NULL,
+        submitted_at INTEGER NOT NULL,
+        deadline_at INTEGER,
+        size INTEGER NOT NULL,
+        file INTEGER,
+        content_type TEXT,
+        payload BLOB)",
+    // `boot` and `attempt` are the fence of the attempt that brought it about; `size` is set if there is a content.
+    "CREATE TABLE outcome (
+        sequence INTEGER PRIMARY KEY,
+        outcome INTEGER NOT NULL,
+        boot INTEGER,
+        attempt INTEGER,
+        settled_at INTEGER NOT NULL,
+        retain_until INTEGER NOT NULL,
+        size INTEGER,
+        file INTEGER,
+        content_type TEXT,
+        body BLOB)",
+    // An undelivered reply; `node`, `sequence`, `boot` and `attempt` name the attempt it answers, `token` is its grant.
+    "CREATE TABLE reply (
+        id INTEGER PRIMARY KEY,
+        node INTEGER NOT NULL,
+        sequence INTEGER NOT NULL,
+        boot INTEGER NOT NULL,
+        attempt INTEGER NOT NULL,
+        token BLOB NOT NULL,
+        verb INTEGER NOT NULL,
+        until INTEGER NOT NULL,
+        size INTEGER,
+        file INTEGER,
+        content_type TEXT,
+        body BLOB)",
+    "CREATE UNIQUE INDEX reply_attempt ON reply (node, sequence, boot, attempt)",
+]];
+
+pub(super) const BEGIN: &str = "BEGIN IMMEDIATE";
+pub(super) const COMMIT: &str = "COMMIT";
+pub(super) const ROLLBACK: &str = "ROLLBACK";
+
+pub(super) const MARK: &str = "UPDATE boot SET next_sequence = ?1 WHERE id = 1";
+
+pub(super) const INSERT_MESSAGE: &str = "INSERT INTO message (sequence, inserted, service, priority, ett, reoffer, \
+    send_only, max_attempts, retention, submitted_at, deadline_at, size, file, content_type, payload) \
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)";
+pub(super) const DELETE_MESSAGE: &str = "DELETE FROM message WHERE sequence = ?1";
+pub(super) const HAS_MESSAGE: &str = "SELECT 1 FROM message WHERE sequence = ?1";
+pub(super) const PAYLOAD: &str = "SELECT file, content_type, payload FROM message WHERE sequence = ?1";
+pub(super) const ALL_MESSAGES: &str = "SELECT sequence, inserted, service, priority, ett, reoffer, send_only, \
+    max_attempts, retention, submitted_at, deadline_at, size, file FROM message ORDER BY sequence";
+
+pub(super) const INSERT_OUTCOME: &str = "INSERT INTO outcome (sequence, outcome, boot, attempt, settled_at, \
+    retain_until, size, file, content_type, body) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)";
+pub(super) const DELETE_OUTCOME: &str = "DELETE FROM outcome WHERE sequence = ?1";
+pub(super) const OUTCOME: &str =
+    "SELECT outcome, boot, attempt, size, file, content_type, body FROM outcome WHERE sequence = ?1";
+pub(super) const OUTCOME_KEY: &str = "SELECT outcome, boot, attempt FROM outcome WHERE sequence = ?1";
+pub(super) const ALL_OUTCOMES: &str = "SELECT sequence, outcome, boot, attempt, settled_at, retain_until, size, file \
+    FROM outcome ORDER BY sequence";
+
+pub(super) const INSERT_REPLY: &str = "INSERT INTO reply (node, sequence, boot, attempt, token, verb, until, size, \
+    file, content_type, body) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)";
+pub(super) const DELETE_REPLY: &str =
+    "DELETE FROM reply WHERE node = ?1 AND sequence = ?2 AND boot = ?3 AND attempt = ?4";
+pub(super) const REPLY: &str = "SELECT verb, size, file, content_type, body FROM reply \
+    WHERE node = ?1 AND sequence = ?2 AND boot = ?3 AND attempt = ?4";
+pub(super) const ALL_REPLIES: &str = "SELECT token, verb, until, size, file FROM reply ORDER BY id";
+
+/// The number of an outcome in the tables. Never change one.
+pub(super) fn outcome_code(outcome: Outcome) -> i64 {
+    match outcome {
+        Outcome::Replied => 1,
+        Outcome::Delivered => 2,
+        Outcome::Failed => 3,
+        Outcome::Expired => 4,
+        Outcome::Dead => 5,
+        Outcome::Cancelled => 6,
+    }
+}
+
+pub(super) fn outcome_of(code: i64) -> Option<Outcome> {
+    [
+        Outcome::Replied,
+        Outcome::Delivered,
+        Outcome::Failed,
+        Outcome::Expired,
+        Outcome::Dead,
+        Outcome::Cancelled,
+    ]
+    .into_iter()
+    .find(|&outcome| outcome_code(outcome) == code)
+}
+
+/// The number of a verb in the tables. Never change one.
+pub(super) fn verb_code(verb: Verb) -> i64 {
+    match verb {
+        Verb::Reply => 1,
+        Verb::Ack => 2,
+        Verb::Fail => 3,
+        Verb::Extend => 4,
+        Verb::Release => 5,
+    }
+}
+
+pub(super) fn verb_of(code: i64) -> Option<Verb> {
+    [Verb::Reply, Verb::Ack, Verb::Fail, Verb::Extend, Verb::Release]
+        .into_iter()
+        .find(|&verb| verb_code(verb) == code)
+}

@@ -1,0 +1,221 @@
+//! Files, locks, versions: what is in the directory, and what must not be.
+
+use super::*;
+use std::fs;
+
+#[test]
+fn a_large_body_is_a_file_as_long_as_its_row_is_there() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut rig = Rig::open(dir.path());
+    let [payload, reply, kept] = [1, 2, 3].map(|seed| content(large(seed)));
+    rig.did([insert_with(1, payload.clone()), keep(9, Some(kept.clone()))]);
+    assert_eq!(files(dir.path()), 2);
+    assert_eq!(rig.payload(1), Some(payload.clone()));
+    assert_eq!(rig.reply(token(9).attempt()).unwrap().content, Some(kept.clone()));
+    drop(rig);
+
+    let mut rig = Rig::open(dir.path());
+    assert_eq!(files(dir.path()), 2, "rows name them");
+    assert_eq!(rig.opened.recovered.messages[0].size, payload.bytes.len() as u64);
+    assert_eq!(
+        rig.opened.recovered.replies[0].size,
+        Some(kept.bytes.len() as u64)
+    );
+    assert_eq!(rig.payload(1), Some(payload));
+    rig.did([
+        settle(1, Some(reply.clone())),
+        Op::Drop {
+            attempt: token(9).attempt(),
+        },
+    ]);
+    assert_eq!(rig.outcome(1).unwrap().content, Some(reply.clone()));
+    rig.did([keep(9, Some(kept.clone()))]);
+    assert_eq!(
+        rig.reply(token(9).attempt()).unwrap().content,
+        Some(kept),
+        "not removed with the one before"
+    );
+    rig.did([
+        Op::Delete { sequence: 1 },
+        Op::Drop {
+            attempt: token(9).attempt(),
+        },
+    ]);
+    rig.close();
+    assert_eq!(files(dir.path()), 0);
+}
+
+#[test]
+fn a_body_at_the_limit_is_in_its_row() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut rig = Rig::open(dir.path());
+    let at_limit = content(vec![1; crate::store::INLINE_MAX]);
+    rig.did([insert_with(1, at_limit.clone())]);
+    assert_eq!(files(dir.path()), 0);
+    assert_eq!(rig.payload(1), Some(at_limit));
+}
+
+#[test]
+fn a_refused_operation_leaves_no_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut rig = Rig::open(dir.path());
+    rig.did([insert(1), insert_with(2, content(large(2)))]);
+    assert_eq!(
+        rig.all([insert_with(1, content(large(1)))]),
+        [Done {
+            row: Row::Insert(1),
+            done: false
+        }]
+    );
+    rig.did([settle(1, Some(content(large(1))))]);
+    rig.did([settle(1, Some(content(large(1))))]);
+    rig.close();
+    assert_eq!(files(dir.path()), 2, "the payload of 2 and the outcome of 1");
+}
+
+#[test]
+fn a_start_sweeps_files_without_a_row_and_nothing_else() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut rig = Rig::open(dir.path());
+    rig.did([insert_with(1, content(large(1)))]);
+    drop(rig);
+    let folder = dir.path().join("payload");
+    for name in ["0000000100000077", "notes.txt", "0000000100000078.tmp", "1"] {
+        fs::write(folder.join(name), "left behind").unwrap();
+    }
+    let rig = Rig::open(dir.path());
+    assert_eq!(rig.payload(1), Some(content(large(1))));
+    let mut names: Vec<_> = fs::read_dir(&folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    assert_eq!(
+        names,
+        ["0000000100000000", "0000000100000078.tmp", "1", "notes.txt"]
+    );
+}
+
+#[test]
+fn a_lost_file_is_an_error_and_not_an_empty_payload() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut rig = Rig::open(dir.path());
+    rig.did([insert_with(1, content(large(1)))]);
+    let folder = dir.path().join("payload");
+    fs::remove_file(folder.join("0000000100000000")).unwrap();
+    let error = rig.runtime.block_on(rig.opened.store.payload(1)).unwrap_err();
+    assert!(error.to_string().contains("0000000100000000"), "{error}");
+}
+
+#[test]
+fn a_body_that_cannot_be_written_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut rig = Rig::open(dir.path());
+    fs::remove_dir(dir.path().join("payload")).unwrap();
+    assert_eq!(
+        rig.all([insert_with(1, content(large(1)))]),
+        [Done {
+            row: Row::Insert(1),
+            done: false
+        }]
+    );
+    rig.did([insert(2)]);
+    assert_eq!(rig.payload(1), None);
+}
+
+#[test]
+fn a_second_node_is_refused_and_told_who_has_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let rig = Rig::open(dir.path());
+    let refusal = Rig::refusal(dir.path());
+    assert!(
+        matches!(&refusal, OpenError::Locked { dir: d, pid: Some(pid) } if d == dir.path() && *pid == std::process::id())
+    );
+    let text = refusal.to_string();
+    assert!(text.contains(dir.path().to_str().unwrap()), "{text}");
+    assert!(
+        text.contains(&format!("process {}", std::process::id())),
+        "{text}"
+    );
+    drop(rig);
+    Rig::open(dir.path());
+}
+
+#[test]
+fn only_the_owner_can_read_it() {
+    use std::os::unix::fs::PermissionsExt;
+    let outer = tempfile::tempdir().unwrap();
+    let dir = outer.path().join("a").join("b");
+    let _rig = Rig::open(&dir);
+    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode(&dir), 0o700);
+    assert_eq!(mode(&dir.join("redlink.db")), 0o600);
+    assert_eq!(mode(&dir.join("payload")), 0o700);
+}
+
+#[test]
+fn a_newer_schema_is_refused_and_left_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    Rig::open(dir.path()).close();
+    edit(dir.path(), "UPDATE meta SET version = 99");
+    let before = fs::read(dir.path().join("redlink.db")).unwrap();
+    let refusal = Rig::refusal(dir.path());
+    assert!(
+        matches!(
+            refusal,
+            OpenError::Newer {
+                found: 99,
+                known: 1,
+                ..
+            }
+        ),
+        "{refusal}"
+    );
+    assert!(refusal.to_string().contains("newer Redlink"), "{refusal}");
+    assert_eq!(fs::read(dir.path().join("redlink.db")).unwrap(), before);
+}
+
+#[test]
+fn what_is_not_ours_is_refused_and_left_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("redlink.db");
+    let text = b"this is a diary, not a database; ".repeat(300);
+    fs::write(&path, &text).unwrap();
+    let refusal = Rig::refusal(dir.path());
+    assert!(refusal.to_string().contains("not a Redlink store"), "{refusal}");
+    assert_eq!(fs::read(&path).unwrap(), text);
+
+    let dir = tempfile::tempdir().unwrap();
+    edit(
+        dir.path(),
+        "CREATE TABLE meta (id INTEGER PRIMARY KEY, version INTEGER)",
+    );
+    let refusal = Rig::refusal(dir.path());
+    assert!(
+        refusal.to_string().contains("another program's database"),
+        "{refusal}"
+    );
+}
+
+#[test]
+fn a_bad_value_stops_the_start_and_is_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut rig = Rig::open(dir.path());
+    rig.did([insert(1)]);
+    rig.close();
+    edit(dir.path(), "UPDATE message SET priority = 256");
+    let refusal = Rig::refusal(dir.path());
+    assert!(refusal.to_string().contains("256"), "{refusal}");
+}
+
+/// Changes a closed store behind its back.
+fn edit(dir: &Path, sql: &str) {
+    use limbo::core::{Database, OpenOptions, SqliteDialect, UnixIO};
+    use std::sync::Arc;
+    let path = dir.join("redlink.db");
+    let options = OpenOptions::new(Arc::new(SqliteDialect));
+    let database = Database::open(Arc::new(UnixIO::new().unwrap()), path.to_str().unwrap(), options).unwrap();
+    let connection = database.connect().unwrap();
+    connection.execute(sql).unwrap();
+    connection.close().unwrap();
+}

@@ -1,0 +1,740 @@
+//! The store's rows in turso, the engine formerly published as `limbo`.
+//!
+//! Everything here blocks and runs on the store thread. The synchronous interface of the engine's core is used: a
+//! statement is run where it stands, and a blob is copied once on its way in and once on its way out.
+//!
+//! Rules, each learned from what the engine does: one connection; `BEGIN IMMEDIATE` and held statements; every
+//! parameter bound, because a missing one would be NULL without an error; after an error of COMMIT or of I/O the
+//! connection is given up; the database file is never opened by any other means, which would drop its lock.
+
+use super::engine::{ApplyError, EngineError, Entry, Found, Place, Recovery, Started, Store};
+use super::payload::FileId;
+use super::schema::{self, outcome_code, outcome_of, verb_code, verb_of};
+use super::types::{NodeRecord, Op, OpenError, RecoveredMessage, RecoveredOutcome, RecoveredReply};
+use bytes::Bytes;
+use limbo::core::{
+    CheckpointMode, Connection, Database, IO, LimboError, Numeric, OpenOptions, Row, SqliteDialect,
+    Statement, UnixIO, Value,
+};
+use redlink_core::{AttemptId, Boot, Duration, Fence, GrantToken, NodeId, Outcome, Terms, Verb};
+use std::collections::HashSet;
+use std::num::NonZero;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// Name of the database file in the store's directory.
+pub(super) const FILE: &str = "redlink.db";
+/// Name of its write-ahead log.
+pub(super) const LOG_FILE: &str = "redlink.db-wal";
+
+/// An open database.
+pub(super) struct Turso {
+    begin: Statement,
+    commit: Statement,
+    rollback: Statement,
+    mark: Statement,
+    insert_message: Statement,
+    delete_message: Statement,
+    has_message: Statement,
+    payload: Statement,
+    insert_outcome: Statement,
+    delete_outcome: Statement,
+    outcome: Statement,
+    outcome_key: Statement,
+    insert_reply: Statement,
+    delete_reply: Statement,
+    reply: Statement,
+    // Behind the statements, so that they go first: the file is closed when the last of them has let go of it.
+    connection: Arc<Connection>,
+}
+
+impl Turso {
+    /// Opens the database in `dir`, or makes it, and brings its schema up to date.
+    pub(super) fn open(dir: &Path) -> Result<Self, OpenError> {
+        let path = dir.join(FILE);
+        let io = UnixIO::new().map_err(|error| OpenError::Engine {
+            path,
+            detail: error.to_string(),
+        })?;
+        Self::open_with(dir, Arc::new(io))
+    }
+
+    /// The same over other I/O.
+    pub(super) fn open_with(dir: &Path, io: Arc<dyn IO>) -> Result<Self, OpenError> {
+        let path = dir.join(FILE);
+        let text = path
+            .to_str()
+            .ok_or_else(|| OpenError::PathNotText { dir: dir.to_owned() })?;
+        let at = |error| open_error(&path, error);
+        let database = Database::open(io, text, OpenOptions::new(Arc::new(SqliteDialect))).map_err(at)?;
+        private(&path).map_err(|error| OpenError::Io {
+            path: path.clone(),
+            error,
+        })?;
+        let connection = database.connect().map_err(at)?;
+        // Without `data_sync_retry` a failed fsync would be a panic; ours is to close, reopen and look.
+        for setting in ["PRAGMA synchronous = FULL", "PRAGMA data_sync_retry = ON"] {
+            connection.execute(setting).map_err(at)?;
+        }
+        migrate(&connection, &path)?;
+        let prepare = |sql| connection.prepare(sql).map_err(at);
+        Ok(Self {
+            begin: prepare(schema::BEGIN)?,
+            commit: prepare(schema::COMMIT)?,
+            rollback: prepare(schema::ROLLBACK)?,
+            mark: prepare(schema::MARK)?,
+            insert_message: prepare(schema::INSERT_MESSAGE)?,
+            delete_message: prepare(schema::DELETE_MESSAGE)?,
+            has_message: prepare(schema::HAS_MESSAGE)?,
+            payload: prepare(schema::PAYLOAD)?,
+            insert_outcome: prepare(schema::INSERT_OUTCOME)?,
+            delete_outcome: prepare(schema::DELETE_OUTCOME)?,
+            outcome: prepare(schema::OUTCOME)?,
+            outcome_key: prepare(schema::OUTCOME_KEY)?,
+            insert_reply: prepare(schema::INSERT_REPLY)?,
+            delete_reply: prepare(schema::DELETE_REPLY)?,
+            reply: prepare(schema::REPLY)?,
+            connection,
+        })
+    }
+
+    fn put(&mut self, entry: &Entry) -> Result<(), LimboError> {
+        match &entry.op {
+            Op::Insert(message) => {
+                let terms = &message.terms;
+                let values = [
+                    key(message.sequence)?,
+                    number(message.inserted),
+                    text(&message.service),
+                    number(terms.priority),
+                    terms.ett.map_or(Value::Null, micros),
+                    micros(terms.reoffer),
+                    number(u8::from(terms.send_only)),
+                    number(terms.max_attempts),
+                    micros(terms.retention),
+                    number(message.submitted_at),
+                    message.deadline_at.map_or(Value::Null, number),
+                    Value::from_i64(entry.size.cast_signed()),
+                    file(entry),
+                    message.content.content_type.as_deref().map_or(Value::Null, text),
+                    body(entry)?,
+                ];
+                run(&mut self.insert_message, values)
+            }
+            Op::Settle {
+                sequence,
+                outcome,
+                token,
+                content,
+                settled_at,
+                retain_until,
+            } => {
+                let fence = token.map(|token| token.fence);
+                let values = [
+                    key(*sequence)?,
+                    number(outcome_code(*outcome)),
+                    fence.map_or(Value::Null, |fence| number(fence.boot)),
+                    fence.map_or(Value::Null, |fence| number(fence.attempt)),
+                    number(*settled_at),
+                    number(*retain_until),
+                    content
+                        .as_ref()
+                        .map_or(Value::Null, |_| Value::from_i64(entry.size.cast_signed())),
+                    file(entry),
+                    content_type(content.as_ref()),
+                    body(entry)?,
+                ];
+                run(&mut self.insert_outcome, values)?;
+                run(&mut self.delete_message, [key(*sequence)?])
+            }
+            Op::Delete { sequence } => run(&mut self.delete_outcome, [key(*sequence)?]),
+            Op::Keep {
+                token,
+                verb,
+                content,
+                until,
+            } => {
+                let [node, sequence, boot, attempt] = attempt_key(token.attempt());
+                let values = [
+                    node,
+                    sequence,
+                    boot,
+                    attempt,
+                    Value::from_slice(&token.to_bytes())?,
+                    number(verb_code(*verb)),
+                    number(*until),
+                    content
+                        .as_ref()
+                        .map_or(Value::Null, |_| Value::from_i64(entry.size.cast_signed())),
+                    file(entry),
+                    content_type(content.as_ref()),
+                    body(entry)?,
+                ];
+                run(&mut self.insert_reply, values)
+            }
+            Op::Drop { attempt } => run(&mut self.delete_reply, attempt_key(*attempt)),
+        }
+    }
+
+    /// Leaves the transaction after an error in it.
+    fn roll_back(&mut self, at: usize, error: &LimboError) -> ApplyError {
+        // The engine has left it by itself after some errors.
+        if !self.connection.get_auto_commit()
+            && let Err(second) = run(&mut self.rollback, [])
+        {
+            return ApplyError::Unknown(format!("{error}; rollback also failed: {second}"));
+        }
+        match error {
+            LimboError::Constraint(_)
+            | LimboError::TooBig
+            | LimboError::IntegerOverflow
+            | LimboError::DatabaseFull => ApplyError::Entry {
+                at,
+                detail: error.to_string(),
+            },
+            other => ApplyError::Unknown(other.to_string()),
+        }
+    }
+
+    /// Runs `within` as one transaction.
+    fn transaction(
+        &mut self,
+        within: impl FnOnce(&Arc<Connection>) -> Result<(), LimboError>,
+    ) -> Result<(), EngineError> {
+        run(&mut self.begin, []).map_err(broken)?;
+        within(&self.connection).map_err(broken)?;
+        run(&mut self.commit, []).map_err(broken)
+    }
+}
+
+impl Store for Turso {
+    fn start(&mut self, fresh: &NodeRecord, random: u32) -> Result<Started, EngineError> {
+        let known = first(
+            &self.connection,
+            "SELECT node, key FROM node WHERE id = 1",
+            |row| {
+                let key = row
+                    .blob(1)?
+                    .try_into()
+                    .map_err(|_| bad("node.key does not have 16 bytes"))?;
+                Ok(NodeRecord {
+                    node: NodeId(row.int(0)?.cast_unsigned()),
+                    key,
+                })
+            },
+        )?;
+        let last = first(
+            &self.connection,
+            "SELECT counter, next_sequence FROM boot WHERE id = 1",
+            |row| Ok((row.narrow::<u32>(0)?, row.unsigned(1)?)),
+        )?;
+        let mut next_sequence = last.map_or(1, |(_, mark)| mark);
+        for sql in [
+            "SELECT sequence FROM message ORDER BY sequence DESC LIMIT 1",
+            "SELECT sequence FROM outcome ORDER BY sequence DESC LIMIT 1",
+        ] {
+            let highest = first(&self.connection, sql, |row| row.unsigned(0))?;
+            next_sequence = next_sequence.max(highest.map_or(1, |highest| highest + 1));
+        }
+        let counter = last
+            .map_or(Some(1), |(counter, _)| counter.checked_add(1))
+            .ok_or_else(|| bad("boot.counter is at its end"))?;
+        let boot = Boot { counter, random };
+        self.transaction(|connection| {
+            if known.is_none() {
+                let sql = "INSERT INTO node (id, node, key) VALUES (1, ?1, ?2)";
+                let values = [number(fresh.node.0.cast_signed()), Value::from_slice(&fresh.key)?];
+                run(&mut connection.prepare(sql)?, values)?;
+            }
+            let sql = if last.is_none() {
+                "INSERT INTO boot (id, counter, random, next_sequence) VALUES (1, ?1, ?2, ?3)"
+            } else {
+                "UPDATE boot SET counter = ?1, random = ?2, next_sequence = ?3 WHERE id = 1"
+            };
+            let values = [number(boot.counter), number(boot.random), key(next_sequence)?];
+            run(&mut connection.prepare(sql)?, values)
+        })?;
+        Ok(Started {
+            identity: known.unwrap_or(*fresh),
+            boot,
+            next_sequence,
+            mark: next_sequence,
+        })
+    }
+
+    fn recover(&mut self) -> Result<Recovery, EngineError> {
+        let mut found = Recovery::default();
+        let mut services: HashSet<Arc<str>> = HashSet::new();
+        each(&mut prepare(&self.connection, schema::ALL_MESSAGES)?, |row| {
+            let sequence = row.unsigned(0)?;
+            let name = row.text(2)?;
+            let service = services.get(name).cloned().unwrap_or_else(|| {
+                let name: Arc<str> = name.into();
+                services.insert(name.clone());
+                name
+            });
+            let terms = Terms {
+                priority: row.narrow(3)?,
+                ett: row.optional(4, Cells::duration)?,
+                reoffer: row.duration(5)?,
+                send_only: row.int(6)? != 0,
+                max_attempts: row.narrow(7)?,
+                retention: row.duration(8)?,
+            };
+            found.rows.messages.push(RecoveredMessage {
+                sequence,
+                inserted: row.narrow(1)?,
+                service,
+                terms,
+                submitted_at: row.int(9)?,
+                deadline_at: row.optional(10, Cells::int)?,
+                size: row.unsigned(11)?,
+            });
+            found
+                .files
+                .messages
+                .extend(row.optional(12, Cells::file)?.map(|file| (sequence, file)));
+            Ok(())
+        })?;
+        each(&mut prepare(&self.connection, schema::ALL_OUTCOMES)?, |row| {
+            let sequence = row.unsigned(0)?;
+            found.rows.outcomes.push(RecoveredOutcome {
+                sequence,
+                outcome: row.outcome(1)?,
+                fence: row.fence(2)?,
+                settled_at: row.int(4)?,
+                retain_until: row.int(5)?,
+                size: row.optional(6, Cells::unsigned)?,
+            });
+            found
+                .files
+                .outcomes
+                .extend(row.optional(7, Cells::file)?.map(|file| (sequence, file)));
+            Ok(())
+        })?;
+        each(&mut prepare(&self.connection, schema::ALL_REPLIES)?, |row| {
+            let bytes = row
+                .blob(0)?
+                .try_into()
+                .map_err(|_| bad("reply.token has the wrong length"))?;
+            let token = GrantToken::from_bytes(bytes);
+            let (verb, until) = (row.verb(1)?, row.int(2)?);
+            found.rows.replies.push(RecoveredReply {
+                token,
+                verb,
+                until,
+                size: row.optional(3, Cells::unsigned)?,
+            });
+            found
+                .files
+                .replies
+                .extend(row.optional(4, Cells::file)?.map(|file| (token.attempt(), file)));
+            Ok(())
+        })?;
+        Ok(found)
+    }
+
+    fn apply(&mut self, group: &[Entry], mark: Option<u64>) -> Result<(), ApplyError> {
+        let unknown = |error: LimboError| ApplyError::Unknown(error.to_string());
+        run(&mut self.begin, []).map_err(unknown)?;
+        for (at, entry) in group.iter().enumerate() {
+            if let Err(error) = self.put(entry) {
+                return Err(self.roll_back(at, &error));
+            }
+        }
+        if let Some(mark) = mark {
+            let raised = key(mark).and_then(|mark| run(&mut self.mark, [mark]));
+            raised.map_err(unknown)?;
+        }
+        run(&mut self.commit, []).map_err(unknown)
+    }
+
+    fn holds(&mut self, op: &Op) -> Result<bool, EngineError> {
+        match op {
+            Op::Insert(message) => exists(&mut self.has_message, [row_key(message.sequence)?]),
+            Op::Settle {
+                sequence,
+                outcome,
+                token,
+                ..
+            } => {
+                let mut held = None;
+                bind(&mut self.outcome_key, [row_key(*sequence)?]).map_err(broken)?;
+                each(&mut self.outcome_key, |row| {
+                    held = Some((row.outcome(0)?, row.fence(1)?));
+                    Ok(())
+                })?;
+                Ok(held == Some((*outcome, token.map(|token| token.fence)))
+                    && !exists(&mut self.has_message, [row_key(*sequence)?])?)
+            }
+            Op::Delete { sequence } => exists(&mut self.outcome_key, [row_key(*sequence)?]).map(|is| !is),
+            Op::Keep { token, .. } => exists(&mut self.reply, attempt_key(token.attempt())),
+            Op::Drop { attempt } => exists(&mut self.reply, attempt_key(*attempt)).map(|is| !is),
+        }
+    }
+
+    fn payload(&mut self, sequence: u64) -> Result<Option<Found>, EngineError> {
+        let Ok(sequence) = key(sequence) else {
+            return Ok(None);
+        };
+        let mut found = None;
+        bind(&mut self.payload, [sequence]).map_err(broken)?;
+        each(&mut self.payload, |row| {
+            found = Some(row.body(0)?);
+            Ok(())
+        })?;
+        Ok(found)
+    }
+
+    fn outcome(&mut self, sequence: u64) -> Result<Option<(Outcome, Option<Found>)>, EngineError> {
+        let Ok(sequence) = key(sequence) else {
+            return Ok(None);
+        };
+        let mut found = None;
+        bind(&mut self.outcome, [sequence]).map_err(broken)?;
+        each(&mut self.outcome, |row| {
+            let body = row
+                .optional(3, Cells::unsigned)?
+                .map(|_| row.body(4))
+                .transpose()?;
+            found = Some((row.outcome(0)?, body));
+            Ok(())
+        })?;
+        Ok(found)
+    }
+
+    fn reply(&mut self, attempt: AttemptId) -> Result<Option<(Verb, Option<Found>)>, EngineError> {
+        let mut found = None;
+        bind(&mut self.reply, attempt_key(attempt)).map_err(broken)?;
+        each(&mut self.reply, |row| {
+            let body = row
+                .optional(1, Cells::unsigned)?
+                .map(|_| row.body(2))
+                .transpose()?;
+            found = Some((row.verb(0)?, body));
+            Ok(())
+        })?;
+        Ok(found)
+    }
+
+    fn checkpoint(&mut self) -> Result<(), EngineError> {
+        let mode = CheckpointMode::Truncate {
+            upper_bound_inclusive: None,
+        };
+        self.connection.checkpoint(mode).map_err(broken)?;
+        Ok(())
+    }
+
+    fn set_mark(&mut self, mark: u64) -> Result<(), EngineError> {
+        run(&mut self.mark, [row_key(mark)?]).map_err(broken)
+    }
+
+    fn integrity(&mut self) -> Result<Vec<String>, EngineError> {
+        let mut wrong = Vec::new();
+        each(&mut prepare(&self.connection, "PRAGMA integrity_check")?, |row| {
+            let line = row.text(0)?;
+            if line != "ok" {
+                wrong.push(line.to_owned());
+            }
+            Ok(())
+        })?;
+        Ok(wrong)
+    }
+}
+
+/// Checks that the file is ours and of a version we know, and brings it to ours.
+fn migrate(connection: &Arc<Connection>, path: &Path) -> Result<(), OpenError> {
+    let at = |error| match error {
+        EngineError::Broken(detail) | EngineError::Value(detail) => OpenError::Engine {
+            path: path.to_owned(),
+            detail,
+        },
+    };
+    let foreign = |detail: String| OpenError::Foreign {
+        path: path.to_owned(),
+        detail,
+    };
+    let tables = first(connection, "SELECT count(*) FROM sqlite_schema", |row| row.int(0))
+        .map_err(at)?
+        .unwrap_or(0);
+    let version = if tables == 0 {
+        let sql = format!("PRAGMA application_id = {}", schema::APPLICATION_ID);
+        connection.execute(&sql).map_err(broken).map_err(at)?;
+        0
+    } else {
+        let id = first(connection, "PRAGMA application_id", |row| row.int(0)).map_err(at)?;
+        if id != Some(schema::APPLICATION_ID) {
+            return Err(foreign("it is another program's database".to_owned()));
+        }
+        first(connection, "SELECT version FROM meta WHERE id = 1", |row| {
+            row.int(0)
+        })
+        .map_err(at)?
+        .ok_or_else(|| foreign("it has no schema version".to_owned()))?
+    };
+    if version > schema::VERSION {
+        return Err(OpenError::Newer {
+            path: path.to_owned(),
+            found: version,
+            known: schema::VERSION,
+        });
+    }
+    let done = usize::try_from(version).map_err(|_| foreign(format!("its schema version is {version}")))?;
+    if done < schema::STEPS.len() {
+        let update = format!("UPDATE meta SET version = {} WHERE id = 1", schema::VERSION);
+        let steps = schema::STEPS[done..].iter().flat_map(|step| step.iter().copied());
+        let all = std::iter::once(schema::BEGIN)
+            .chain(steps)
+            .chain([update.as_str(), schema::COMMIT]);
+        for sql in all {
+            connection.execute(sql).map_err(|error| open_error(path, error))?;
+        }
+    }
+    Ok(())
+}
+
+fn open_error(path: &Path, error: LimboError) -> OpenError {
+    let path = path.to_owned();
+    match error {
+        LimboError::NotADB => OpenError::Foreign {
+            path,
+            detail: "it is not a database".to_owned(),
+        },
+        other => OpenError::Engine {
+            path,
+            detail: other.to_string(),
+        },
+    }
+}
+
+/// The key is in there. By name, not by opening the file.
+fn private(path: &PathBuf) -> std::io::Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))
+}
+
+fn broken(error: LimboError) -> EngineError {
+    EngineError::Broken(error.to_string())
+}
+
+fn bad(what: &str) -> EngineError {
+    EngineError::Value(what.to_owned())
+}
+
+fn number(value: impl Into<i64>) -> Value {
+    Value::from_i64(value.into())
+}
+
+/// Longer than 292,000 years is as good as that.
+fn micros(length: Duration) -> Value {
+    Value::from_i64(i64::try_from(length.as_micros()).unwrap_or(i64::MAX))
+}
+
+fn text(value: &str) -> Value {
+    Value::build_text(value.to_owned())
+}
+
+fn key(sequence: u64) -> Result<Value, LimboError> {
+    i64::try_from(sequence)
+        .map(Value::from_i64)
+        .map_err(|_| LimboError::IntegerOverflow)
+}
+
+fn row_key(sequence: u64) -> Result<Value, EngineError> {
+    key(sequence).map_err(|error| EngineError::Value(error.to_string()))
+}
+
+/// Another node's numbers, any of them: as signed, none is too large.
+fn attempt_key(attempt: AttemptId) -> [Value; 4] {
+    [
+        Value::from_i64(attempt.message.node.0.cast_signed()),
+        Value::from_i64(attempt.message.sequence.cast_signed()),
+        number(attempt.fence.boot),
+        number(attempt.fence.attempt),
+    ]
+}
+
+fn file(entry: &Entry) -> Value {
+    entry
+        .file
+        .map_or(Value::Null, |file| Value::from_i64(file.to_row()))
+}
+
+fn content_type(content: Option<&crate::Content>) -> Value {
+    content
+        .and_then(|content| content.content_type.as_deref())
+        .map_or(Value::Null, text)
+}
+
+/// The one copy that the engine's owned values ask for.
+fn body(entry: &Entry) -> Result<Value, LimboError> {
+    match entry.op.content() {
+        Some(content) if entry.file.is_none() => Ok(Value::from_slice(&content.bytes)?),
+        _ => Ok(Value::Null),
+    }
+}
+
+fn prepare(connection: &Arc<Connection>, sql: &str) -> Result<Statement, EngineError> {
+    connection.prepare(sql).map_err(broken)
+}
+
+fn bind<const N: usize>(statement: &mut Statement, values: [Value; N]) -> Result<(), LimboError> {
+    debug_assert_eq!(
+        statement.parameters_count(),
+        N,
+        "a missing parameter would be NULL: {}",
+        statement.get_sql()
+    );
+    for (at, value) in (1..).zip(values) {
+        let at = NonZero::new(at).unwrap_or(NonZero::<usize>::MIN);
+        statement.bind_at(at, value)?;
+    }
+    Ok(())
+}
+
+/// Runs a statement that gives no rows, and readies it for the next time.
+fn run<const N: usize>(statement: &mut Statement, values: [Value; N]) -> Result<(), LimboError> {
+    bind(statement, values)?;
+    let ran = statement.run_ignore_rows();
+    let reset = statement.reset();
+    statement.clear_bindings();
+    ran.and(reset)
+}
+
+/// Runs a bound statement to its end, with `take` for each row, and readies it for the next time.
+fn each(
+    statement: &mut Statement,
+    mut take: impl FnMut(Cells<'_>) -> Result<(), EngineError>,
+) -> Result<(), EngineError> {
+    let mut refused = None;
+    let ran = statement.run_with_row_callback(|row| {
+        take(Cells(row)).map_err(|error| {
+            refused = Some(error);
+            LimboError::Interrupt
+        })
+    });
+    let reset = statement.reset();
+    statement.clear_bindings();
+    match refused {
+        Some(error) => reset.map_err(broken).and(Err(error)),
+        None => ran.and(reset).map_err(broken),
+    }
+}
+
+fn first<T>(
+    connection: &Arc<Connection>,
+    sql: &str,
+    mut take: impl FnMut(Cells<'_>) -> Result<T, EngineError>,
+) -> Result<Option<T>, EngineError> {
+    let mut found = None;
+    each(&mut prepare(connection, sql)?, |row| {
+        if found.is_none() {
+            found = Some(take(row)?);
+        }
+        Ok(())
+    })?;
+    Ok(found)
+}
+
+fn exists<const N: usize>(statement: &mut Statement, values: [Value; N]) -> Result<bool, EngineError> {
+    let mut found = false;
+    bind(statement, values).map_err(broken)?;
+    each(statement, |_| {
+        found = true;
+        Ok(())
+    })?;
+    Ok(found)
+}
+
+/// A row's columns, each read as what it should be. The file may have been edited by hand, so nothing is taken for
+/// granted.
+#[derive(Clone, Copy)]
+struct Cells<'a>(&'a Row);
+
+impl<'a> Cells<'a> {
+    fn is_null(self, at: usize) -> bool {
+        matches!(self.0.get_value(at), Value::Null)
+    }
+
+    fn int(self, at: usize) -> Result<i64, EngineError> {
+        match self.0.get_value(at) {
+            Value::Numeric(Numeric::Integer(value)) => Ok(*value),
+            other => Err(bad(&format!("{other} where a number belongs"))),
+        }
+    }
+
+    fn unsigned(self, at: usize) -> Result<u64, EngineError> {
+        self.narrow(at)
+    }
+
+    fn narrow<T: TryFrom<i64>>(self, at: usize) -> Result<T, EngineError> {
+        let value = self.int(at)?;
+        T::try_from(value).map_err(|_| bad(&format!("{value} is out of its range")))
+    }
+
+    fn duration(self, at: usize) -> Result<Duration, EngineError> {
+        self.unsigned(at).map(Duration::from_micros)
+    }
+
+    fn text(self, at: usize) -> Result<&'a str, EngineError> {
+        match self.0.get_value(at) {
+            Value::Text(text) => Ok(text.as_str()),
+            other => Err(bad(&format!("{other} where a text belongs"))),
+        }
+    }
+
+    fn blob(self, at: usize) -> Result<&'a [u8], EngineError> {
+        self.0
+            .get_value(at)
+            .to_blob()
+            .ok_or_else(|| bad("no bytes where some belong"))
+    }
+
+    fn optional<T>(
+        self,
+        at: usize,
+        read: impl FnOnce(Self, usize) -> Result<T, EngineError>,
+    ) -> Result<Option<T>, EngineError> {
+        if self.is_null(at) {
+            Ok(None)
+        } else {
+            read(self, at).map(Some)
+        }
+    }
+
+    fn outcome(self, at: usize) -> Result<Outcome, EngineError> {
+        let code = self.int(at)?;
+        outcome_of(code).ok_or_else(|| bad(&format!("there is no outcome {code}")))
+    }
+
+    fn verb(self, at: usize) -> Result<Verb, EngineError> {
+        let code = self.int(at)?;
+        verb_of(code).ok_or_else(|| bad(&format!("there is no verb {code}")))
+    }
+
+    /// Two columns: boot and attempt.
+    fn fence(self, at: usize) -> Result<Option<Fence>, EngineError> {
+        self.optional(at, |row, at| {
+            Ok(Fence {
+                boot: row.narrow(at)?,
+                attempt: row.narrow(at + 1)?,
+            })
+        })
+    }
+
+    fn file(self, at: usize) -> Result<FileId, EngineError> {
+        self.int(at).map(FileId::from_row)
+    }
+
+    /// Three columns: file, content type, bytes.
+    fn body(self, at: usize) -> Result<Found, EngineError> {
+        let place = match self.optional(at, Cells::file)? {
+            Some(file) => Place::File(file),
+            None => Place::Row(Bytes::copy_from_slice(self.blob(at + 2)?)),
+        };
+        Ok(Found {
+            content_type: self.optional(at + 1, Cells::text)?.map(Arc::from),
+            place,
+        })
+    }
+}

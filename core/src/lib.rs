@@ -21,6 +21,11 @@ mod output;
 mod time;
 pub mod wire;
 
+/// What the tables of a [`Storage`] are made of, for who lends them: an [`Entry`] of each. Nothing in them is for use.
+pub mod slots {
+    pub use crate::engine::slots::{Consumer, Delivery, Message, Peer, Reservation, Route, Service, Take};
+}
+
 pub use config::{Config, Timing};
 pub use data::slab::Entry;
 pub use data::slots::Slots;

@@ -9,7 +9,7 @@ use core::mem::MaybeUninit;
 use core::panic::PanicInfo;
 use core::ptr::{read_volatile, write_volatile};
 use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use redlink_core::{Boot, Config, Duration, Instant, Name, NodeId};
+use redlink_core::{Boot, Config, Core, Duration, Instant, Name, NodeId};
 use redlink_leaf::{Leaf, Memory};
 
 // The vector table and what runs before Rust may: `.data` is copied from flash and `.bss` zeroed.
@@ -61,7 +61,10 @@ unsafe impl<T: Send> Sync for Once<T> {}
 
 impl<T> Once<T> {
     const fn new(value: T) -> Self {
-        Self { lent: AtomicBool::new(false), value: UnsafeCell::new(value) }
+        Self {
+            lent: AtomicBool::new(false),
+            value: UnsafeCell::new(value),
+        }
     }
 
     #[allow(clippy::mut_from_ref, reason = "given out once")]
@@ -72,7 +75,7 @@ impl<T> Once<T> {
 }
 
 static MEMORY: Once<Memory> = Once::new(Memory::new());
-static LEAF: Once<MaybeUninit<Leaf<'static>>> = Once::new(MaybeUninit::uninit());
+static CORE: Once<MaybeUninit<Core<'static>>> = Once::new(MaybeUninit::uninit());
 
 /// Milliseconds since reset, as two halves: a Cortex-M4 has no 64-bit atomics.
 static TICKS: [AtomicU32; 2] = [const { AtomicU32::new(0) }; 2];
@@ -136,11 +139,21 @@ extern "C" fn run() -> ! {
     TICK_VALUE.write(0);
     TICK_CONTROL.write(0b111);
 
-    let (Some(memory), Some(place)) = (MEMORY.lend(), LEAF.lend()) else { halt() };
-    let (Ok(name), Ok(mesh)) = (Name::new("leaf"), Name::new("home")) else { halt() };
+    let (Some(memory), Some(core)) = (MEMORY.lend(), CORE.lend()) else {
+        halt()
+    };
+    let (Ok(name), Ok(mesh)) = (Name::new("leaf"), Name::new("home")) else {
+        halt()
+    };
     // A product takes these from its flash and its source of noise.
-    let config = Config { boot: Boot { counter: 1, random: 7 }, ..Config::new(NodeId(0x1eaf), name, mesh) };
-    let leaf = place.write(Leaf::new(memory, config));
+    let config = Config {
+        boot: Boot {
+            counter: 1,
+            random: 7,
+        },
+        ..Config::new(NodeId(0x1eaf), name, mesh)
+    };
+    let mut leaf = Leaf::new(memory, core, config);
 
     let mut due = now();
     let mut count = 0u32;

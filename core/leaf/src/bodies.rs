@@ -34,14 +34,23 @@ struct Slot {
 impl Bodies {
     /// None yet.
     pub(crate) const fn new() -> Self {
-        let slot = Slot { owner: Owner::Nobody, len: 0, bytes: [0; BODY_MAX] };
-        Self { slots: [slot; BODIES] }
+        let slot = Slot {
+            owner: Owner::Nobody,
+            len: 0,
+            bytes: [0; BODY_MAX],
+        };
+        Self {
+            slots: [slot; BODIES],
+        }
     }
 
     /// Keeps a payload for the core; nothing if there is no room or it is too long.
     pub(crate) fn keep(&mut self, bytes: &[u8]) -> Option<Body> {
         let id = self.put(Owner::Core, bytes)?;
-        Some(Body { id: id as u64, size: bytes.len() as u64 })
+        Some(Body {
+            id: id as u64,
+            size: bytes.len() as u64,
+        })
     }
 
     /// Keeps a second one with the same bytes; nothing if there is no room.
@@ -77,7 +86,10 @@ impl Bodies {
 
     /// The core is done with it.
     pub(crate) fn free(&mut self, body: Body) {
-        if let Some(slot) = usize::try_from(body.id).ok().and_then(|id| self.slots.get_mut(id)) {
+        if let Some(slot) = usize::try_from(body.id)
+            .ok()
+            .and_then(|id| self.slots.get_mut(id))
+        {
             slot.owner = Owner::Nobody;
         }
     }
@@ -85,7 +97,11 @@ impl Bodies {
     /// The bytes.
     pub(crate) fn get(&self, payload: Payload) -> Option<&[u8]> {
         let slot = match payload {
-            Payload::Own { sequence, .. } => self.slots.iter().find(|slot| slot.owner == Owner::Message(sequence)),
+            Payload::Empty => return Some(&[]),
+            Payload::Own { sequence, .. } => self
+                .slots
+                .iter()
+                .find(|slot| slot.owner == Owner::Message(sequence)),
             Payload::Held(body) => usize::try_from(body.id).ok().and_then(|id| self.slots.get(id)),
         }?;
         slot.bytes.get(..usize::from(slot.len))

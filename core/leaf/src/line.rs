@@ -31,7 +31,12 @@ pub(crate) struct Garbled;
 impl Line {
     /// Between two frames.
     pub(crate) const fn new() -> Self {
-        Self { prefix: [0; PREFIX], header: [0; HEADER_MAX], body: [0; BODY_MAX], at: 0 }
+        Self {
+            prefix: [0; PREFIX],
+            header: [0; HEADER_MAX],
+            body: [0; BODY_MAX],
+            at: 0,
+        }
     }
 
     /// Forgets what had come of a frame.
@@ -66,7 +71,10 @@ impl Line {
         if self.at as usize == PREFIX + header + body {
             self.at = 0;
             let body = if body == 0 { None } else { self.body.get(..body) };
-            return Ok(Some(Received { header: &self.header[..header], body }));
+            return Ok(Some(Received {
+                header: &self.header[..header],
+                body,
+            }));
         }
         Ok(None)
     }
@@ -96,7 +104,9 @@ mod tests {
         for &byte in &bytes[..bytes.len() - 1] {
             assert!(matches!(line.take(byte), Ok(None)));
         }
-        let Ok(Some(Received { header, body })) = line.take(b'b') else { panic!("no frame") };
+        let Ok(Some(Received { header, body })) = line.take(b'b') else {
+            panic!("no frame")
+        };
         assert_eq!((header, body), (&b"hh"[..], Some(&b"b"[..])));
         assert!(matches!(feed(&mut line, &[0, 0, 0, 1, 0, 0, 0, 0, b'h']), Ok(1)));
     }
@@ -105,11 +115,16 @@ mod tests {
     fn a_payload_without_room_is_left_out() {
         let mut line = Line::new();
         let long = BODY_MAX as u8 + 1;
-        assert!(matches!(feed(&mut line, &[0, 0, 0, 1, 0, 0, 0, long, b'h']), Ok(0)));
+        assert!(matches!(
+            feed(&mut line, &[0, 0, 0, 1, 0, 0, 0, long, b'h']),
+            Ok(0)
+        ));
         for _ in 1..long {
             assert!(matches!(line.take(b'x'), Ok(None)));
         }
-        let Ok(Some(Received { header, body })) = line.take(b'x') else { panic!("no frame") };
+        let Ok(Some(Received { header, body })) = line.take(b'x') else {
+            panic!("no frame")
+        };
         assert_eq!((header, body), (&b"h"[..], None));
     }
 

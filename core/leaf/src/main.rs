@@ -7,6 +7,8 @@ mod board;
 
 #[cfg(not(target_os = "none"))]
 fn main() {
-    eprintln!("redlink-leaf is a program for a microcontroller; build it with --target thumbv7em-none-eabihf");
+    eprintln!(
+        "redlink-leaf is a program for a microcontroller; build it with --target thumbv7em-none-eabihf"
+    );
     std::process::exit(2);
 }

@@ -2,10 +2,9 @@
 
 use super::bodies::Bodies;
 use super::line::Line;
-use redlink_core::{
-    Capacity, Config, Consumer, Core, Delivery, Entry, Message, Peer, Reservation, Route, Service, Slots, Storage,
-    Take, TimerCell,
-};
+use core::mem::MaybeUninit;
+use redlink_core::slots::{Consumer, Delivery, Message, Peer, Reservation, Route, Service, Take};
+use redlink_core::{Capacity, Config, Core, Entry, Slots, Storage, TimerCell};
 
 /// Messages of this node, up to the collection of their outcomes.
 pub const MESSAGES: usize = 16;
@@ -90,7 +89,11 @@ impl Memory {
     }
 
     /// Lends it: a core, and what its shell needs beside it.
-    pub(crate) fn lend(&mut self, config: Config) -> (Core<'_>, &mut Bodies, &mut Line) {
+    pub(crate) fn lend<'m>(
+        &'m mut self,
+        place: &'m mut MaybeUninit<Core<'m>>,
+        config: Config,
+    ) -> (&'m mut Core<'m>, &'m mut Bodies, &'m mut Line) {
         let storage = Storage {
             messages: Slots::Lent(&mut self.messages),
             reservations: Slots::Lent(&mut self.reservations),
@@ -112,7 +115,11 @@ impl Memory {
             timer_cells: Slots::Lent(&mut self.timer_cells),
             dirty: Slots::Lent(&mut self.dirty),
         };
-        (Core::with_storage(config, storage), &mut self.bodies, &mut self.line)
+        (
+            place.write(Core::with_storage(config, storage)),
+            &mut self.bodies,
+            &mut self.line,
+        )
     }
 }
 

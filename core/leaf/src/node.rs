@@ -3,10 +3,11 @@
 use super::bodies::Bodies;
 use super::line::{Line, Received};
 use super::memory::Memory;
+use core::mem::MaybeUninit;
 use redlink_core::wire::HEADER_MAX;
 use redlink_core::{
-    Answered, Attached, Bound, Config, Core, Deliver, Duration, Input, Instant, Kept, LinkId, Output, Refused, Row, StoreOp,
-    Submit, Tag, Terms, Verb,
+    Answered, Attached, Bound, Config, Core, Deliver, Duration, Input, Instant, Kept, LinkId, Output,
+    Refused, Row, StoreOp, Submit, Tag, Terms, Verb,
 };
 
 /// What it serves.
@@ -16,7 +17,8 @@ const CONSUMER: &str = "board";
 
 /// A node in lent memory.
 pub struct Leaf<'m> {
-    core: Core<'m>,
+    /// Lent too: it is large for a stack, and would be there more than once while it is made.
+    core: &'m mut Core<'m>,
     bodies: &'m mut Bodies,
     line: &'m mut Line,
     /// The serial line's present life.
@@ -42,14 +44,30 @@ pub struct Progress {
 }
 
 impl<'m> Leaf<'m> {
-    /// A node whose serial line is up.
-    pub fn new(memory: &'m mut Memory, config: Config) -> Self {
-        let (core, bodies, line) = memory.lend(config);
-        let mut leaf = Self { core, bodies, line, link: LinkId(0), tag: 0, idle: true, progress: Progress::default() };
+    /// A node whose serial line is up. Nothing needs to be in `memory` or `place` before.
+    pub fn new(memory: &'m mut Memory, place: &'m mut MaybeUninit<Core<'m>>, config: Config) -> Self {
+        let (core, bodies, line) = memory.lend(place, config);
+        let mut leaf = Self {
+            core,
+            bodies,
+            line,
+            link: LinkId(0),
+            tag: 0,
+            idle: true,
+            progress: Progress::default(),
+        };
         let now = Instant::ZERO;
         leaf.input(now, Input::Start);
         let lease = Duration::from_secs(30);
-        leaf.input(now, Input::Register { service: SERVICE, consumer: CONSUMER, limit: 1, lease });
+        leaf.input(
+            now,
+            Input::Register {
+                service: SERVICE,
+                consumer: CONSUMER,
+                limit: 1,
+                lease,
+            },
+        );
         leaf.connect(now);
         leaf
     }
@@ -71,7 +89,11 @@ impl<'m> Leaf<'m> {
                 Ok(None) => {}
                 Ok(Some(Received { header, body })) => {
                     let body = body.and_then(|bytes| self.bodies.keep(bytes));
-                    let frame = Input::Frame { link: self.link, bytes: header, body };
+                    let frame = Input::Frame {
+                        link: self.link,
+                        bytes: header,
+                        body,
+                    };
                     let kept = self.core.handle_input(now, frame);
                     if let (Some(body), Ok(Kept::Nothing) | Err(_)) = (body, kept) {
                         self.bodies.free(body);
@@ -91,8 +113,16 @@ impl<'m> Leaf<'m> {
         if !self.bodies.submit(tag, payload) {
             return Err(Refused::Full(Bound::Messages));
         }
-        let terms = Terms { send_only: true, ..Terms::default() };
-        let submit = Submit { tag, service, terms, size: payload.len() as u64 };
+        let terms = Terms {
+            send_only: true,
+            ..Terms::default()
+        };
+        let submit = Submit {
+            tag,
+            service,
+            terms,
+            size: payload.len() as u64,
+        };
         let taken = self.core.handle_input(now, Input::Submit(submit));
         if taken.is_err() {
             self.bodies.drop_submit(tag);
@@ -114,7 +144,12 @@ impl<'m> Leaf<'m> {
                 return;
             }
             let tag = self.next_tag();
-            let take = Input::Take { tag, service: SERVICE, consumer: CONSUMER, max: 1 };
+            let take = Input::Take {
+                tag,
+                service: SERVICE,
+                consumer: CONSUMER,
+                max: 1,
+            };
             self.idle = self.core.handle_input(now, take).is_err();
             if self.idle {
                 return;
@@ -150,7 +185,14 @@ impl<'m> Leaf<'m> {
                 send(body);
             }
             // There is no second line, and no room for what would come over it.
-            Output::Fetch { token, part, .. } => self.input(now, Input::Fetched { token, part, body: None }),
+            Output::Fetch { token, part, .. } => self.input(
+                now,
+                Input::Fetched {
+                    token,
+                    part,
+                    body: None,
+                },
+            ),
             Output::CloseLink { .. } => self.reconnect(now),
             Output::Free(body) => self.bodies.free(body),
             Output::Notice(_) => {}
@@ -183,7 +225,12 @@ impl<'m> Leaf<'m> {
             None => (Verb::Release, None),
         };
         let tag = self.next_tag();
-        let answer = Input::Answer { tag, token: delivery.token, verb, body };
+        let answer = Input::Answer {
+            tag,
+            token: delivery.token,
+            verb,
+            body,
+        };
         let taken = self.core.handle_input(now, answer);
         if let (Some(body), Ok(Kept::Nothing) | Err(_)) = (body, taken) {
             self.bodies.free(body);
@@ -194,7 +241,14 @@ impl<'m> Leaf<'m> {
     fn connect(&mut self, now: Instant) {
         self.link = LinkId(self.link.0 + 1);
         self.line.clear();
-        self.input(now, Input::LinkUp { link: self.link, peer: "north", dialled: true });
+        self.input(
+            now,
+            Input::LinkUp {
+                link: self.link,
+                peer: "north",
+                dialled: true,
+            },
+        );
     }
 
     fn reconnect(&mut self, now: Instant) {

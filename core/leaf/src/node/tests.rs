@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::memory::MESSAGES;
-use redlink_core::{Capacity, NodeId, Name, Outcome, Payload};
+use redlink_core::{Capacity, Name, NodeId, Outcome, Payload};
 use std::boxed::Box;
 use std::vec::Vec;
 
@@ -24,34 +24,81 @@ const LINK: LinkId = LinkId(1);
 
 impl North {
     fn new() -> Self {
-        let capacity = Capacity { messages: 32, services: 8, peers: 2, ..Capacity::default() };
+        let capacity = Capacity {
+            messages: 32,
+            services: 8,
+            peers: 2,
+            ..Capacity::default()
+        };
         let mut core = Core::new(config(2, "north"), capacity);
         let now = Instant::ZERO;
         core.handle_input(now, Input::Start).unwrap();
-        core.handle_input(now, Input::LinkUp { link: LINK, peer: "leaf", dialled: false }).unwrap();
+        core.handle_input(
+            now,
+            Input::LinkUp {
+                link: LINK,
+                peer: "leaf",
+                dialled: false,
+            },
+        )
+        .unwrap();
         let (bodies, line) = (Bodies::new(), Line::new());
-        Self { core, bodies, line, sequence: 0, replies: Vec::new(), delivered: Vec::new() }
+        Self {
+            core,
+            bodies,
+            line,
+            sequence: 0,
+            replies: Vec::new(),
+            delivered: Vec::new(),
+        }
     }
 
     fn submit(&mut self, now: Instant, service: &str, payload: &[u8]) {
         let tag = Tag(1_000 + self.sequence);
         assert!(self.bodies.submit(tag, payload));
-        let submit = Submit { tag, service, terms: Terms::default(), size: payload.len() as u64 };
+        let submit = Submit {
+            tag,
+            service,
+            terms: Terms::default(),
+            size: payload.len() as u64,
+        };
         self.core.handle_input(now, Input::Submit(submit)).unwrap();
         self.sequence += 1;
     }
 
     fn take(&mut self, now: Instant, service: &str) {
         let tag = Tag(self.delivered.len() as u64);
-        self.core.handle_input(now, Input::Take { tag, service, consumer: "log", max: 1 }).unwrap();
+        self.core
+            .handle_input(
+                now,
+                Input::Take {
+                    tag,
+                    service,
+                    consumer: "log",
+                    max: 1,
+                },
+            )
+            .unwrap();
     }
 
     fn receive(&mut self, now: Instant, bytes: &[u8]) {
         for &byte in bytes {
-            let Ok(frame) = self.line.take(byte) else { panic!("the leaf sent no frame") };
+            let Ok(frame) = self.line.take(byte) else {
+                panic!("the leaf sent no frame")
+            };
             if let Some(Received { header, body }) = frame {
                 let body = body.and_then(|bytes| self.bodies.keep(bytes));
-                let kept = self.core.handle_input(now, Input::Frame { link: LINK, bytes: header, body }).unwrap();
+                let kept = self
+                    .core
+                    .handle_input(
+                        now,
+                        Input::Frame {
+                            link: LINK,
+                            bytes: header,
+                            body,
+                        },
+                    )
+                    .unwrap();
                 if let (Some(body), Kept::Nothing) = (body, kept) {
                     self.bodies.free(body);
                 }
@@ -67,8 +114,14 @@ impl North {
             match output {
                 Output::Store(op) => self.store(now, op),
                 Output::Deliver(delivery) => {
-                    self.delivered.push(self.bodies.get(delivery.payload).unwrap_or_default().to_vec());
-                    let answer = Input::Answer { tag: Tag(77), token: delivery.token, verb: Verb::Ack, body: None };
+                    self.delivered
+                        .push(self.bodies.get(delivery.payload).unwrap_or_default().to_vec());
+                    let answer = Input::Answer {
+                        tag: Tag(77),
+                        token: delivery.token,
+                        verb: Verb::Ack,
+                        body: None,
+                    };
                     self.core.handle_input(now, answer).unwrap();
                 }
                 Output::Frame { len, attached, .. } => {
@@ -95,8 +148,15 @@ impl North {
                 self.bodies.number(tag, sequence);
                 Row::Insert(sequence)
             }
-            StoreOp::Settle { sequence, outcome, body, .. } => {
-                let reply = body.and_then(|body| self.bodies.get(Payload::Held(body))).unwrap_or_default();
+            StoreOp::Settle {
+                sequence,
+                outcome,
+                body,
+                ..
+            } => {
+                let reply = body
+                    .and_then(|body| self.bodies.get(Payload::Held(body)))
+                    .unwrap_or_default();
                 self.replies.push((outcome, reply.to_vec()));
                 self.bodies.drop_message(sequence);
                 Row::Settle(sequence)
@@ -105,7 +165,9 @@ impl North {
             StoreOp::Keep { token, .. } => Row::Keep(token.attempt()),
             StoreOp::Drop { attempt } => Row::Drop(attempt),
         };
-        self.core.handle_input(now, Input::Stored { row, done: true }).unwrap();
+        self.core
+            .handle_input(now, Input::Stored { row, done: true })
+            .unwrap();
     }
 }
 
@@ -114,8 +176,8 @@ fn settle(now: Instant, leaf: &mut Leaf<'_>, north: &mut North) {
     loop {
         let mut up = Vec::new();
         leaf.poll(now, |bytes| up.extend_from_slice(bytes));
-        north.receive(now, &up);
         let down = north.poll(now);
+        north.receive(now, &up);
         leaf.receive(now, &down);
         if up.is_empty() && down.is_empty() {
             return;
@@ -124,8 +186,11 @@ fn settle(now: Instant, leaf: &mut Leaf<'_>, north: &mut North) {
 }
 
 fn joined() -> (Leaf<'static>, North) {
-    let memory = Box::leak(Box::new(Memory::new()));
-    let (mut leaf, mut north) = (Leaf::new(memory, config(1, "leaf")), North::new());
+    let (memory, place) = (
+        Box::leak(Box::new(Memory::new())),
+        Box::leak(Box::new(MaybeUninit::uninit())),
+    );
+    let (mut leaf, mut north) = (Leaf::new(memory, place, config(1, "leaf")), North::new());
     settle(Instant::ZERO, &mut leaf, &mut north);
     (leaf, north)
 }
@@ -140,7 +205,13 @@ fn calls_from_the_north_are_answered_one_after_the_other() {
     settle(now, &mut leaf, &mut north);
     let replied = |bytes: &[u8]| (Outcome::Replied, bytes.to_vec());
     assert_eq!(north.replies, [replied(b"one"), replied(b""), replied(b"three")]);
-    assert_eq!(leaf.progress(), Progress { served: 3, ..Progress::default() });
+    assert_eq!(
+        leaf.progress(),
+        Progress {
+            served: 3,
+            ..Progress::default()
+        }
+    );
 }
 
 #[test]
@@ -153,7 +224,14 @@ fn what_is_measured_reaches_the_consumer() {
     north.take(now, "measured");
     settle(now, &mut leaf, &mut north);
     assert_eq!(north.delivered, [b"21.5"]);
-    assert_eq!(leaf.progress(), Progress { accepted: 1, settled: 1, ..Progress::default() });
+    assert_eq!(
+        leaf.progress(),
+        Progress {
+            accepted: 1,
+            settled: 1,
+            ..Progress::default()
+        }
+    );
 }
 
 /// P7: a full table is an answer, and room that comes free can be used.
@@ -165,7 +243,10 @@ fn a_full_leaf_refuses_and_recovers() {
         leaf.measure(now, "measured", &[n as u8]).unwrap();
         settle(now, &mut leaf, &mut north);
     }
-    assert_eq!(leaf.measure(now, "measured", b"more"), Err(Refused::Full(Bound::Messages)));
+    assert_eq!(
+        leaf.measure(now, "measured", b"more"),
+        Err(Refused::Full(Bound::Messages))
+    );
     for _ in 0..MESSAGES {
         north.take(now, "measured");
         settle(now, &mut leaf, &mut north);

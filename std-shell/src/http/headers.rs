@@ -1,0 +1,317 @@
+//! A message's settings as headers, and durations as text.
+
+use super::problem::{Kind, Problem};
+use http::HeaderMap;
+use redlink_core::{Duration, Terms};
+use std::fmt;
+use std::str::FromStr;
+use std::time::{Duration as StdDuration, SystemTime};
+
+/// The path to answer a delivery at.
+pub const DELIVERY: &str = "redlink-delivery";
+/// A message's id.
+pub const MESSAGE: &str = "redlink-message";
+/// Number of the attempt, from 1.
+pub const ATTEMPT: &str = "redlink-attempt";
+/// 0 to 255, higher first.
+pub const PRIORITY: &str = "redlink-priority";
+/// When a message expires, RFC 3339.
+pub const DEADLINE: &str = "redlink-deadline";
+/// How long a delivery holds without a sign of life.
+pub const LEASE: &str = "redlink-lease";
+/// Whether an ack is wanted instead of a reply.
+pub const SEND_ONLY: &str = "redlink-send-only";
+/// What became of a message.
+pub const OUTCOME: &str = "redlink-outcome";
+const ETT: &str = "redlink-ett";
+const REOFFER: &str = "redlink-reoffer";
+const MAX_ATTEMPTS: &str = "redlink-max-attempts";
+const RETENTION: &str = "redlink-retention";
+
+/// What a submit may say.
+const TERMS: &[&str] = &[PRIORITY, ETT, REOFFER, SEND_ONLY, MAX_ATTEMPTS, RETENTION];
+/// Options that programs may know from elsewhere and that change what a submit means: never silently ignored.
+const REFUSED: &[&str] = &["idempotency-key"];
+
+const DAY: StdDuration = StdDuration::from_secs(86_400);
+const MILLISECOND: StdDuration = StdDuration::from_millis(1);
+/// Longest ETT and retention.
+const YEAR: StdDuration = StdDuration::from_secs(365 * 86_400);
+
+/// Not a duration.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a duration is a whole number and one unit, ms, s, m, h or d: 250ms, 30s, 5m")]
+pub struct BadDuration;
+
+/// Reads `250ms`, `30s`, `5m`, `2h`, `1d`.
+///
+/// # Errors
+/// The text is something else, or too long a time to be counted in microseconds.
+pub fn parse_duration(text: &str) -> Result<StdDuration, BadDuration> {
+    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    let (number, unit) = text.split_at(digits);
+    let millis: u64 = match unit {
+        "ms" => 1,
+        "s" => 1_000,
+        "m" => 60_000,
+        "h" => 3_600_000,
+        "d" => 86_400_000,
+        _ => return Err(BadDuration),
+    };
+    let number: u64 = number.parse().map_err(|_| BadDuration)?;
+    let micros = number
+        .checked_mul(millis)
+        .and_then(|n| n.checked_mul(1_000))
+        .ok_or(BadDuration)?;
+    Ok(StdDuration::from_micros(micros))
+}
+
+/// As [`parse_duration`] reads it: whole milliseconds, rounded down, in the largest unit that holds them.
+pub fn format_duration(duration: StdDuration) -> String {
+    let millis = duration.as_millis();
+    for (unit, name) in [(86_400_000, "d"), (3_600_000, "h"), (60_000, "m"), (1_000, "s")] {
+        if millis != 0 && millis.is_multiple_of(unit) {
+            return format!("{}{name}", millis / unit);
+        }
+    }
+    format!("{millis}ms")
+}
+
+/// A moment as RFC 3339, UTC, in milliseconds; none if it lies beyond the year 9999.
+pub fn format_time(at: SystemTime) -> Option<String> {
+    use fmt::Write;
+    let mut text = String::new();
+    write!(text, "{}", humantime::format_rfc3339_millis(at)).ok()?;
+    Some(text)
+}
+
+fn bad(name: &str, value: &str, form: &str) -> Problem {
+    Problem::new(
+        Kind::BadHeader,
+        format!("`{name}: {value}` is not possible here: {form}."),
+    )
+}
+
+/// A header's text, if it is there. Twice is a mistake: which one was meant?
+fn text<'a>(headers: &'a HeaderMap, name: &str) -> Result<Option<&'a str>, Problem> {
+    let mut all = headers.get_all(name).iter();
+    let Some(value) = all.next() else { return Ok(None) };
+    if all.next().is_some() {
+        return Err(Problem::new(
+            Kind::BadHeader,
+            format!("`{name}` is there more than once; say it once."),
+        ));
+    }
+    let text = value
+        .to_str()
+        .map_err(|_| bad(name, "…", "only visible ASCII characters"))?;
+    Ok(Some(text.trim()))
+}
+
+fn number<T: FromStr>(headers: &HeaderMap, name: &str, form: &str, default: T) -> Result<T, Problem> {
+    text(headers, name)?.map_or(Ok(default), |text| {
+        text.parse().map_err(|_| bad(name, text, form))
+    })
+}
+
+/// A duration in a range, or nothing if `none` is said and allowed.
+fn duration(
+    headers: &HeaderMap,
+    name: &str,
+    (least, most): (StdDuration, StdDuration),
+    none: bool,
+    default: Option<Duration>,
+) -> Result<Option<Duration>, Problem> {
+    let Some(text) = text(headers, name)? else {
+        return Ok(default);
+    };
+    if none && text == "none" {
+        return Ok(None);
+    }
+    let or_none = if none { ", or none" } else { "" };
+    let form = format!(
+        "it is from {} to {}{or_none}",
+        format_duration(least),
+        format_duration(most)
+    );
+    let given = parse_duration(text).map_err(|e| bad(name, text, &format!("{e}; {form}")))?;
+    if given < least || given > most {
+        return Err(bad(name, text, &form));
+    }
+    Ok(Some(core_duration(given)))
+}
+
+/// The core's measure, microseconds; more than it can count is the most that it can.
+pub(super) fn core_duration(duration: StdDuration) -> Duration {
+    Duration::from_micros(u64::try_from(duration.as_micros()).unwrap_or(u64::MAX))
+}
+
+/// The settings of a submit, with the defaults of the API for what is not said.
+///
+/// # Errors
+/// A value out of range; a `Redlink-` header, or another that would change what a submit means, that this node doesn't
+/// know.
+pub fn terms(headers: &HeaderMap) -> Result<Terms, Problem> {
+    only(headers, TERMS)?;
+    let default = Terms::default();
+    let least = MILLISECOND;
+    let or = |found: Option<Duration>, default: Duration| found.unwrap_or(default);
+    Ok(Terms {
+        priority: number(headers, PRIORITY, "it is from 0 to 255", default.priority)?,
+        ett: duration(headers, ETT, (least, YEAR), true, default.ett)?,
+        reoffer: or(
+            duration(
+                headers,
+                REOFFER,
+                (100 * MILLISECOND, DAY),
+                false,
+                Some(default.reoffer),
+            )?,
+            default.reoffer,
+        ),
+        send_only: match text(headers, SEND_ONLY)? {
+            None | Some("false") => false,
+            Some("true") => true,
+            Some(other) => return Err(bad(SEND_ONLY, other, "it is true or false")),
+        },
+        max_attempts: number(
+            headers,
+            MAX_ATTEMPTS,
+            "it is from 0, no limit, to 65535",
+            default.max_attempts,
+        )?,
+        retention: or(
+            duration(
+                headers,
+                RETENTION,
+                (1_000 * MILLISECOND, YEAR),
+                false,
+                Some(default.retention),
+            )?,
+            default.retention,
+        ),
+    })
+}
+
+/// Refuses options that this call doesn't have: ignoring one silently would break what its sender relies on.
+///
+/// # Errors
+/// Names the first one, and what there is.
+pub fn only(headers: &HeaderMap, known: &[&str]) -> Result<(), Problem> {
+    for name in headers.keys().map(http::HeaderName::as_str) {
+        let option = name.starts_with("redlink-") || REFUSED.contains(&name);
+        if option && !known.contains(&name) {
+            let there = match known {
+                [] => "this call has no such headers".to_owned(),
+                known => format!("it knows {}", known.join(", ")),
+            };
+            let detail = format!("This node does not know the header `{name}` here; {there}.");
+            return Err(Problem::new(Kind::BadHeader, detail));
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(headers: &[(&'static str, &'static str)]) -> Result<Terms, Problem> {
+        let mut map = HeaderMap::new();
+        for (name, value) in headers {
+            map.append(*name, value.parse().unwrap());
+        }
+        terms(&map)
+    }
+
+    #[test]
+    fn durations_read_back() {
+        for (text, millis) in [
+            ("250ms", 250),
+            ("30s", 30_000),
+            ("5m", 300_000),
+            ("2h", 7_200_000),
+            ("1d", 86_400_000),
+        ] {
+            let duration = StdDuration::from_millis(millis);
+            assert_eq!(parse_duration(text), Ok(duration));
+            assert_eq!(format_duration(duration), text);
+        }
+        assert_eq!(format_duration(StdDuration::ZERO), "0ms");
+        assert_eq!(format_duration(StdDuration::from_micros(29_999_999)), "29999ms");
+        for bad in [
+            "",
+            "5",
+            "s",
+            "-1s",
+            "+1s",
+            "1.5s",
+            "1 s",
+            "1S",
+            "1m30s",
+            "none",
+            "99999999999999999999s",
+            "9999999999999d",
+        ] {
+            assert_eq!(parse_duration(bad), Err(BadDuration), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_said_is_the_default() {
+        assert_eq!(read(&[("content-type", "text/plain")]).unwrap(), Terms::default());
+        let said = read(&[
+            (PRIORITY, "255"),
+            (ETT, "none"),
+            (REOFFER, "250ms"),
+            (SEND_ONLY, "true"),
+            (MAX_ATTEMPTS, "0"),
+            (RETENTION, "1d"),
+        ]);
+        let expected = Terms {
+            priority: 255,
+            ett: None,
+            reoffer: Duration::from_millis(250),
+            send_only: true,
+            max_attempts: 0,
+            retention: Duration::from_secs(86_400),
+        };
+        assert_eq!(said.unwrap(), expected);
+    }
+
+    #[test]
+    fn every_wrong_header_is_refused_by_name() {
+        for (name, value) in [
+            (PRIORITY, "256"),
+            (PRIORITY, "-1"),
+            (PRIORITY, ""),
+            (ETT, "0s"),
+            (ETT, "366d"),
+            (ETT, "5"),
+            (ETT, "None"),
+            (REOFFER, "none"),
+            (REOFFER, "1ms"),
+            (SEND_ONLY, "yes"),
+            (MAX_ATTEMPTS, "65536"),
+            (RETENTION, "0s"),
+            ("redlink-path", "direct"),
+            ("redlink-pririty", "1"),
+            ("idempotency-key", "k"),
+        ] {
+            let problem = read(&[(name, value)]).unwrap_err();
+            assert_eq!(problem.kind(), Kind::BadHeader);
+            let document = String::from_utf8(problem.document()).unwrap();
+            assert!(document.contains(name), "{name}: {document}");
+        }
+        assert!(read(&[(PRIORITY, "1"), (PRIORITY, "2")]).is_err());
+    }
+
+    #[test]
+    fn a_time_that_has_no_text_has_none() {
+        assert_eq!(
+            format_time(SystemTime::UNIX_EPOCH).as_deref(),
+            Some("1970-01-01T00:00:00.000Z")
+        );
+        assert_eq!(format_time(SystemTime::UNIX_EPOCH + 10_000 * YEAR), None);
+    }
+}

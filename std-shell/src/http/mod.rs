@@ -1,0 +1,33 @@
+//! The one port of a node: HTTPS for programs, peers and people.
+//!
+//! [`Listener`] takes connections, HTTP/1.1 and HTTP/2 over TLS ([`listen`], [`connection`]); [`routes`] says what each
+//! path does; [`problem`] holds every error that an answer may be. A payload is a body as it is, coming and going;
+//! its settings are headers ([`headers`]).
+
+mod auth;
+mod body;
+mod connection;
+pub mod headers;
+mod listen;
+pub mod problem;
+mod query;
+mod routes;
+
+pub use listen::{ADDRESS_FILE, BindError, Limits, Listener};
+pub use problem::{Kind, Problem};
+
+use crate::driver::Handle;
+use crate::trust::Identity;
+use std::sync::Arc;
+
+/// What the routes work with.
+#[derive(Clone)]
+pub struct Node {
+    /// The driver.
+    pub handle: Handle,
+    /// Who this node is and whom it lets in.
+    pub identity: Arc<Identity>,
+}
+
+#[cfg(test)]
+mod tests;

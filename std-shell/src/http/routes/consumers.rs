@@ -1,0 +1,176 @@
+//! Consumers: come, go, take.
+
+use super::super::body::{self, Handed};
+use super::super::headers::{self, ATTEMPT, DEADLINE, DELIVERY, LEASE, MESSAGE, PRIORITY, SEND_ONLY};
+use super::super::query::{self, In, With};
+use super::super::{Kind, Node, Problem};
+use super::{NoQuery, build, deliveries, empty, name, payload_head};
+use crate::driver::{Delivery, Handle, Refusal};
+use axum::body::Body;
+use axum::extract::State;
+use axum::response::Response;
+use http::{HeaderMap, StatusCode};
+use redlink_core::{GrantToken, Verb};
+use serde::Deserialize;
+use std::time::{Duration, SystemTime};
+
+const LIMIT: u16 = 1;
+const LEASE_DEFAULT: Duration = Duration::from_secs(30);
+const LEASE_MIN: Duration = Duration::from_secs(1);
+const LEASE_MAX: Duration = Duration::from_secs(86_400);
+
+/// Body of a registration.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Registration {
+    limit: Option<u16>,
+    lease: Option<String>,
+}
+
+fn names((service, consumer): &(String, String)) -> Result<(), Problem> {
+    name("service", service)?;
+    name("consumer", consumer)
+}
+
+fn refused(refusal: Refusal) -> Problem {
+    match refusal {
+        Refusal::Unknown => Problem::new(
+            Kind::UnknownConsumer,
+            "No such consumer is registered for this service.",
+        ),
+        other => other.into(),
+    }
+}
+
+/// `PUT /v1/services/{service}/consumers/{consumer}`
+pub(super) async fn register(
+    State(node): State<Node>,
+    In(path): In<(String, String)>,
+    _: NoQuery,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Problem> {
+    names(&path)?;
+    headers::only(&headers, &[])?;
+    let Registration { limit, lease } = query::json(&headers, &body::small(body).await?)?;
+    let limit = limit.unwrap_or(LIMIT);
+    if limit == 0 {
+        return Err(Problem::new(Kind::BadRequest, "`limit` is from 1 to 65535."));
+    }
+    let bad = || {
+        let (least, most) = (
+            headers::format_duration(LEASE_MIN),
+            headers::format_duration(LEASE_MAX),
+        );
+        Problem::new(
+            Kind::BadRequest,
+            format!("`lease` is a duration from {least} to {most}, such as \"30s\"."),
+        )
+    };
+    let lease = match lease {
+        None => LEASE_DEFAULT,
+        Some(text) => headers::parse_duration(&text).map_err(|_| bad())?,
+    };
+    if lease < LEASE_MIN || lease > LEASE_MAX {
+        return Err(bad());
+    }
+    let (service, consumer) = path;
+    node.handle
+        .register(service, consumer, limit, lease)
+        .await
+        .map_err(refused)?;
+    Ok(empty(StatusCode::NO_CONTENT))
+}
+
+/// `DELETE /v1/services/{service}/consumers/{consumer}`
+pub(super) async fn unregister(
+    State(node): State<Node>,
+    In(path): In<(String, String)>,
+    _: NoQuery,
+) -> Result<Response, Problem> {
+    names(&path)?;
+    let (service, consumer) = path;
+    node.handle.unregister(service, consumer).await.map_err(refused)?;
+    Ok(empty(StatusCode::NO_CONTENT))
+}
+
+/// `?max=&wait=`
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct TakeQuery {
+    max: Option<u16>,
+    wait: Option<String>,
+}
+
+/// `POST …/take?max=&wait=`
+///
+/// The future is dropped when the client goes; the driver then ends the take and releases what it had found. From its
+/// return on, the answer's body is responsible for that.
+pub(super) async fn take(
+    State(node): State<Node>,
+    In(path): In<(String, String)>,
+    With(TakeQuery { max, wait }): With<TakeQuery>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    names(&path)?;
+    headers::only(&headers, &[])?;
+    if max.is_some_and(|max| max != 1) {
+        return Err(Problem::new(
+            Kind::BadRequest,
+            "This node hands out one message per take: leave `max` out.",
+        ));
+    }
+    let wait = wait.as_deref().map_or(Ok(Duration::ZERO), query::wait)?;
+    let (service, consumer) = path;
+    let mut deliveries = node
+        .handle
+        .take(service, consumer, 1, wait)
+        .await
+        .map_err(refused)?;
+    match deliveries.pop() {
+        Some(delivery) => hand_out(&node.handle, delivery),
+        None => Ok(empty(StatusCode::NO_CONTENT)),
+    }
+}
+
+fn hand_out(handle: &Handle, delivery: Delivery) -> Result<Response, Problem> {
+    let Delivery {
+        token,
+        content,
+        attempt,
+        send_only,
+        priority,
+        remaining,
+        lease,
+    } = delivery;
+    let mut head = payload_head(StatusCode::OK, &content)
+        .header(DELIVERY, deliveries::path(&token))
+        .header(MESSAGE, token.message.to_string())
+        .header(ATTEMPT, attempt)
+        .header(PRIORITY, u16::from(priority))
+        .header(LEASE, headers::format_duration(lease))
+        .header(SEND_ONLY, if send_only { "true" } else { "false" });
+    let deadline = remaining
+        .and_then(|left| SystemTime::now().checked_add(left))
+        .and_then(headers::format_time);
+    if let Some(deadline) = deadline {
+        head = head.header(DEADLINE, deadline);
+    }
+    build(
+        head,
+        Body::new(Handed::new(content.bytes, releaser(handle.clone(), token))),
+    )
+}
+
+fn releaser(handle: Handle, token: GrantToken) -> impl FnOnce(bool) + Send + Sync + 'static {
+    let runtime = tokio::runtime::Handle::current();
+    move |taken| {
+        if !taken {
+            runtime.spawn(async move {
+                tracing::debug!(message = %token.message, "a consumer went before it had its message: released");
+                // Refused means that it is released, or over, anyway.
+                let _ = handle.answer(token, Verb::Release, None).await;
+            });
+        }
+    }
+}

@@ -1,0 +1,202 @@
+//! Producers: submit, look, wait, collect, cancel.
+
+use super::super::body::{self, Handed};
+use super::super::headers::{self, MESSAGE, OUTCOME};
+use super::super::query::{self, In, Wait, With};
+use super::super::{Kind, Node, Problem};
+use super::{NoQuery, build, empty, json, name, payload_head};
+use crate::driver::{Called, Handle, NewMessage, Settlement, Submitted};
+use axum::body::Body;
+use axum::extract::State;
+use axum::response::Response;
+use bytes::Bytes;
+use http::header::LOCATION;
+use http::{HeaderMap, HeaderName, StatusCode};
+use redlink_core::{MessageId, Outcome};
+use serde::{Deserialize, Serialize};
+use std::time::Duration;
+
+/// How much of a failure's text goes into a problem.
+const FAILURE_MAX: usize = 64 * 1024;
+/// Most messages that one list shows.
+const LIST_MAX: usize = 1_000;
+const LIST_DEFAULT: usize = 100;
+
+/// `POST /v1/services/{service}/messages?wait=`
+pub(super) async fn submit(
+    State(node): State<Node>,
+    In(service): In<String>,
+    With(wait): With<Wait>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Problem> {
+    name("service", &service)?;
+    let wait = wait.get()?;
+    let terms = headers::terms(&headers)?;
+    let body::Payload { content, _room } = body::payload(&node.handle, &headers, body).await?;
+    let new = NewMessage {
+        service,
+        terms,
+        content,
+    };
+    match wait.filter(|wait| !wait.is_zero()) {
+        None => accepted(&node.handle.submit(new).await?),
+        Some(wait) => match node.handle.call(new, wait).await? {
+            Called::Open(submitted) => accepted(&submitted),
+            Called::Settled(settlement) => settled(settlement, Some(&node.handle)),
+        },
+    }
+}
+
+fn accepted(submitted: &Submitted) -> Result<Response, Problem> {
+    #[derive(Serialize)]
+    struct Accepted {
+        id: String,
+        deadline: Option<String>,
+    }
+    let id = submitted.id.to_string();
+    let location = format!("/v1/messages/{id}");
+    let mut response = json(
+        StatusCode::ACCEPTED,
+        &Accepted {
+            id,
+            deadline: submitted.deadline.and_then(headers::format_time),
+        },
+    )?;
+    response
+        .headers_mut()
+        .extend(location.parse().map(|location| (LOCATION, location)));
+    Ok(response)
+}
+
+/// The answer that tells an outcome. With `collect`, that is collected as soon as hyper has taken all of the answer; a
+/// client that went before finds it still there.
+fn settled(settlement: Settlement, collect: Option<&Handle>) -> Result<Response, Problem> {
+    let Settlement { id, outcome, content } = settlement;
+    let (word, kind) = match outcome {
+        Outcome::Replied => ("replied", None),
+        Outcome::Delivered => ("delivered", None),
+        Outcome::Failed => ("failed", Some(Kind::Failed)),
+        Outcome::Expired => ("expired", Some(Kind::Expired)),
+        Outcome::Dead => ("dead", Some(Kind::Dead)),
+        Outcome::Cancelled => ("cancelled", Some(Kind::Cancelled)),
+    };
+    let (head, bytes) = match kind {
+        None => {
+            let head = payload_head(StatusCode::OK, &content)
+                .header(MESSAGE, id.to_string())
+                .header(OUTCOME, word);
+            (head, content.bytes)
+        }
+        Some(kind) => {
+            let problem = Problem::new(kind, detail(kind, &content.bytes))
+                .with(HeaderName::from_static(MESSAGE), &id.to_string())
+                .with(HeaderName::from_static(OUTCOME), word);
+            (problem.head(), Bytes::from(problem.document()))
+        }
+    };
+    let body = match collect {
+        None => Body::from(bytes),
+        Some(handle) => Body::new(Handed::new(bytes, collector(handle.clone(), id))),
+    };
+    build(head, body)
+}
+
+/// What the consumer said, if it said something.
+fn detail(kind: Kind, text: &[u8]) -> String {
+    let shown = text.get(..FAILURE_MAX).unwrap_or(text);
+    match (kind, shown) {
+        (Kind::Failed, []) => "The consumer gave no reason.".into(),
+        (_, []) => format!("{}.", kind.title()),
+        (_, shown) => String::from_utf8_lossy(shown).into_owned(),
+    }
+}
+
+fn collector(handle: Handle, id: MessageId) -> impl FnOnce(bool) + Send + Sync + 'static {
+    let runtime = tokio::runtime::Handle::current();
+    move |taken| {
+        if taken {
+            runtime.spawn(async move {
+                // Collected already by another, or not deleted now: then its retention ends it.
+                if let Err(refusal) = handle.collect(id).await {
+                    tracing::debug!(message = %id, %refusal, "an outcome was answered and could not be collected");
+                }
+            });
+        }
+    }
+}
+
+fn message_id(text: &str) -> Result<MessageId, Problem> {
+    text.parse()
+        .map_err(|e| Problem::new(Kind::UnknownMessage, format!("`{text}` is {e}.")))
+}
+
+/// `?max=&service=`
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ListQuery {
+    max: Option<usize>,
+    service: Option<String>,
+}
+
+/// `GET /v1/messages?max=&service=`
+pub(super) async fn list(
+    State(node): State<Node>,
+    With(ListQuery { max, service }): With<ListQuery>,
+) -> Result<Response, Problem> {
+    let max = max.unwrap_or(LIST_DEFAULT);
+    if !(1..=LIST_MAX).contains(&max) {
+        return Err(Problem::new(
+            Kind::BadRequest,
+            format!("`max` is from 1 to {LIST_MAX}."),
+        ));
+    }
+    if let Some(service) = &service {
+        name("service", service)?;
+    }
+    json(StatusCode::OK, &node.handle.messages(max, service).await)
+}
+
+/// `GET /v1/messages/{id}`
+pub(super) async fn show(
+    State(node): State<Node>,
+    In(id): In<String>,
+    _: NoQuery,
+) -> Result<Response, Problem> {
+    json(StatusCode::OK, &node.handle.message(message_id(&id)?).await?)
+}
+
+/// `GET /v1/messages/{id}/outcome?wait=`. Never collects.
+pub(super) async fn outcome(
+    State(node): State<Node>,
+    In(id): In<String>,
+    With(wait): With<Wait>,
+) -> Result<Response, Problem> {
+    let id = message_id(&id)?;
+    let wait = wait.get()?.unwrap_or(Duration::ZERO).min(query::WAIT_MAX);
+    match node.handle.outcome(id, wait).await? {
+        Some(settlement) => settled(settlement, None),
+        // Still open: how far it is.
+        None => json(StatusCode::ACCEPTED, &node.handle.message(id).await?),
+    }
+}
+
+/// `DELETE /v1/messages/{id}/outcome`
+pub(super) async fn collect(
+    State(node): State<Node>,
+    In(id): In<String>,
+    _: NoQuery,
+) -> Result<Response, Problem> {
+    node.handle.collect(message_id(&id)?).await?;
+    Ok(empty(StatusCode::NO_CONTENT))
+}
+
+/// `DELETE /v1/messages/{id}`
+pub(super) async fn cancel(
+    State(node): State<Node>,
+    In(id): In<String>,
+    _: NoQuery,
+) -> Result<Response, Problem> {
+    node.handle.cancel(message_id(&id)?).await?;
+    Ok(empty(StatusCode::NO_CONTENT))
+}

@@ -1,0 +1,43 @@
+//! Looks at the node, for people and probes.
+
+use super::super::{Kind, Node, Problem};
+use super::{NoQuery, json};
+use axum::extract::State;
+use axum::response::Response;
+use http::StatusCode;
+
+/// `GET /v1/node`
+pub(super) async fn node(State(node): State<Node>, _: NoQuery) -> Result<Response, Problem> {
+    json(StatusCode::OK, &node.handle.status().await)
+}
+
+/// `GET /v1/services`
+pub(super) async fn services(State(node): State<Node>, _: NoQuery) -> Result<Response, Problem> {
+    json(StatusCode::OK, &node.handle.services().await)
+}
+
+/// `GET /v1/consumers`
+pub(super) async fn consumers(State(node): State<Node>, _: NoQuery) -> Result<Response, Problem> {
+    json(StatusCode::OK, &node.handle.consumers().await)
+}
+
+/// `GET /v1/peers`
+pub(super) async fn peers(State(node): State<Node>, _: NoQuery) -> Result<Response, Problem> {
+    json(StatusCode::OK, &node.handle.peers().await)
+}
+
+/// `GET /livez`: the process runs.
+pub(super) async fn live() -> &'static str {
+    "live\n"
+}
+
+/// `GET /readyz`: it takes work.
+pub(super) async fn ready(State(node): State<Node>) -> Result<&'static str, Problem> {
+    match node.handle.ready() {
+        true => Ok("ready\n"),
+        false => Err(Problem::new(
+            Kind::NotReady,
+            "The node is starting or stopping; ask again in a moment.",
+        )),
+    }
+}

@@ -6,6 +6,7 @@ pub mod clock;
 pub mod client;
 mod content;
 pub mod driver;
+pub mod http;
 pub mod link;
 pub mod store;
 pub mod config;

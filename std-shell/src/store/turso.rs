@@ -19,7 +19,7 @@ use limbo::core::{
 use redlink_core::{AttemptId, Boot, Duration, Fence, GrantToken, NodeId, Outcome, Terms, Verb};
 use std::collections::HashSet;
 use std::num::NonZero;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 /// Name of the database file in the store's directory.
@@ -67,13 +67,18 @@ impl Turso {
             .ok_or_else(|| OpenError::PathNotText { dir: dir.to_owned() })?;
         let at = |error| open_error(&path, error);
         let database = Database::open(io, text, OpenOptions::new(Arc::new(SqliteDialect))).map_err(at)?;
-        private(&path).map_err(|error| OpenError::Io {
-            path: path.clone(),
-            error,
-        })?;
+        for path in [path.clone(), dir.join(LOG_FILE)] {
+            private(&path).map_err(|error| OpenError::Io { path, error })?;
+        }
         let connection = database.connect().map_err(at)?;
-        // Without `data_sync_retry` a failed fsync would be a panic; ours is to close, reopen and look.
-        for setting in ["PRAGMA synchronous = FULL", "PRAGMA data_sync_retry = ON"] {
+        // Without `data_sync_retry` a failed fsync would be a panic; ours is to close, reopen and look. Without
+        // `temp_store` each start would make and sync a database in the system's folder for temporary files, and fail
+        // where that can't be written.
+        for setting in [
+            "PRAGMA synchronous = FULL",
+            "PRAGMA data_sync_retry = ON",
+            "PRAGMA temp_store = MEMORY",
+        ] {
             connection.execute(setting).map_err(at)?;
         }
         migrate(&connection, &path)?;
@@ -507,8 +512,8 @@ fn open_error(path: &Path, error: LimboError) -> OpenError {
     }
 }
 
-/// The key is in there. By name, not by opening the file.
-fn private(path: &PathBuf) -> std::io::Result<()> {
+/// Keys and payloads are in there. By name, not by opening the file.
+fn private(path: &Path) -> std::io::Result<()> {
     use std::os::unix::fs::PermissionsExt;
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))
 }

@@ -150,6 +150,7 @@ fn only_the_owner_can_read_it() {
     let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
     assert_eq!(mode(&dir), 0o700);
     assert_eq!(mode(&dir.join("redlink.db")), 0o600);
+    assert_eq!(mode(&dir.join("redlink.db-wal")), 0o600);
     assert_eq!(mode(&dir.join("payload")), 0o700);
 }
 

@@ -8,6 +8,7 @@ mod content;
 pub mod driver;
 pub mod http;
 pub mod link;
+pub mod node;
 pub mod store;
 pub mod config;
 pub mod trust;

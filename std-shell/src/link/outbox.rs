@@ -239,3 +239,6 @@ impl std::fmt::Debug for OutStream {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,300 @@
+//! Whole nodes in one process, with real TLS over loopback and a real store: what a mesh of two does.
+//!
+//! Every wait is for something that can be seen, with a bound that only a failure reaches.
+
+use super::*;
+use crate::Content;
+use crate::driver::{Delivery, NewMessage, Settlement};
+use bytes::Bytes;
+use redlink_core::{Answered, MessageId, Outcome, Terms, Verb};
+use tempfile::TempDir;
+
+/// Far longer than anything here takes.
+const LONG: Duration = Duration::from_secs(30);
+
+struct Place {
+    dir: TempDir,
+    flags: Partial,
+}
+
+impl Place {
+    fn new(name: &str) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let flags = Partial {
+            name: Some(name.to_owned()),
+            listen: Some(vec!["127.0.0.1:0".to_owned()]),
+            ..Partial::default()
+        };
+        Self { dir, flags }
+    }
+
+    async fn start(&self, token: Option<&str>) -> Node {
+        Node::start(self.dir.path(), &self.flags, token).await.unwrap()
+    }
+}
+
+struct Pair {
+    north_place: Place,
+    north: Node,
+    south_place: Place,
+    south: Node,
+}
+
+/// A mesh of two, with a session between them.
+async fn pair() -> Pair {
+    let mut north_place = Place::new("north");
+    let north = north_place.start(None).await;
+    // A restart is to be found where the south dials.
+    north_place.flags.listen = Some(vec![north.url().replace("https://localhost", "127.0.0.1")]);
+    let authority = north.identity().authority.clone().unwrap();
+    let token = authority.new_token(LONG).unwrap().token;
+    let mut south_place = Place::new("south");
+    south_place.flags.north = Some(vec![north.url().to_owned()]);
+    let south = south_place.start(Some(&token)).await;
+    linked(&north).await;
+    linked(&south).await;
+    Pair {
+        north_place,
+        north,
+        south_place,
+        south,
+    }
+}
+
+/// Waits until something is true; looks again whenever the node has done something else.
+async fn until(what: &str, mut check: impl AsyncFnMut() -> bool) {
+    let all = async {
+        while !check().await {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(LONG, all)
+        .await
+        .unwrap_or_else(|_| panic!("{what} did not come true"));
+}
+
+async fn linked(node: &Node) {
+    until("a session", async || {
+        node.handle().peers().await.iter().any(|peer| peer.connected)
+    })
+    .await;
+}
+
+fn content(size: usize) -> Content {
+    let bytes: Vec<u8> = (0..size).map(|at| (at % 251) as u8).collect();
+    Content {
+        content_type: Some("application/x-test".into()),
+        bytes: Bytes::from(bytes),
+    }
+}
+
+async fn submit(node: &Node, service: &str, content: Content) -> MessageId {
+    let new = NewMessage {
+        service: service.to_owned(),
+        terms: Terms::default(),
+        content,
+    };
+    node.handle().submit(new).await.unwrap().id
+}
+
+async fn take(node: &Node, service: &str) -> Delivery {
+    let mut taken = node.handle().take(service, "w", 1, LONG).await.unwrap();
+    assert_eq!(taken.len(), 1, "nothing came for {service}");
+    taken.remove(0)
+}
+
+async fn outcome(node: &Node, id: MessageId) -> Settlement {
+    node.handle()
+        .outcome(id, LONG)
+        .await
+        .unwrap()
+        .expect("no outcome in time")
+}
+
+async fn round(from: &Node, to: &Node, service: &str, size: usize, reply: usize) {
+    let id = submit(from, service, content(size)).await;
+    let delivery = take(to, service).await;
+    assert_eq!(delivery.token.message, id);
+    assert_eq!(delivery.content.bytes, content(size).bytes);
+    if size > 0 {
+        assert_eq!(delivery.content, content(size));
+        assert_eq!(
+            to.handle().payload(delivery.token).await.unwrap(),
+            Some(content(size))
+        );
+    }
+    let answered = to
+        .handle()
+        .answer(delivery.token, Verb::Reply, Some(content(reply)))
+        .await;
+    assert_eq!(answered, Ok(Answered::Done));
+    let settlement = outcome(from, id).await;
+    assert_eq!(settlement.outcome, Outcome::Replied);
+    assert_eq!(settlement.content.bytes, content(reply).bytes);
+    from.handle().collect(id).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn messages_cross_a_link_both_ways_in_all_sizes() {
+    let Pair {
+        north,
+        south,
+        north_place: _n,
+        south_place: _s,
+    } = pair().await;
+    for (size, reply) in [
+        (3, 5),
+        (0, 0),
+        (8 << 10, 8 << 10),
+        ((8 << 10) + 1, 100_000),
+        (3 << 20, 1 << 20),
+    ] {
+        round(&south, &north, "up", size, reply).await;
+        round(&north, &south, "down", size, reply).await;
+    }
+    until("all memory is free", async || {
+        let (a, b) = (north.handle().status().await, south.handle().status().await);
+        (a.memory_used, b.memory_used, a.deliveries, b.deliveries) == (0, 0, 0, 0)
+    })
+    .await;
+    south.stop(LONG).await;
+    north.stop(LONG).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_at_once_all_come_back() {
+    let Pair {
+        north,
+        south,
+        north_place: _n,
+        south_place: _s,
+    } = pair().await;
+    let worker = north.handle().clone();
+    worker
+        .register("echo", "w", 64, Duration::from_secs(30))
+        .await
+        .unwrap();
+    let working = tokio::spawn(async move {
+        let mut left = 400;
+        while left > 0 {
+            for delivery in worker.take("echo", "w", 64, LONG).await.unwrap() {
+                let reply = Some(delivery.content);
+                assert_eq!(
+                    worker.answer(delivery.token, Verb::Reply, reply).await,
+                    Ok(Answered::Done)
+                );
+                left -= 1;
+            }
+        }
+    });
+    let calls = (0..400).map(|n| {
+        let handle = south.handle().clone();
+        async move {
+            let content = content(n * 40);
+            let new = NewMessage {
+                service: "echo".into(),
+                terms: Terms::default(),
+                content: content.clone(),
+            };
+            match handle.call(new, LONG).await.unwrap() {
+                crate::driver::Called::Settled(settlement) => {
+                    assert_eq!(settlement.content.bytes, content.bytes)
+                }
+                open => panic!("{open:?}"),
+            }
+        }
+    });
+    futures_util::future::join_all(calls).await;
+    working.await.unwrap();
+    south.stop(LONG).await;
+    north.stop(LONG).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_north_that_comes_back_is_dialled_again() {
+    let Pair {
+        north,
+        south,
+        north_place,
+        south_place: _s,
+    } = pair().await;
+    let before = submit(&south, "s", content(10)).await;
+    north.stop(Duration::ZERO).await;
+    until("the link is down", async || {
+        !south.handle().peers().await[0].connected
+    })
+    .await;
+    let during = submit(&south, "s", content(100_000)).await;
+    let north = north_place.start(None).await;
+    linked(&south).await;
+    let mut seen = vec![];
+    for _ in 0..2 {
+        let delivery = take(&north, "s").await;
+        seen.push(delivery.token.message);
+        north
+            .handle()
+            .answer(delivery.token, Verb::Reply, Some(content(1)))
+            .await
+            .unwrap();
+    }
+    seen.sort();
+    assert_eq!(seen, [before, during]);
+    assert_eq!(outcome(&south, before).await.outcome, Outcome::Replied);
+    assert_eq!(outcome(&south, during).await.outcome, Outcome::Replied);
+    south.stop(LONG).await;
+    north.stop(LONG).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_reply_outlives_the_stop_of_both_nodes() {
+    let Pair {
+        north,
+        south,
+        north_place,
+        south_place,
+    } = pair().await;
+    let id = submit(&south, "s", content(10)).await;
+    let delivery = take(&north, "s").await;
+    // The origin goes away; the consumer's node keeps what its consumer said.
+    south.stop(Duration::ZERO).await;
+    until("the link is down", async || {
+        !north.handle().peers().await[0].connected
+    })
+    .await;
+    let reply = content(20_000);
+    let answered = north
+        .handle()
+        .answer(delivery.token, Verb::Reply, Some(reply.clone()))
+        .await;
+    assert_eq!(answered, Ok(Answered::Done));
+    north.stop(Duration::ZERO).await;
+    let north = north_place.start(None).await;
+    let south = south_place.start(None).await;
+    let settlement = outcome(&south, id).await;
+    assert_eq!(
+        (settlement.outcome, settlement.content),
+        (Outcome::Replied, reply)
+    );
+    south.stop(LONG).await;
+    north.stop(LONG).await;
+}
+
+#[tokio::test]
+async fn a_directory_is_one_nodes() {
+    let place = Place::new("n");
+    let node = place.start(None).await;
+    let second = Node::start(place.dir.path(), &place.flags, None).await;
+    let text = second.err().expect("two nodes ran in one directory").to_string();
+    assert!(text.contains("in use"), "{text}");
+    node.stop(LONG).await;
+    place.start(None).await.stop(LONG).await;
+}
+
+#[tokio::test]
+async fn a_new_node_needs_a_token_for_its_north() {
+    let mut place = Place::new("n");
+    place.flags.north = Some(vec!["https://localhost:1".to_owned()]);
+    let refused = Node::start(place.dir.path(), &place.flags, None).await;
+    let text = refused.err().expect("it joined without a token").to_string();
+    assert!(text.contains("redlink token create"), "{text}");
+}

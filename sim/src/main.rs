@@ -1,2 +1,356 @@
-//! The simulator.
-fn main() {}
+//! The simulator's command line.
+
+use anyhow::{Context, Result, bail};
+use clap::{Parser, Subcommand};
+use redlink_sim::log::Log;
+use redlink_sim::run::{Seen, Verdict, run};
+use redlink_sim::scenario::{Kind, Reduced};
+use redlink_sim::shrink::{command, shrink};
+use redlink_sim::{Class, Violation};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+/// Many Redlink nodes in virtual time: looks for faults, replays them, makes them small.
+#[derive(Parser)]
+#[command(name = "redlink-sim", version, about)]
+struct Cli {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    /// Runs seeds until one breaks a promise. Exit codes: 3 safety, 4 liveness, 5 panic, 6 a run that does not repeat.
+    Fuzz {
+        /// How many seeds.
+        #[arg(long, default_value_t = 1_000, conflicts_with = "seconds")]
+        seeds: u64,
+        /// For how long instead, in seconds of real time.
+        #[arg(long)]
+        seconds: Option<u64>,
+        /// The first seed.
+        #[arg(long, default_value_t = 1)]
+        from: u64,
+        /// Go on after a failure, and count them by rule.
+        #[arg(long)]
+        all: bool,
+        /// Every so many seeds run twice and must give the same log.
+        #[arg(long, default_value_t = 20)]
+        double_every: u64,
+        /// Seeds that failed once; they run first. Failing ones are added.
+        #[arg(long)]
+        book: Option<PathBuf>,
+        /// Report a failing seed as it is.
+        #[arg(long)]
+        no_shrink: bool,
+        /// Kinds of trouble to leave out of every seed.
+        #[arg(long, value_delimiter = ',')]
+        without: Vec<Kind>,
+    },
+    /// Runs one seed again.
+    Replay {
+        /// Which one.
+        seed: u64,
+        /// Print every event.
+        #[arg(long)]
+        log: bool,
+        #[command(flatten)]
+        less: Less,
+    },
+    /// Runs one seed twice and compares the logs byte for byte.
+    Double {
+        /// Which one.
+        seed: u64,
+    },
+    /// Makes a failing seed smaller.
+    Shrink {
+        /// Which one.
+        seed: u64,
+    },
+}
+
+#[derive(clap::Args)]
+struct Less {
+    /// Kinds of trouble to leave out.
+    #[arg(long, value_delimiter = ',')]
+    without: Vec<Kind>,
+    /// End the trouble after so many events.
+    #[arg(long)]
+    until: Option<u64>,
+}
+
+/// Real time, to know when to stop; nothing of it reaches a simulation.
+struct Watch(std::time::Instant);
+
+impl Watch {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the command line may stop by the clock, the simulation never sees it"
+    )]
+    fn start() -> Self {
+        Self(std::time::Instant::now())
+    }
+
+    fn seconds(&self) -> f64 {
+        self.0.elapsed().as_secs_f64()
+    }
+}
+
+fn main() -> Result<ExitCode> {
+    match Cli::parse().verb {
+        Verb::Fuzz {
+            seeds,
+            seconds,
+            from,
+            all,
+            double_every,
+            book,
+            no_shrink,
+            without,
+        } => {
+            let mut hunt = Hunt {
+                watch: Watch::start(),
+                seen: Seen::default(),
+                events: 0,
+                time: 0,
+                runs: 0,
+                failed: Vec::new(),
+                all,
+                double_every: double_every.max(1),
+                book: book.unwrap_or_else(default_book),
+                shrink: !no_shrink,
+                reduced: Reduced { without, until: None },
+            };
+            hunt.fuzz(from, seeds, seconds)
+        }
+        Verb::Replay { seed, log, less } => {
+            let reduced = Reduced {
+                without: less.without,
+                until: less.until,
+            };
+            let verdict = run(seed, &reduced, if log { Log::printed() } else { Log::off() });
+            println!(
+                "seed {seed}: {} events, {:.1} s of virtual time",
+                verdict.events,
+                verdict.time as f64 / 1e6
+            );
+            println!("{:?}", verdict.seen);
+            Ok(match verdict.violation {
+                None => {
+                    println!("seed {seed}: all promises kept");
+                    ExitCode::SUCCESS
+                }
+                Some(found) => {
+                    println!("seed {seed}: {found}");
+                    code(found.class)
+                }
+            })
+        }
+        Verb::Double { seed } => Ok(if repeats(seed, true) {
+            ExitCode::SUCCESS
+        } else {
+            ExitCode::from(6)
+        }),
+        Verb::Shrink { seed } => {
+            let Some(found) = run(seed, &Reduced::default(), Log::off()).violation else {
+                bail!("seed {seed} breaks no promise: there is nothing to make smaller")
+            };
+            println!("seed {seed}: {found}");
+            report_small(seed, &found);
+            Ok(code(found.class))
+        }
+    }
+}
+
+fn code(class: Class) -> ExitCode {
+    ExitCode::from(match class {
+        Class::Safety => 3,
+        Class::Liveness => 4,
+        Class::Crash => 5,
+    })
+}
+
+fn default_book() -> PathBuf {
+    // In a checkout the book lies beside the sources; elsewhere in the current directory.
+    let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("seeds.txt");
+    if beside.exists() {
+        beside
+    } else {
+        PathBuf::from("seeds.txt")
+    }
+}
+
+fn report_small(seed: u64, found: &Violation) {
+    let reduced = shrink(seed, found.rule, found.event);
+    if let Some(small) = run(seed, &reduced, Log::off()).violation {
+        println!("smaller: {small}");
+    }
+    println!("replay: {} --log", command(seed, &reduced));
+}
+
+/// Runs a seed twice; says where the logs differ.
+fn repeats(seed: u64, tell: bool) -> bool {
+    let digest = || run(seed, &Reduced::default(), Log::hashed()).log.digest();
+    let (first, second) = (digest(), digest());
+    if first == second {
+        if tell {
+            println!(
+                "seed {seed}: {} lines, hash {:016x}, twice the same",
+                first.0, first.1
+            );
+        }
+        return true;
+    }
+    let lines = || run(seed, &Reduced::default(), Log::kept()).log.into_lines();
+    let (first, second) = (lines(), lines());
+    let at = first
+        .iter()
+        .zip(&second)
+        .position(|(a, b)| a != b)
+        .unwrap_or(first.len().min(second.len()));
+    println!("seed {seed}: P10 broken, the logs differ from line {at} on:");
+    println!("  {}", first.get(at).map_or("(end)", String::as_str));
+    println!("  {}", second.get(at).map_or("(end)", String::as_str));
+    false
+}
+
+/// A search over many seeds.
+struct Hunt {
+    watch: Watch,
+    seen: Seen,
+    events: u64,
+    time: u64,
+    runs: u64,
+    failed: Vec<(u64, Violation)>,
+    all: bool,
+    double_every: u64,
+    book: PathBuf,
+    shrink: bool,
+    reduced: Reduced,
+}
+
+impl Hunt {
+    fn fuzz(&mut self, from: u64, seeds: u64, seconds: Option<u64>) -> Result<ExitCode> {
+        println!("seeds from {from}");
+        // What a caught panic would print is in the report.
+        std::panic::set_hook(Box::new(|_| {}));
+        let booked = self.booked()?;
+        for &seed in &booked {
+            if let Some(code) = self.one(seed)? {
+                return Ok(code);
+            }
+        }
+        let mut seed = from;
+        while match seconds {
+            Some(seconds) => self.watch.seconds() < seconds as f64,
+            None => seed - from < seeds,
+        } {
+            if let Some(code) = self.one(seed)? {
+                return Ok(code);
+            }
+            if seed % self.double_every == 0 && !repeats(seed, false) {
+                println!("replay: redlink-sim double {seed}");
+                return Ok(ExitCode::from(6));
+            }
+            seed += 1;
+        }
+        self.summary();
+        Ok(self
+            .failed
+            .first()
+            .map_or(ExitCode::SUCCESS, |(_, found)| code(found.class)))
+    }
+
+    fn booked(&self) -> Result<Vec<u64>> {
+        if !self.book.exists() {
+            return Ok(Vec::new());
+        }
+        let text = std::fs::read_to_string(&self.book)
+            .with_context(|| format!("can't read the book of failing seeds {}", self.book.display()))?;
+        let seeds = text
+            .lines()
+            .map(|line| line.split('#').next().unwrap_or("").trim());
+        seeds
+            .filter(|seed| !seed.is_empty())
+            .map(|seed| {
+                seed.parse().with_context(|| {
+                    format!(
+                        "{}: {seed:?} is not a seed; one number per line, # begins a remark",
+                        self.book.display()
+                    )
+                })
+            })
+            .collect()
+    }
+
+    fn one(&mut self, seed: u64) -> Result<Option<ExitCode>> {
+        let Verdict {
+            violation,
+            events,
+            time,
+            seen,
+            ..
+        } = run(seed, &self.reduced, Log::off());
+        self.runs += 1;
+        self.events += events;
+        self.time += time;
+        self.seen.add(&seen);
+        let Some(found) = violation else { return Ok(None) };
+        println!("seed {seed}: {found}");
+        if self.all {
+            self.failed.push((seed, found));
+            return Ok(None);
+        }
+        self.enter(seed, &found)?;
+        if self.shrink {
+            report_small(seed, &found);
+        }
+        println!("replay: redlink-sim replay {seed} --log");
+        println!("failing seed {seed}");
+        Ok(Some(code(found.class)))
+    }
+
+    /// Keeps a failing seed for ever.
+    fn enter(&self, seed: u64, found: &Violation) -> Result<()> {
+        use std::io::Write as _;
+        if self.booked()?.contains(&seed) {
+            return Ok(());
+        }
+        let mut file = std::fs::OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(&self.book)
+            .with_context(|| format!("can't add seed {seed} to {}", self.book.display()))?;
+        writeln!(file, "{seed} # {:?} {}", found.class, found.rule)?;
+        Ok(())
+    }
+
+    fn summary(&self) {
+        let seconds = self.watch.seconds();
+        println!(
+            "{} seeds, {} events, {:.0} s of virtual time in {seconds:.1} s: {:.1} seeds/s, {:.0} events/s",
+            self.runs,
+            self.events,
+            self.time as f64 / 1e6,
+            self.runs as f64 / seconds,
+            self.events as f64 / seconds,
+        );
+        println!("{:?}", self.seen);
+        let mut rules: std::collections::BTreeMap<(&str, String), (u64, u64)> =
+            std::collections::BTreeMap::new();
+        for (seed, found) in &self.failed {
+            // Texts differ in their numbers only.
+            let text: String = found
+                .what
+                .chars()
+                .filter(|c| !c.is_ascii_digit())
+                .take(60)
+                .collect();
+            rules.entry((found.rule, text)).or_insert((0, *seed)).0 += 1;
+        }
+        for ((rule, text), (count, first)) in rules {
+            println!("{count:>6} {rule} {text} (first: seed {first})");
+        }
+        println!("{} of {} seeds failed", self.failed.len(), self.runs);
+    }
+}

@@ -1,0 +1,387 @@
+//! What becomes of each message: durable (P1), one outcome (P2), in time (P3), fenced (P6).
+
+use super::{Verdict, require};
+use crate::disk::{Content, MessageRow, OutcomeRow};
+use crate::scenario::{MS, SECOND, Time};
+use redlink_core::{Fence, GrantToken, MessageId, Outcome, Terms, Verb};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Outputs may be polled this late where the run says so.
+pub(crate) const LATE_MAX: Time = 50 * MS;
+
+/// Everything the outside knows about one message.
+#[derive(Clone, Debug)]
+pub(crate) struct Entry {
+    pub(crate) host: usize,
+    pub(crate) service: usize,
+    pub(crate) terms: Terms,
+    pub(crate) content: Content,
+    pub(crate) deadline: Option<Time>,
+    pub(crate) on_disk: Option<Time>,
+    pub(crate) accepted: bool,
+    pub(crate) cancel_asked: bool,
+    pub(crate) collect_asked: bool,
+    /// Every grant that was seen, by its fence.
+    pub(crate) granted: BTreeMap<Fence, GrantToken>,
+    /// What workers said about each attempt.
+    pub(crate) said: BTreeMap<Fence, Vec<(Verb, Option<Content>)>>,
+    /// When an outcome was first asked to be written in this life of the origin.
+    pub(crate) decided: Option<Time>,
+    pub(crate) outcome: Option<OutcomeRow>,
+    pub(crate) told: Option<Outcome>,
+    pub(crate) deleted: bool,
+    /// The origin's disk is gone.
+    pub(crate) lost: bool,
+}
+
+impl Entry {
+    pub(crate) fn newest(&self) -> Option<Fence> {
+        self.granted.keys().next_back().copied()
+    }
+
+    /// On disk, without an outcome.
+    pub(crate) fn open(&self) -> bool {
+        self.on_disk.is_some() && self.outcome.is_none() && !self.lost
+    }
+}
+
+/// All messages of a run.
+#[derive(Debug, Default)]
+pub(crate) struct Ledger {
+    pub(crate) entries: BTreeMap<MessageId, Entry>,
+    /// Open messages with a deadline, soonest first.
+    due: BTreeSet<(Time, MessageId)>,
+    pub(crate) open: BTreeSet<MessageId>,
+}
+
+impl Ledger {
+    /// An insert was asked for.
+    pub(crate) fn inserting(&mut self, id: MessageId, host: usize, row: &MessageRow) -> Verdict {
+        let entry = Entry {
+            host,
+            service: row.service,
+            terms: row.terms,
+            content: row.content,
+            deadline: row.deadline_at,
+            on_disk: None,
+            accepted: false,
+            cancel_asked: false,
+            collect_asked: false,
+            granted: BTreeMap::new(),
+            said: BTreeMap::new(),
+            decided: None,
+            outcome: None,
+            told: None,
+            deleted: false,
+            lost: false,
+        };
+        let before = self.entries.insert(id, entry);
+        require!(
+            before.is_none(),
+            "P2",
+            "the number of message {id} was used twice"
+        );
+        Ok(())
+    }
+
+    /// The insert failed, or the node died before it was on disk: it never was.
+    pub(crate) fn not_inserted(&mut self, id: MessageId) -> Verdict {
+        let entry = self.entries.remove(&id);
+        let granted = entry.is_some_and(|entry| !entry.granted.is_empty());
+        require!(!granted, "P1", "message {id} was granted and is not on disk");
+        Ok(())
+    }
+
+    pub(crate) fn inserted(&mut self, id: MessageId, now: Time) {
+        if let Some(entry) = self.entries.get_mut(&id) {
+            entry.on_disk = Some(now);
+            self.open.insert(id);
+            if let Some(deadline) = entry.deadline {
+                self.due.insert((deadline, id));
+            }
+        }
+    }
+
+    pub(crate) fn accepted(&mut self, id: MessageId) -> Verdict {
+        let entry = self.entries.get_mut(&id);
+        let Some(entry) = entry else {
+            return Err(("P1", format!("{id} was accepted and is unknown")));
+        };
+        require!(
+            entry.on_disk.is_some(),
+            "P1",
+            "{id} was accepted before it was on disk"
+        );
+        require!(!entry.accepted, "P2", "{id} was accepted twice");
+        entry.accepted = true;
+        Ok(())
+    }
+
+    /// A grant was seen leaving its origin, or arriving at a local consumer.
+    pub(crate) fn granted(&mut self, token: &GrantToken, now: Time, late: Time) -> Verdict {
+        let id = token.message;
+        let Some(entry) = self.entries.get_mut(&id) else {
+            return Err(("P6", format!("grant of {id}, which does not exist")));
+        };
+        if let Some(known) = entry.granted.get(&token.fence) {
+            require!(
+                known == token,
+                "P6",
+                "two grants of {id} with one fence: {known:?} and {token:?}"
+            );
+            return Ok(());
+        }
+        require!(
+            entry.newest().is_none_or(|newest| newest < token.fence),
+            "P6",
+            "grant {:?} of {id} is not newer than {:?}",
+            token.fence,
+            entry.newest()
+        );
+        require!(
+            entry.on_disk.is_some(),
+            "P1",
+            "{id} was granted before it was on disk"
+        );
+        require!(
+            entry.outcome.is_none(),
+            "P2",
+            "{id} was granted and has an outcome"
+        );
+        require!(
+            entry.deadline.is_none_or(|deadline| now < deadline + late),
+            "P3",
+            "{id} was granted {} us after its deadline",
+            now - entry.deadline.unwrap_or(now)
+        );
+        entry.granted.insert(token.fence, *token);
+        Ok(())
+    }
+
+    /// A worker said something.
+    pub(crate) fn said(&mut self, token: &GrantToken, verb: Verb, content: Option<Content>) {
+        if let Some(entry) = self.entries.get_mut(&token.message)
+            && entry.granted.get(&token.fence) == Some(token)
+        {
+            entry.said.entry(token.fence).or_default().push((verb, content));
+        }
+    }
+
+    /// An outcome is to be written.
+    pub(crate) fn deciding(&mut self, id: MessageId, row: &OutcomeRow, now: Time, late: Time) -> Verdict {
+        let Some(entry) = self.entries.get_mut(&id) else {
+            return Err(("P2", format!("outcome of {id}, which does not exist")));
+        };
+        require!(
+            entry.outcome.is_none(),
+            "P2",
+            "{id} has an outcome and gets {:?}",
+            row.outcome
+        );
+        require!(
+            entry.on_disk.is_some(),
+            "P1",
+            "{id} gets {:?} before it is on disk",
+            row.outcome
+        );
+        let first = entry.decided.is_none();
+        entry.decided.get_or_insert(now);
+        if let Some(deadline) = entry.deadline
+            && first
+        {
+            let expired = row.outcome == Outcome::Expired;
+            require!(
+                expired || now < deadline + late,
+                "P3",
+                "{id} is {:?} after its deadline",
+                row.outcome
+            );
+        }
+        match row.outcome {
+            Outcome::Expired => {
+                let due = entry.deadline.is_some_and(|deadline| now >= deadline);
+                require!(due, "P3", "{id} expires before its deadline {:?}", entry.deadline);
+            }
+            Outcome::Cancelled => require!(entry.cancel_asked, "P2", "{id} is cancelled and nobody asked"),
+            Outcome::Dead => require!(
+                entry.terms.max_attempts > 0 && entry.granted.len() >= usize::from(entry.terms.max_attempts),
+                "P6",
+                "{id} is dead after {} of {} attempts",
+                entry.granted.len(),
+                entry.terms.max_attempts
+            ),
+            Outcome::Replied | Outcome::Delivered | Outcome::Failed => {
+                return Self::check_answer(id, entry, row);
+            }
+        }
+        Ok(())
+    }
+
+    fn check_answer(id: MessageId, entry: &Entry, row: &OutcomeRow) -> Verdict {
+        let Some(token) = row.token else {
+            return Err(("P6", format!("{id} is {:?} without an attempt", row.outcome)));
+        };
+        require!(
+            entry.granted.get(&token.fence) == Some(&token),
+            "P6",
+            "{id} is {:?} by {token:?}, which was never granted",
+            row.outcome
+        );
+        require!(
+            entry.newest() == Some(token.fence),
+            "P6",
+            "{id} is {:?} by attempt {:?}, but {:?} was granted since",
+            row.outcome,
+            token.fence,
+            entry.newest()
+        );
+        // Where the consumer's node has forgotten the delivery it can't know which verb is the right one; the origin
+        // then counts any success as what the message asked for.
+        let verbs: &[Verb] = match row.outcome {
+            Outcome::Failed => &[Verb::Fail],
+            _ => &[Verb::Reply, Verb::Ack],
+        };
+        let said = entry.said.get(&token.fence).into_iter().flatten();
+        let said = said.filter(|(verb, _)| verbs.contains(verb));
+        let same = |said: Option<Content>| match (said, row.content) {
+            (Some(said), Some(written)) => said.same(written),
+            // An ack has no payload, and neither has an empty reply.
+            (Some(other), None) | (None, Some(other)) => other.size == 0,
+            (None, None) => true,
+        };
+        require!(
+            said.clone()
+                .any(|(verb, content)| same(*content) || (*verb == Verb::Ack && row.content.is_none())),
+            "P2",
+            "{id} is {:?} with {:?}, which no worker said",
+            row.outcome,
+            row.content
+        );
+        if row.outcome != Outcome::Failed {
+            let sent = row.outcome == Outcome::Delivered;
+            require!(sent == entry.terms.send_only, "P2", "{id} is {:?}", row.outcome);
+        }
+        Ok(())
+    }
+
+    pub(crate) fn settled(&mut self, id: MessageId, row: &OutcomeRow) {
+        if let Some(entry) = self.entries.get_mut(&id) {
+            entry.outcome = Some(row.clone());
+            self.close(id);
+        }
+    }
+
+    fn close(&mut self, id: MessageId) {
+        self.open.remove(&id);
+        if let Some(deadline) = self.entries.get(&id).and_then(|entry| entry.deadline) {
+            self.due.remove(&(deadline, id));
+        }
+    }
+
+    /// The producer is told an outcome.
+    pub(crate) fn told(&mut self, id: MessageId, outcome: Outcome) -> Verdict {
+        let Some(entry) = self.entries.get_mut(&id) else {
+            return Err(("P2", format!("{id} is told and does not exist")));
+        };
+        let disk = entry.outcome.as_ref().map(|row| row.outcome);
+        require!(
+            disk == Some(outcome),
+            "P2",
+            "{id} is told to be {outcome:?}, on disk is {disk:?}"
+        );
+        require!(
+            entry.told.is_none_or(|told| told == outcome),
+            "P2",
+            "{id} was {:?} before",
+            entry.told
+        );
+        entry.told = Some(outcome);
+        Ok(())
+    }
+
+    /// An outcome is to be deleted; `full` says that more `Delivered` ones are there than are to be kept.
+    pub(crate) fn deleting(&mut self, id: MessageId, now: Time, full: bool) -> Verdict {
+        let Some(entry) = self.entries.get(&id) else {
+            return Err(("P1", format!("deletion of {id}, which does not exist")));
+        };
+        let Some(row) = &entry.outcome else {
+            return Err(("P1", format!("deletion of {id}, which has no outcome")));
+        };
+        let early = full && row.outcome == Outcome::Delivered;
+        require!(
+            entry.collect_asked || early || now >= row.retain_until,
+            "P2",
+            "{id} is deleted {} us before its retention ends and was not collected",
+            row.retain_until - now
+        );
+        Ok(())
+    }
+
+    pub(crate) fn deleted(&mut self, id: MessageId) {
+        if let Some(entry) = self.entries.get_mut(&id) {
+            entry.deleted = true;
+        }
+    }
+
+    /// The origin's process died: what it had decided and not written is open again.
+    pub(crate) fn forgot(&mut self, host: usize) {
+        for id in &self.open {
+            if let Some(entry) = self.entries.get_mut(id)
+                && entry.host == host
+            {
+                entry.decided = None;
+            }
+        }
+    }
+
+    /// The origin's disk is gone.
+    pub(crate) fn wiped(&mut self, host: usize) {
+        let gone: Vec<MessageId> = self
+            .entries
+            .iter()
+            .filter(|(_, entry)| entry.host == host)
+            .map(|(id, _)| *id)
+            .collect();
+        for id in gone {
+            self.close(id);
+            if let Some(entry) = self.entries.get_mut(&id) {
+                entry.lost = true;
+            }
+        }
+    }
+
+    /// P3: overdue by more than a second, at an origin that has been running for so long.
+    pub(crate) fn overdue(&self, now: Time, mut running_since: impl FnMut(usize) -> Option<Time>) -> Verdict {
+        for &(deadline, id) in &self.due {
+            if deadline + SECOND + LATE_MAX >= now {
+                break;
+            }
+            let Some(entry) = self.entries.get(&id) else {
+                continue;
+            };
+            let Some(since) = running_since(entry.host) else {
+                continue;
+            };
+            let from = since.max(entry.on_disk.unwrap_or(now));
+            require!(
+                entry.decided.is_some() || from + SECOND + LATE_MAX >= now,
+                "P3",
+                "{id} has no outcome {} us after its deadline",
+                now - deadline
+            );
+        }
+        Ok(())
+    }
+
+    /// P1 in whole: every accepted message is where it must be.
+    pub(crate) fn sweep(&self, mut on_disk: impl FnMut(usize, MessageId) -> bool) -> Verdict {
+        for (id, entry) in &self.entries {
+            require!(
+                !entry.accepted || entry.lost || entry.deleted || on_disk(entry.host, *id),
+                "P1",
+                "{id} was accepted and is gone"
+            );
+        }
+        Ok(())
+    }
+}

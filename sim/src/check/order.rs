@@ -1,0 +1,112 @@
+//! Who is served first: the highest priority among what is reserved at the node (P5).
+//!
+//! A message counts as reserved here only where that is certain from outside: one of the node's own that was stored
+//! in this life and was never granted, or one whose offer arrived and was neither given back nor claimed.
+
+use super::{Verdict, require};
+use crate::scenario::Time;
+use redlink_core::{LinkId, MessageId};
+use std::collections::{BTreeMap, BTreeSet};
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Reserved {
+    pub(crate) service: usize,
+    pub(crate) priority: u8,
+    pub(crate) deadline: Option<Time>,
+    /// Number of the event that brought it: outputs that were under way by then can't have known it.
+    pub(crate) event: u64,
+}
+
+/// Everything that is certainly reserved, by node.
+#[derive(Debug, Default)]
+pub(crate) struct Order {
+    own: BTreeMap<usize, BTreeMap<MessageId, Reserved>>,
+    offered: BTreeMap<(usize, LinkId), BTreeMap<MessageId, Reserved>>,
+    /// Claims under way: an offer that crosses one brings nothing new.
+    claimed: BTreeMap<(usize, LinkId), BTreeSet<MessageId>>,
+}
+
+impl Order {
+    pub(crate) fn own(&mut self, host: usize, id: MessageId, reserved: Reserved) {
+        self.own.entry(host).or_default().insert(id, reserved);
+    }
+
+    pub(crate) fn own_gone(&mut self, host: usize, id: MessageId) {
+        if let Some(own) = self.own.get_mut(&host) {
+            own.remove(&id);
+        }
+    }
+
+    pub(crate) fn offered(&mut self, host: usize, link: LinkId, id: MessageId, reserved: Reserved) {
+        if !self
+            .claimed
+            .get(&(host, link))
+            .is_some_and(|claimed| claimed.contains(&id))
+        {
+            self.offered.entry((host, link)).or_default().insert(id, reserved);
+        }
+    }
+
+    pub(crate) fn claimed(&mut self, host: usize, link: LinkId, id: MessageId) {
+        self.offer_gone(host, link, id);
+        self.claimed.entry((host, link)).or_default().insert(id);
+    }
+
+    /// A claim is answered, either way.
+    pub(crate) fn claim_answered(&mut self, host: usize, link: LinkId, id: MessageId) {
+        self.offer_gone(host, link, id);
+        if let Some(claimed) = self.claimed.get_mut(&(host, link)) {
+            claimed.remove(&id);
+        }
+    }
+
+    pub(crate) fn offer_gone(&mut self, host: usize, link: LinkId, id: MessageId) {
+        if let Some(offered) = self.offered.get_mut(&(host, link)) {
+            offered.remove(&id);
+        }
+    }
+
+    pub(crate) fn link_gone(&mut self, host: usize, link: LinkId) {
+        self.offered.remove(&(host, link));
+        self.claimed.remove(&(host, link));
+    }
+
+    pub(crate) fn service_gone(&mut self, host: usize, link: LinkId, service: usize) {
+        if let Some(offered) = self.offered.get_mut(&(host, link)) {
+            offered.retain(|_, reserved| reserved.service != service);
+        }
+    }
+
+    pub(crate) fn forgot(&mut self, host: usize) {
+        self.own.remove(&host);
+        self.offered.retain(|(owner, _), _| *owner != host);
+        self.claimed.retain(|(owner, _), _| *owner != host);
+    }
+
+    /// `id` of `service` is claimed, or granted to a consumer here: nothing better may have been there at `event`.
+    pub(crate) fn chosen(
+        &self,
+        host: usize,
+        id: MessageId,
+        (service, priority): (usize, u8),
+        now: Time,
+        event: u64,
+    ) -> Verdict {
+        let own = self.own.get(&host).into_iter().flatten();
+        let offered = self
+            .offered
+            .range((host, LinkId(0))..=(host, LinkId(u32::MAX)))
+            .flat_map(|(_, all)| all);
+        for (other, reserved) in own.chain(offered) {
+            let known = reserved.event <= event && reserved.service == service && *other != id;
+            let alive = reserved.deadline.is_none_or(|deadline| now < deadline);
+            require!(
+                !(known && alive && reserved.priority > priority),
+                "P5",
+                "{id} of priority {priority} is chosen before {other} of priority {}",
+                reserved.priority
+            );
+        }
+        Ok(())
+    }
+}

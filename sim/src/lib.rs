@@ -1,0 +1,26 @@
+//! Many Redlink cores in virtual time, from one seed.
+//!
+//! A run draws a mesh, its people and its faults from a seed, drives real cores over simulated links and disks, checks
+//! the project's promises from outside after every event, then repairs everything and requires that all work gets
+//! done. Nothing in here reads a clock, starts a thread, iterates in hash order or draws a number that the seed does
+//! not fix; the command line (`main.rs`) may look at the clock to know when to stop.
+//!
+//! Enter at [`run::run`]. `world` says what happens next, `host`, `store`, `net` and `people` what happens then,
+//! `faults` what goes wrong, `check` what must hold.
+
+mod check;
+mod disk;
+mod faults;
+mod host;
+pub mod log;
+mod net;
+mod outputs;
+mod people;
+pub mod rng;
+pub mod run;
+pub mod scenario;
+pub mod shrink;
+mod store;
+mod world;
+
+pub use check::{Class, Violation};

@@ -1,0 +1,191 @@
+//! One seed from its first event to the verdict.
+
+use crate::check::{Class, Violation};
+use crate::log::Log;
+use crate::scenario::{Reduced, SECOND, Scenario, Time};
+use crate::world::World;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+/// What came of a run.
+#[derive(Debug)]
+pub struct Verdict {
+    /// The first promise that was broken, if one was.
+    pub violation: Option<Violation>,
+    /// Number of events.
+    pub events: u64,
+    /// Virtual time that passed, in microseconds.
+    pub time: Time,
+    /// How often each thing was seen, to know what a run reaches.
+    pub seen: Seen,
+    /// The log.
+    pub log: Log,
+}
+
+/// What happened in a run, in numbers.
+#[derive(Clone, Copy, Default, Debug)]
+pub struct Seen {
+    /// Messages that were accepted.
+    pub accepted: u64,
+    /// Attempts that were granted.
+    pub granted: u64,
+    /// Attempts that were granted to another node.
+    pub granted_away: u64,
+    /// Outcomes by kind: replied, delivered, failed, expired, dead, cancelled.
+    pub outcomes: [u64; 6],
+    /// Connections.
+    pub connections: u64,
+    /// Lives of nodes.
+    pub lives: u64,
+}
+
+impl Seen {
+    /// Adds another run's numbers.
+    pub fn add(&mut self, other: &Self) {
+        self.accepted += other.accepted;
+        self.granted += other.granted;
+        self.granted_away += other.granted_away;
+        self.connections += other.connections;
+        self.lives += other.lives;
+        for (sum, one) in self.outcomes.iter_mut().zip(other.outcomes) {
+            *sum += one;
+        }
+    }
+}
+
+/// Runs a seed.
+pub fn run(seed: u64, reduced: &Reduced, log: Log) -> Verdict {
+    let mut world = World::new(Scenario::draw(seed, reduced), log);
+    // A panic of the core ends the run, not the search. The world is only looked at afterwards.
+    let ended = catch_unwind(AssertUnwindSafe(|| drive(&mut world)));
+    if let Err(panic) = ended {
+        let text = panic
+            .downcast_ref::<String>()
+            .map(String::as_str)
+            .or_else(|| panic.downcast_ref::<&str>().copied())
+            .unwrap_or("no message");
+        // Nothing else counts beside a panic.
+        world.check.found = None;
+        world.check.fail_as(Class::Crash, "panic", text);
+    }
+    let seen = world.seen();
+    if let Some(found) = &world.check.found {
+        world.log.line(world.now, format_args!("{found}"));
+    }
+    Verdict {
+        violation: world.check.found,
+        events: world.events,
+        time: world.now,
+        seen,
+        log: world.log,
+    }
+}
+
+fn drive(world: &mut World) {
+    // After all is repaired, so much time is enough for the longest deadline, lease and retry of a scenario.
+    const PATIENCE: Time = 900 * SECOND;
+    // Far more than any scenario needs; what gets there goes in circles.
+    const EVENTS_MAX: u64 = 5_000_000;
+    // So many events at one instant can't be progress.
+    const INSTANT_MAX: u64 = 200_000;
+    let mut healed_at = None;
+    let mut instant = (0, 0);
+    let mut next_look = 0;
+    while world.check.found.is_none() {
+        if world.plan.until.is_some_and(|until| world.events >= until) {
+            world.heal();
+        }
+        if !world.step(Time::MAX) {
+            world
+                .check
+                .fail_as(Class::Liveness, "stuck", "nothing is left to happen");
+        }
+        if world.now != instant.0 {
+            instant = (world.now, 0);
+        }
+        instant.1 += 1;
+        if instant.1 > INSTANT_MAX || world.events > EVENTS_MAX {
+            world
+                .check
+                .fail_as(Class::Liveness, "busy", "the mesh never comes to rest");
+        }
+        if !world.healed {
+            continue;
+        }
+        let since = *healed_at.get_or_insert(world.now);
+        if world.now < next_look {
+            continue;
+        }
+        next_look = world.now + SECOND;
+        match world.unfinished() {
+            None => break,
+            Some(what) if world.now > since + PATIENCE => {
+                world.check.fail_as(Class::Liveness, "P2", what);
+            }
+            Some(_) => {}
+        }
+    }
+    if world.check.found.is_none() {
+        world.sweep();
+        world.empty();
+    }
+}
+
+impl World {
+    /// What still has to happen in a healed mesh; none if all is done.
+    fn unfinished(&self) -> Option<String> {
+        if let Some(id) = self.check.ledger.open.first() {
+            return Some(format!(
+                "{id} has no outcome: {:?}",
+                self.check.ledger.entries.get(id)
+            ));
+        }
+        for (h, host) in self.hosts.iter().enumerate() {
+            let Some(live) = &host.live else {
+                return Some(format!("node {h} is down"));
+            };
+            if let Some((sequence, row)) = host.disk.outcomes.first_key_value() {
+                return Some(format!("outcome {sequence} of node {h} is still there: {row:?}"));
+            }
+            if let Some(reply) = host.disk.replies.values().next() {
+                return Some(format!("a reply is still at node {h}: {reply:?}"));
+            }
+            if let Some(submit) = live.submits.values().next() {
+                return Some(format!("a submit at node {h} has no answer: {submit:?}"));
+            }
+            if let Some(saying) = live.sayings.values().next() {
+                return Some(format!("an answer at node {h} has none itself: {saying:?}"));
+            }
+            if let Some((id, content)) = live.bodies.first_key_value() {
+                return Some(format!("body {id} at node {h} is never freed: {content:?}"));
+            }
+            if !self.store_idle(h) {
+                return Some(format!("the store of node {h} is busy"));
+            }
+        }
+        None
+    }
+
+    /// Every message is gone: so is every trace of it in the cores.
+    fn empty(&mut self) {}
+
+    fn seen(&self) -> Seen {
+        let mut seen = Seen {
+            connections: self.conns.len() as u64,
+            ..Seen::default()
+        };
+        seen.lives = self.hosts.iter().map(|host| u64::from(host.life)).sum();
+        for entry in self.check.ledger.entries.values() {
+            seen.accepted += u64::from(entry.accepted);
+            seen.granted += entry.granted.len() as u64;
+            let away = entry
+                .granted
+                .values()
+                .filter(|token| token.node != token.message.node);
+            seen.granted_away += away.count() as u64;
+            if let Some(row) = &entry.outcome {
+                seen.outcomes[row.outcome as usize] += 1;
+            }
+        }
+        seen
+    }
+}

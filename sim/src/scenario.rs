@@ -1,0 +1,326 @@
+//! What a seed stands for: a mesh, its people, its faults and every knob of them.
+//!
+//! The draw is swarm style: whole kinds of trouble are switched off at random, because a run in which everything goes
+//! wrong all the time never gets far enough to meet the subtle cases.
+
+use crate::rng::Rng;
+use redlink_core::{Capacity, Duration, Timing};
+
+/// Virtual microseconds since the start of the run.
+pub type Time = u64;
+
+/// One millisecond.
+pub(crate) const MS: Time = 1_000;
+/// One second.
+pub(crate) const SECOND: Time = 1_000_000;
+
+/// A kind of trouble that can be left out of a run.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, clap::ValueEnum)]
+pub enum Kind {
+    /// A node's process dies and comes back with its disk.
+    Crash,
+    /// A node comes back without its disk, as a new identity under the old name.
+    Wipe,
+    /// Store operations fail.
+    StoreFail,
+    /// The store is slow for a while.
+    SlowDisk,
+    /// A connection is cut; both ends notice soon.
+    Cut,
+    /// A connection is cut and an end notices late, or never.
+    HalfOpen,
+    /// Nothing passes between two nodes for a while.
+    Partition,
+    /// A node dials a second connection beside a live one.
+    TwoLinks,
+    /// Frames are repeated, reordered, damaged or invented.
+    Mangle,
+    /// A node stands still for a while.
+    Freeze,
+    /// Outputs are polled late.
+    LateDrain,
+    /// Workers die and come back without memory.
+    WorkerCrash,
+    /// Workers take a message and say nothing.
+    Silent,
+    /// Workers answer after their lease.
+    LateAnswer,
+    /// Workers answer twice.
+    Twice,
+    /// Workers answer with tokens that nobody granted.
+    Forge,
+    /// Workers give messages back.
+    Release,
+    /// Workers renew their lease.
+    Extend,
+    /// Workers say that a message can't be processed.
+    Fail,
+    /// Workers confuse reply and ack.
+    WrongVerb,
+    /// Workers change their limit, or unregister.
+    Relimit,
+    /// Takes end early.
+    ShortTake,
+    /// Producers take messages back.
+    Cancel,
+    /// Producers don't collect until the end.
+    Uncollected,
+    /// Payloads that travel apart from frames.
+    Large,
+    /// Every table is small.
+    SmallTables,
+    /// Messages have short deadlines.
+    ShortEtt,
+    /// Few `Delivered` outcomes are kept.
+    FewDelivered,
+}
+
+impl Kind {
+    /// All of them.
+    pub fn all() -> &'static [Self] {
+        <Self as clap::ValueEnum>::value_variants()
+    }
+
+    /// Its name on the command line.
+    pub fn name(self) -> String {
+        use clap::ValueEnum as _;
+        self.to_possible_value()
+            .map(|value| value.get_name().to_owned())
+            .unwrap_or_default()
+    }
+}
+
+/// What was left out of a seed, to shrink it.
+#[derive(Clone, Default, PartialEq, Eq, Debug)]
+pub struct Reduced {
+    /// Kinds of trouble that are switched off.
+    pub without: Vec<Kind>,
+    /// The fault phase ends after so many events.
+    pub until: Option<u64>,
+}
+
+/// A node of the mesh.
+#[derive(Clone, Debug)]
+pub(crate) struct HostPlan {
+    pub(crate) capacity: Capacity,
+    pub(crate) window: u16,
+    pub(crate) delivered_kept: u32,
+}
+
+/// A program that submits.
+#[derive(Clone, Debug)]
+pub(crate) struct ProducerPlan {
+    pub(crate) host: usize,
+    /// Time between two bursts, at least and at most.
+    pub(crate) every: (Time, Time),
+    pub(crate) burst: u64,
+    /// Service numbers it addresses.
+    pub(crate) services: Vec<usize>,
+}
+
+/// A program that takes.
+#[derive(Clone, Debug)]
+pub(crate) struct WorkerPlan {
+    pub(crate) host: usize,
+    pub(crate) service: usize,
+    pub(crate) name: String,
+    pub(crate) limit: u16,
+    pub(crate) lease: Time,
+    /// Time that it needs for one message, at least and at most.
+    pub(crate) work: (Time, Time),
+    /// Whether it registers before it takes.
+    pub(crate) registers: bool,
+}
+
+/// Everything that is fixed before the first event.
+#[derive(Clone, Debug)]
+pub(crate) struct Scenario {
+    pub(crate) seed: u64,
+    pub(crate) kinds: Vec<Kind>,
+    pub(crate) hosts: Vec<HostPlan>,
+    /// South and north end of each link.
+    pub(crate) cables: Vec<(usize, usize)>,
+    pub(crate) services: usize,
+    pub(crate) producers: Vec<ProducerPlan>,
+    pub(crate) workers: Vec<WorkerPlan>,
+    /// Nodes that get a good worker for every service when all is healed.
+    pub(crate) healers: Vec<usize>,
+    pub(crate) timing: Timing,
+    pub(crate) inline_max: u64,
+    /// Length of the fault phase.
+    pub(crate) trouble: Time,
+    /// Mean time between two faults.
+    pub(crate) fault_every: Time,
+    pub(crate) link_delay: (Time, Time),
+    pub(crate) disk_delay: (Time, Time),
+    pub(crate) until: Option<u64>,
+}
+
+impl Scenario {
+    pub(crate) fn draw(seed: u64, reduced: &Reduced) -> Self {
+        let mut rng = Rng::new(seed, "kinds");
+        // How many of the kinds are in, over all: from a calm run to a storm.
+        let share = rng.range(0, 800);
+        let mut kinds: Vec<Kind> = Kind::all()
+            .iter()
+            .copied()
+            .filter(|_| rng.chance(share))
+            .collect();
+        kinds.retain(|kind| !reduced.without.contains(kind));
+
+        let mut rng = Rng::new(seed, "scenario");
+        let size = if rng.chance(500) {
+            2
+        } else {
+            rng.range(1, 5) as usize
+        };
+        // Each node but the first dials one or two that came before it, so the links form no cycle.
+        let mut cables = Vec::new();
+        for south in 1..size {
+            let north = rng.below(south as u64) as usize;
+            cables.push((south, north));
+            let second = rng.below(south as u64) as usize;
+            if second != north && rng.chance(200) {
+                cables.push((south, second));
+            }
+        }
+        let services = rng.range(1, 4) as usize;
+        let workers = Self::draw_workers(&mut rng, size, services);
+        let producers = (0..rng.range(1, 4))
+            .map(|_| {
+                let quick = rng.spread(MS, 2 * SECOND);
+                ProducerPlan {
+                    host: rng.below(size as u64) as usize,
+                    every: (quick, quick * rng.range(1, 8)),
+                    burst: if rng.chance(300) { rng.range(2, 20) } else { 1 },
+                    services: (0..services).filter(|_| rng.chance(700)).collect(),
+                }
+            })
+            .collect();
+        let healers = if rng.chance(500) {
+            (0..size).collect()
+        } else {
+            // One node of each link is enough: then every node has good workers of its own or next to it, and the
+            // way over a link is needed to drain the mesh.
+            let depth = Self::depths(size, &cables);
+            let parity = if size == 1 { 0 } else { rng.below(2) };
+            (0..size).filter(|&host| depth[host] % 2 == parity).collect()
+        };
+        let disk = rng.spread(50, 5 * MS);
+        let link = rng.spread(50, 200 * MS);
+        let hosts = (0..size)
+            .map(|_| Self::draw_host(&mut rng, &kinds, workers.len(), services, size))
+            .collect();
+        Self {
+            seed,
+            hosts,
+            cables,
+            services,
+            producers,
+            workers,
+            healers,
+            timing: Self::draw_timing(&mut rng),
+            // Drawn in any case, so that leaving out a kind changes nothing else of the scenario.
+            inline_max: Some(rng.range(0, 64))
+                .filter(|_| kinds.contains(&Kind::Large))
+                .unwrap_or(1 << 20),
+            trouble: rng.spread(5 * SECOND, 120 * SECOND),
+            fault_every: rng.spread(200 * MS, 20 * SECOND),
+            link_delay: (link, link * rng.range(1, 4)),
+            disk_delay: (disk, disk * rng.range(1, 10)),
+            until: reduced.until,
+            kinds,
+        }
+    }
+
+    fn draw_workers(rng: &mut Rng, size: usize, services: usize) -> Vec<WorkerPlan> {
+        (0..rng.range(1, 6))
+            .map(|number| {
+                let work = rng.spread(MS, 5 * SECOND);
+                WorkerPlan {
+                    host: rng.below(size as u64) as usize,
+                    service: rng.below(services as u64) as usize,
+                    // Now and then two processes share a name, and so a limit.
+                    name: format!("w{}", if rng.chance(150) { 0 } else { number }),
+                    limit: if rng.chance(500) {
+                        1
+                    } else {
+                        rng.range(2, 8) as u16
+                    },
+                    lease: rng.spread(500 * MS, 30 * SECOND),
+                    work: (work, work * rng.range(1, 4)),
+                    registers: rng.chance(800),
+                }
+            })
+            .collect()
+    }
+
+    fn draw_host(rng: &mut Rng, kinds: &[Kind], workers: usize, services: usize, size: usize) -> HostPlan {
+        let small = kinds.contains(&Kind::SmallTables);
+        let mut table = |least: u64, most: u64, roomy: u64| -> u32 {
+            let tight = rng.range(least, most) as u32;
+            if small { tight } else { roomy as u32 }
+        };
+        // Healers and stale registrations need room too.
+        let all_workers = (workers + services + 2) as u64;
+        let capacity = Capacity {
+            messages: table(2, 30, 400),
+            reservations: table(1, 10, 500),
+            deliveries: table(1, 8, 200),
+            // One more than there are: recovered outcomes are filed under a name of their own.
+            services: table(services as u64 + 1, services as u64 + 3, 32),
+            consumers: table(all_workers, all_workers + 3, 64),
+            takes: table(all_workers, all_workers + 8, 200),
+            peers: table(size as u64, size as u64 + 2, 32),
+            routes: table((services * size) as u64, (services * size) as u64 + 4, 128),
+        };
+        let narrow = rng.range(1, 6) as u16;
+        let window = if rng.chance(500) { narrow } else { 256 };
+        let few = rng.range(1, 5) as u32;
+        let kept = if kinds.contains(&Kind::FewDelivered) {
+            few
+        } else {
+            10_000
+        };
+        HostPlan {
+            capacity,
+            window,
+            delivered_kept: kept,
+        }
+    }
+
+    fn draw_timing(rng: &mut Rng) -> Timing {
+        let mut time = |low: u64, high: u64| Duration::from_micros(rng.range(low, high));
+        Timing {
+            recovery: time(500 * MS, 5 * SECOND),
+            keepalive: time(SECOND, 5 * SECOND),
+            silence: time(10 * SECOND, 30 * SECOND),
+            liveness: time(20 * SECOND, 90 * SECOND),
+            ready: time(500 * MS, 3 * SECOND),
+            margin: time(SECOND, 5 * SECOND),
+            claim: time(2 * SECOND, 10 * SECOND),
+            store_retry: time(100 * MS, SECOND),
+            reply_life: time(30 * SECOND, 100 * SECOND),
+        }
+    }
+
+    fn depths(size: usize, cables: &[(usize, usize)]) -> Vec<u64> {
+        let mut depth = vec![0; size];
+        for host in 1..size {
+            // The first link of each node goes to one that was made before it.
+            if let Some(&(_, north)) = cables.iter().find(|(south, _)| *south == host) {
+                depth[host] = depth[north] + 1;
+            }
+        }
+        depth
+    }
+
+    pub(crate) fn has(&self, kind: Kind) -> bool {
+        self.kinds.contains(&kind)
+    }
+
+    /// Whether every frame that arrives is one that a core sent, once and in order.
+    pub(crate) fn honest(&self) -> bool {
+        !self.has(Kind::Mangle)
+    }
+}

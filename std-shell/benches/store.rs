@@ -1,8 +1,9 @@
 //! What the store does per second: so many messages under way at once, each inserted, settled and deleted, every step
 //! only after the one before is on disk.
 //!
-//! `cargo bench -p redlink --bench store [-- --quick] [-- --recover]`; `--recover` also measures how long a start
-//! with 1,000,000 messages on disk takes. Directories are made in `TMPDIR`, which should be on the disk that is meant.
+//! `cargo bench -p redlink --bench store -- [--quick] [--size BYTES] [--recover COUNT]`; `--recover` also measures how
+//! long a start with so many messages on disk takes. Directories are made in `TMPDIR`, which should be on the disk
+//! that is meant.
 
 use redlink::Content;
 use redlink::store::{self, Done, NewMessage, Op, Opened};
@@ -12,25 +13,32 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
-const BODY: usize = 1_024;
-
 fn main() {
-    let has = |flag: &str| std::env::args().any(|argument| argument == flag);
-    let span = Duration::from_millis(if has("--quick") { 500 } else { 5_000 });
+    let arguments: Vec<String> = std::env::args().collect();
+    let has = |flag: &str| arguments.iter().any(|argument| argument == flag);
+    let number = |flag: &str| {
+        let at = arguments.iter().position(|argument| argument == flag)?;
+        arguments.get(at + 1)?.parse::<u64>().ok()
+    };
+    let content = content(number("--size").unwrap_or(1_024));
+    // Cargo says `--bench`; without it this is a test that it still runs.
+    let quick = has("--quick") || !has("--bench");
+    let span = Duration::from_millis(if quick { 500 } else { 5_000 });
+    let span_text = humantime::format_duration(span);
     println!(
-        "{BODY} bytes each, insert + settle + delete; {} per line",
-        humantime::format_duration(span)
+        "{} bytes each, insert + settle + delete; {span_text} per line",
+        content.bytes.len()
     );
     println!(
         "{:>10} {:>12} {:>12} {:>10} {:>10} {:>10}",
         "under way", "messages/s", "ops/commit", "p50", "p99", "max"
     );
-    for under_way in [1, 16, 64, 256, 1_024] {
+    for under_way in [1, 64, 256, 1_024] {
         let dir = tempfile::tempdir().expect("a temporary directory");
-        measure(dir.path(), under_way, span);
+        measure(dir.path(), under_way, span, &content);
     }
-    if has("--recover") {
-        recover(if has("--quick") { 50_000 } else { 1_000_000 });
+    if let Some(rows) = number("--recover") {
+        recover(rows, &content);
     }
 }
 
@@ -65,35 +73,34 @@ fn settle(sequence: u64, content: &Content) -> Op {
     }
 }
 
-fn content() -> Content {
+fn content(size: u64) -> Content {
     Content {
         content_type: Some("application/octet-stream".into()),
-        bytes: vec![0x5a; BODY].into(),
+        bytes: vec![0x5a; usize::try_from(size).expect("a size that fits in memory")].into(),
     }
 }
 
-fn measure(dir: &Path, under_way: u64, span: Duration) {
+fn measure(dir: &Path, under_way: u64, span: Duration, content: &Content) {
     let (opened, mut done) = open(dir);
-    let content = content();
     let mut next = opened.next_sequence;
     let mut began = HashMap::new();
     let mut took = Vec::new();
     let start = Instant::now();
     for _ in 0..under_way {
         began.insert(next, Instant::now());
-        opened.store.send(insert(next, &content));
+        opened.store.send(insert(next, content));
         next += 1;
     }
     while start.elapsed() < span {
         for Done { row, done } in done.blocking_recv().expect("the store answers") {
             assert!(done, "{row:?}");
             match row {
-                Row::Insert(sequence) => opened.store.send(settle(sequence, &content)),
+                Row::Insert(sequence) => opened.store.send(settle(sequence, content)),
                 Row::Settle(sequence) => opened.store.send(Op::Delete { sequence }),
                 Row::Delete(sequence) => {
                     took.extend(began.remove(&sequence).map(|began| began.elapsed()));
                     began.insert(next, Instant::now());
-                    opened.store.send(insert(next, &content));
+                    opened.store.send(insert(next, content));
                     next += 1;
                 }
                 Row::Keep(_) | Row::Drop(_) => unreachable!("none was sent"),
@@ -122,16 +129,15 @@ fn measure(dir: &Path, under_way: u64, span: Duration) {
     opened.store.close();
 }
 
-fn recover(rows: u64) {
+fn recover(rows: u64, content: &Content) {
     let dir = tempfile::tempdir().expect("a temporary directory");
-    let content = content();
     let (opened, mut done) = open(dir.path());
     let (mut sent, mut answered) = (0, 0);
     let start = Instant::now();
     while answered < rows {
         while sent < rows && sent - answered < 4_096 {
             sent += 1;
-            opened.store.send(insert(sent, &content));
+            opened.store.send(insert(sent, content));
         }
         answered += done.blocking_recv().expect("the store answers").len() as u64;
     }

@@ -157,6 +157,9 @@ fn a_full_disk_refuses_what_is_new_and_reads_go_on() {
             }]
         );
         assert_eq!(rig.payload(1), Some(content("payload 1")));
+        let mut group: Vec<_> = (62..=100).map(insert).collect();
+        group.extend((2..=50).map(|sequence| settle(sequence, None)));
+        assert!(rig.all(group).iter().all(|answer| !answer.done), "all or nothing");
         set(&switch, Fault::None);
         rig.did([settle(1, None), insert(61)]);
         rig.assert_sound();

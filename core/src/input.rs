@@ -192,7 +192,7 @@ pub enum Input<'a> {
 
     /// A producer hands over a message.
     Submit(Submit<'a>),
-    /// A producer takes a message back. Its outcome is `Cancelled`, unless it has another already.
+    /// A producer takes a message back. Its outcome is `Cancelled`, or `Expired` if its deadline has passed.
     Cancel {
         /// The message.
         sequence: u64,

@@ -28,6 +28,15 @@ fn outcome_of(verb: Verb, send_only: bool) -> Outcome {
     }
 }
 
+/// A send-only message wants `ack`, any other `reply`; both may fail.
+fn is_wrong(verb: Verb, send_only: bool) -> bool {
+    match verb {
+        Verb::Reply => send_only,
+        Verb::Ack => !send_only,
+        Verb::Fail | Verb::Extend | Verb::Release => false,
+    }
+}
+
 fn ends(verb: Verb) -> bool {
     matches!(verb, Verb::Reply | Verb::Ack | Verb::Fail)
 }
@@ -71,7 +80,7 @@ impl Core<'_> {
         if self.is_late(slot.deadline) {
             return said(self, Answered::Over);
         }
-        if ends(verb) && verb != Verb::Fail && slot.send_only != (verb == Verb::Ack) {
+        if is_wrong(verb, slot.send_only) {
             return said(self, Answered::WrongVerb);
         }
         match verb {
@@ -215,7 +224,7 @@ impl Core<'_> {
     fn answer_own(&mut self, ix: Ix, tag: Tag, token: GrantToken, verb: Verb, body: Option<Body>) -> Kept {
         let m = &self.messages[ix];
         let (send_only, deadline, size, priority) = (m.send_only, m.deadline, m.size, m.priority);
-        if ends(verb) && verb != Verb::Fail && send_only != (verb == Verb::Ack) {
+        if is_wrong(verb, send_only) {
             self.say(Pending::Answered {
                 tag,
                 result: Answered::WrongVerb,
@@ -232,19 +241,19 @@ impl Core<'_> {
             });
             return Kept::Nothing;
         }
-        if self.messages[ix].holder == Holder::Local {
-            self.lose_local(ix, LostWhy::Revoked);
-        }
-        self.leave_state(ix);
         if verb == Verb::Release {
-            self.messages[ix].fence = token.fence;
-            self.enter_waiting(ix);
+            if matches!(self.messages[ix].state, State::Recovering | State::Granted) {
+                self.take_back(ix);
+                self.messages[ix].fence = token.fence;
+                self.enter_waiting(ix);
+            }
             self.say(Pending::Answered {
                 tag,
                 result: Answered::Done,
             });
             return Kept::Nothing;
         }
+        self.take_back(ix);
         let m = &mut self.messages[ix];
         m.fence = token.fence;
         m.holder_node = token.node;
@@ -274,6 +283,14 @@ impl Core<'_> {
         let body = body.filter(|_| verb != Verb::Ack);
         self.begin_answer(d, tag, verb, body);
         kept(body)
+    }
+
+    /// Takes an open message out of its state, and from a consumer here that holds an older attempt.
+    fn take_back(&mut self, ix: Ix) {
+        if self.messages[ix].holder == Holder::Local {
+            self.lose_local(ix, LostWhy::Revoked);
+        }
+        self.leave_state(ix);
     }
 
     /// Another node's message, answered after a restart of this one: only its origin can judge the token.
@@ -361,6 +378,10 @@ impl Core<'_> {
             }
         };
         let m = &self.messages[ix];
+        if is_wrong(verb, m.send_only) {
+            self.say(settled(Taken::WrongVerb));
+            return Ok(Kept::Nothing);
+        }
         let holds = m.state == State::Granted && m.fence == token.fence && m.holder == Holder::Peer(peer);
         match verb {
             Verb::Release if holds => {
@@ -449,12 +470,9 @@ impl Core<'_> {
 
     /// An open message turns out to be held by a consumer of the peer, under an attempt that is not older than any.
     fn held_by_peer(&mut self, peer: Ix, ix: Ix, token: &GrantToken, lease: Duration) {
-        if self.messages[ix].holder == Holder::Local {
-            self.lose_local(ix, LostWhy::Revoked);
-        }
         let service = self.messages[ix].service;
         let fresh = self.messages[ix].fence != token.fence;
-        self.leave_state(ix);
+        self.take_back(ix);
         if fresh {
             self.messages[ix].reply_verb = None;
             self.messages[ix].out.grant = false;

@@ -410,9 +410,23 @@ impl Core<'_> {
 
     fn emit_deliver(&mut self, d: Ix) -> Said {
         let slot = &self.deliveries[d];
-        if slot.stage != Stage::Held || self.is_late(slot.deadline) {
+        let Some(c) = slot.consumer.filter(|_| slot.stage == Stage::Ready) else {
+            return Said::Again;
+        };
+        // P3: what is late is ended by the timer that is due.
+        if self.is_late(slot.deadline) {
             return Said::Again;
         }
+        let Some(take) = self.use_take(c) else {
+            return Said::Again;
+        };
+        self.consumers[c].coming -= 1;
+        self.set_stage(d, Stage::Held);
+        let slot = &mut self.deliveries[d];
+        slot.wake = Some(self.now + slot.lease);
+        self.time_delivery(d);
+        self.refresh_consumer(c);
+        let slot = &self.deliveries[d];
         let sequence = slot.token.message.sequence;
         let payload = match (slot.source, slot.payload) {
             _ if slot.size == 0 => Payload::Empty,
@@ -423,13 +437,13 @@ impl Core<'_> {
             (_, payload) => payload.unwrap_or(Payload::Empty),
         };
         Said::Out(Output::Deliver(Deliver {
-            take: slot.take,
+            take,
             token: slot.token,
             payload,
             send_only: slot.send_only,
             priority: slot.priority,
             remaining: self.left(slot.deadline),
-            lease: slot.wake.map_or(slot.lease, |wake| self.now.until(wake)),
+            lease: slot.lease,
         }))
     }
 

@@ -290,6 +290,7 @@ impl Core<'_> {
                     Taken::Done => Answered::Done,
                     Taken::Stale => Answered::Stale,
                     Taken::Over => Answered::Over,
+                    Taken::WrongVerb => Answered::WrongVerb,
                     Taken::Unknown => Answered::Unknown,
                 };
                 self.answer_taken(d, result);

@@ -7,7 +7,7 @@ use crate::data::list::ListLinks;
 use crate::data::slab::{Ix, Link};
 use crate::data::tree::TreeNode;
 use crate::id::{Fence, GrantToken};
-use crate::input::{Outcome, Tag};
+use crate::input::Outcome;
 use crate::output::{Answered, LostWhy};
 use crate::time::Duration;
 
@@ -143,7 +143,6 @@ impl Core<'_> {
             size: 0,
             priority: 0,
             send_only: false,
-            take: Tag(0),
             verb: None,
             answer: None,
             asked: None,
@@ -190,22 +189,15 @@ impl Core<'_> {
         Some(ix)
     }
 
-    /// A granted message whose payload is here goes to its consumer's oldest take, or waits a little for the next.
+    /// A granted message whose payload is here goes to its consumer's oldest take when that is polled, or waits a little
+    /// for the next.
     pub(super) fn hand_over(&mut self, d: Ix) {
-        let Some(c) = self.deliveries[d].consumer else {
+        if self.deliveries[d].consumer.is_none() {
             return self.release(d);
-        };
-        if let Some(tag) = self.use_take(c) {
-            self.consumers[c].coming -= 1;
-            self.set_stage(d, Stage::Held);
-            let slot = &mut self.deliveries[d];
-            slot.take = tag;
-            slot.out.deliver = true;
-            slot.wake = Some(self.now + slot.lease);
-            self.refresh_consumer(c);
-        } else {
-            self.deliveries[d].wake = Some(self.now + self.config.timing.ready);
         }
+        let slot = &mut self.deliveries[d];
+        slot.out.deliver = true;
+        slot.wake = Some(self.now + self.config.timing.ready);
         self.time_delivery(d);
         self.touch(Entity::Delivery(d));
     }
@@ -213,7 +205,9 @@ impl Core<'_> {
     /// Sets the slot's timer to the soonest of its times.
     pub(super) fn time_delivery(&mut self, d: Ix) {
         let slot = &self.deliveries[d];
-        let at = match (slot.deadline, slot.wake) {
+        // The deadline of this node's own message is that message's timer to watch.
+        let deadline = slot.deadline.filter(|_| slot.source != Source::Local);
+        let at = match (deadline, slot.wake) {
             (Some(a), Some(b)) => Some(a.min(b)),
             (a, b) => a.or(b),
         };
@@ -225,9 +219,7 @@ impl Core<'_> {
     pub(super) fn lost(&mut self, d: Ix, why: LostWhy) {
         let slot = &mut self.deliveries[d];
         // A consumer that was never told of it has nothing to lose.
-        if slot.out.deliver {
-            slot.out.deliver = false;
-        } else if slot.stage == Stage::Held {
+        if slot.stage == Stage::Held {
             slot.lost = why;
             slot.out.lost = true;
         }
@@ -260,7 +252,11 @@ impl Core<'_> {
     /// A message that a consumer here holds ends otherwise: its delivery is lost.
     pub(super) fn lose_local(&mut self, ix: Ix, why: LostWhy) {
         let token = self.token_of(ix);
-        if let Some(d) = self.find_delivery(token.attempt()) {
+        // Its own timer may have ended it a moment ago.
+        if let Some(d) = self
+            .find_delivery(token.attempt())
+            .filter(|&d| self.deliveries[d].stage != Stage::Over)
+        {
             self.lost(d, why);
             self.over(d);
         }

@@ -209,7 +209,12 @@ impl Core<'_> {
         let ix = self.find_message(sequence).ok_or(Refused::Unknown)?;
         match self.messages[ix].state {
             State::Recovering | State::Waiting | State::Offered | State::Granted => {
-                self.end(ix, Outcome::Cancelled, LostWhy::Revoked);
+                if self.is_late(self.messages[ix].deadline) {
+                    // P3: past its deadline a message has expired, whatever comes first.
+                    self.end(ix, Outcome::Expired, LostWhy::Deadline);
+                } else {
+                    self.end(ix, Outcome::Cancelled, LostWhy::Revoked);
+                }
                 Ok(())
             }
             State::Storing | State::Deleting => Err(Refused::Unknown),

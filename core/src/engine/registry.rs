@@ -197,7 +197,7 @@ impl Core<'_> {
         };
         while let Some(d) = at {
             at = self.consumers[c].deliveries.next(&self.deliveries, d);
-            if self.deliveries[d].stage == Stage::Ready && !self.consumers[c].takes.is_empty() {
+            if self.deliveries[d].stage == Stage::Ready {
                 self.hand_over(d);
             }
         }

@@ -402,8 +402,6 @@ pub struct Delivery {
     pub(crate) priority: u8,
     /// Ended by an ack.
     pub(crate) send_only: bool,
-    /// The take that gets it.
-    pub(crate) take: Tag,
     /// What the consumer said.
     pub(crate) verb: Option<Verb>,
     /// With these bytes.

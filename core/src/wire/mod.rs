@@ -44,6 +44,8 @@ pub enum Taken {
     Over,
     /// Never granted like this, or forgotten.
     Unknown,
+    /// A send-only message wants an ack, any other a reply.
+    WrongVerb,
 }
 
 /// Everything that two nodes say to each other.

@@ -1,6 +1,6 @@
 //! The API's calls, one method each.
 
-use super::error::Error;
+use super::error::{Error, Problem};
 use super::transport::{Answer, Client, Request};
 use bytes::Bytes;
 use http::{Method, StatusCode};
@@ -32,35 +32,30 @@ pub struct Given {
     pub deadline: Option<String>,
 }
 
-/// What became of a message.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Verdict {
-    /// The reply; or nothing, for a send-only message that was delivered.
-    Good,
-    /// `failed`, `expired`, `dead` or `cancelled`.
-    Bad(String),
-}
-
 /// A message's outcome.
-#[derive(Clone, Debug)]
-pub struct Collected {
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settled {
     /// The message.
-    pub id: Option<String>,
-    /// How it ended.
-    pub verdict: Verdict,
+    pub id: String,
+    /// `replied`, `delivered`, `failed`, `expired`, `dead` or `cancelled`.
+    pub outcome: String,
+    /// It ended as its producer hoped.
+    pub good: bool,
     /// What the payload is said to be.
     pub content_type: Option<String>,
     /// The reply, or the text of the failure.
     pub payload: Bytes,
+    /// It is still at its node and waits to be collected.
+    pub stays: bool,
 }
 
 /// An outcome, or none yet.
 #[derive(Clone, Debug)]
 pub enum Fate {
     /// It ended.
-    Settled(Collected),
-    /// No outcome yet.
-    Open(Option<String>),
+    Settled(Settled),
+    /// No outcome yet; the message's id.
+    Open(String),
 }
 
 /// A delivery, as a consumer holds it.
@@ -84,15 +79,6 @@ pub struct Taken {
     pub payload: Bytes,
 }
 
-/// What one look for an answer found.
-#[derive(Clone, Debug)]
-pub enum Found {
-    /// The message's delivery.
-    Message(Box<Taken>),
-    /// Nothing in time.
-    Nothing,
-}
-
 impl Client {
     /// Submits a message; it is on disk when this returns (promise P1).
     ///
@@ -103,7 +89,7 @@ impl Client {
         self.read(&answer)
     }
 
-    /// Submits a message and waits for its outcome, which is collected by that.
+    /// Submits a message and waits for its outcome. An outcome that came with the first answer is collected by that.
     ///
     /// # Errors
     /// As [`Client::submit`].
@@ -112,20 +98,18 @@ impl Client {
         let answer = self
             .exchange(submit_request(submission).waiting(wait.min(ONE_WAIT)))
             .await?;
-        match self.fate(answer)? {
-            Fate::Open(Some(id)) => {
+        match self.fate(answer, false)? {
+            Fate::Open(id) => {
                 let left = until.map_or(wait, |until| until.saturating_duration_since(Instant::now()));
-                let id: MessageId = id.parse().map_err(|e| self.puzzle(format!("{id:?} is {e}")))?;
-                let fate = match left.is_zero() {
-                    true => Fate::Open(Some(id.to_string())),
-                    false => self.outcome(id, left).await?,
-                };
-                if matches!(fate, Fate::Settled(_)) {
-                    self.collect(id).await?;
+                match left.is_zero() {
+                    true => Ok(Fate::Open(id)),
+                    false => {
+                        let id = id.parse().map_err(|e| self.puzzle(format!("{id:?} is {e}")))?;
+                        self.outcome(id, left).await
+                    }
                 }
-                Ok(fate)
             }
-            other => Ok(other),
+            settled => Ok(settled),
         }
     }
 
@@ -138,10 +122,9 @@ impl Client {
         loop {
             let left = until.map_or(wait, |until| until.saturating_duration_since(Instant::now()));
             let request = Request::new(Method::GET, format!("/v1/messages/{id}/outcome"));
-            match self.fate(self.exchange(request.waiting(left.min(ONE_WAIT))).await?)? {
+            match self.fate(self.exchange(request.waiting(left.min(ONE_WAIT))).await?, true)? {
                 Fate::Open(_) if left > ONE_WAIT => {}
-                Fate::Open(_) => return Ok(Fate::Open(Some(id.to_string()))),
-                settled => return Ok(settled),
+                other => return Ok(other),
             }
         }
     }
@@ -222,17 +205,17 @@ impl Client {
             .map(drop)
     }
 
-    /// Takes a message and receives all of its payload. A dropped future gives back what was on its way.
+    /// Takes a message and receives all of its payload; none if there is none in time. A dropped future gives back what was on its way.
     ///
     /// # Errors
     /// It was refused, or there was no answer or half of one; the node gives the message to another then.
-    pub async fn take(&self, service: &str, consumer: &str, wait: Duration) -> Result<Found, Error> {
+    pub async fn take(&self, service: &str, consumer: &str, wait: Duration) -> Result<Option<Taken>, Error> {
         let path = format!("{}/take", consumer_path(service, consumer));
         let answer = self
             .request(Request::new(Method::POST, path).waiting(wait))
             .await?;
         if answer.status == StatusCode::NO_CONTENT {
-            return Ok(Found::Nothing);
+            return Ok(None);
         }
         let must = |name: &str| {
             answer
@@ -245,7 +228,7 @@ impl Client {
             return Err(self.puzzle(format!("the delivery {delivery:?} is no path")));
         }
         let lease = must("redlink-lease")?;
-        Ok(Found::Message(Box::new(Taken {
+        Ok(Some(Taken {
             delivery,
             message: must("redlink-message")?,
             attempt: must("redlink-attempt")?,
@@ -255,7 +238,7 @@ impl Client {
             send_only: answer.header("redlink-send-only") == Some("true"),
             content_type: answer.header("content-type").map(str::to_owned),
             payload: answer.body,
-        })))
+        }))
     }
 
     /// Answers a delivery with `reply`, `ack`, `fail`, `extend` or `release`.
@@ -277,31 +260,48 @@ impl Client {
     }
 
     /// What an answer to a waited submit or a look at an outcome says.
-    fn fate(&self, answer: Answer) -> Result<Fate, Error> {
-        let id = answer.header("redlink-message").map(str::to_owned);
-        let outcome = answer.header("redlink-outcome").map(str::to_owned);
-        let verdict = match (answer.status, outcome) {
-            (StatusCode::OK | StatusCode::NO_CONTENT, _) => Verdict::Good,
-            (StatusCode::FAILED_DEPENDENCY, Some(outcome)) => Verdict::Bad(outcome),
-            (StatusCode::ACCEPTED, _) => {
-                let given: Option<Given> = serde_json::from_slice(&answer.body).ok();
-                return Ok(Fate::Open(given.map(|given| given.id).or(id)));
+    fn fate(&self, answer: Answer, stays: bool) -> Result<Fate, Error> {
+        let status = answer.status;
+        if status == StatusCode::ACCEPTED {
+            #[derive(Deserialize)]
+            struct Open {
+                id: String,
             }
-            (status, _) if status.is_client_error() || status.is_server_error() => {
-                return Err(Error::Refused(super::Problem::read(
-                    status,
-                    &answer.headers,
-                    &answer.body,
-                )));
-            }
-            (status, _) => return Err(self.puzzle(format!("status {status} for an outcome"))),
+            return self.read(&answer).map(|Open { id }| Fate::Open(id));
+        }
+        let said = answer
+            .header("redlink-outcome")
+            .zip(answer.header("redlink-message"));
+        let Some((outcome, id)) = said.map(|(outcome, id)| (outcome.to_owned(), id.to_owned())) else {
+            return Err(match status.is_client_error() || status.is_server_error() {
+                true => Error::Refused(Problem::read(status, &answer.headers, &answer.body)),
+                false => self.puzzle(format!("status {status} for an outcome")),
+            });
         };
+        let good = status == StatusCode::OK;
         let content_type = answer.header("content-type").map(str::to_owned);
-        Ok(Fate::Settled(Collected {
-            id,
-            verdict,
-            content_type,
-            payload: answer.body,
+        Ok(Fate::Settled(match good {
+            true => Settled {
+                id,
+                outcome,
+                good,
+                content_type,
+                payload: answer.body,
+                stays,
+            },
+            false => {
+                let text = Problem::read(status, &answer.headers, &answer.body)
+                    .detail
+                    .unwrap_or_default();
+                Settled {
+                    id,
+                    outcome,
+                    good,
+                    content_type: None,
+                    payload: text.into(),
+                    stays,
+                }
+            }
         }))
     }
 

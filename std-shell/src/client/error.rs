@@ -165,17 +165,29 @@ impl Error {
     pub fn is_passing(&self) -> bool {
         match self {
             Self::Unreachable { .. } | Self::Broken { .. } | Self::Silent { .. } => true,
-            Self::Refused(problem) => matches!(problem.status, 429 | 503 | 507),
+            Self::Refused(problem) => {
+                matches!(problem.status, 429 | 503 | 507) || problem.name() == "answer-under-way"
+            }
             _ => false,
         }
     }
 
-    /// The status of a refusal.
-    pub fn status(&self) -> Option<u16> {
+    /// The refusal, if it is one.
+    pub fn problem(&self) -> Option<&Problem> {
         match self {
-            Self::Refused(problem) => Some(problem.status),
+            Self::Refused(problem) => Some(problem),
             _ => None,
         }
+    }
+
+    /// A delivery no longer counts: another attempt was granted, its message is over, or nobody knows it.
+    pub fn is_lost_delivery(&self) -> bool {
+        self.problem()
+            .is_some_and(|problem| match (problem.status, problem.name()) {
+                // Another answer to it is being written: not yet decided.
+                (409, name) => name != "answer-under-way",
+                (status, _) => matches!(status, 404 | 410),
+            })
     }
 }
 
@@ -197,7 +209,14 @@ pub(super) fn root_cause(error: &(dyn std::error::Error + 'static)) -> String {
     while let Some(source) = inner.source() {
         inner = source;
     }
-    inner.to_string()
+    let closed = inner
+        .downcast_ref::<std::io::Error>()
+        .is_some_and(|e| e.kind() == std::io::ErrorKind::UnexpectedEof);
+    match closed {
+        // A process that was killed; the TLS library's text is about attacks.
+        true => "the other side closed it".into(),
+        false => inner.to_string(),
+    }
 }
 
 #[cfg(test)]
@@ -218,6 +237,26 @@ mod tests {
         assert_eq!(error.next().as_deref(), Some("try again in 7 s"));
         assert!(error.is_passing());
         assert!(!error.is_unreachable());
+    }
+
+    #[test]
+    fn a_delivery_is_lost_for_good_or_only_busy() {
+        let refused = |status: u16, name: &str| {
+            let body = format!(r#"{{"type":"urn:redlink:problem:{name}"}}"#);
+            let status = StatusCode::from_u16(status).unwrap();
+            Error::Refused(Problem::read(status, &HeaderMap::new(), body.as_bytes()))
+        };
+        for (status, name) in [
+            (409, "stale-attempt"),
+            (410, "message-over"),
+            (404, "unknown-delivery"),
+        ] {
+            assert!(refused(status, name).is_lost_delivery(), "{name}");
+            assert!(!refused(status, name).is_passing(), "{name}");
+        }
+        let busy = refused(409, "answer-under-way");
+        assert!(busy.is_passing() && !busy.is_lost_delivery());
+        assert!(!refused(401, "unauthorized").is_lost_delivery());
     }
 
     #[test]

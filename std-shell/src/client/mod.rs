@@ -8,7 +8,7 @@ mod context;
 mod error;
 mod transport;
 
-pub use calls::{Collected, Fate, Found, Given, Submission, Taken, Verdict};
+pub use calls::{Fate, Given, Settled, Submission, Taken};
 pub use context::{Context, Place};
 pub use error::{Error, Problem};
 pub use transport::{Answer, Client, Request};

@@ -4,6 +4,7 @@
 
 pub mod clock;
 pub mod client;
+pub mod cli;
 mod content;
 pub mod driver;
 pub mod http;

@@ -1,2 +1,5 @@
-//! The node.
-fn main() {}
+//! The `redlink` command.
+
+fn main() -> std::process::ExitCode {
+    redlink::cli::main()
+}

@@ -1,0 +1,47 @@
+//! `redlink collect`: an outcome, once.
+
+use super::args::{self, Target};
+use super::exit::Done;
+use super::submit::hand_over;
+use crate::client::Client;
+use clap::Args;
+use redlink_core::MessageId;
+use std::time::{Duration, Instant};
+
+/// Wait for a message's outcome, print the reply and let the node forget it
+///
+/// The reply goes to standard output as it is, a failure's text to standard error. The node forgets the outcome after
+/// it was printed, not before.
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:
+  redlink collect 0000000000000abc-17
+  redlink collect 0000000000000abc-17 --wait 0s     look without waiting
+  redlink collect 0000000000000abc-17 --keep        look without collecting")]
+pub(super) struct Options {
+    /// The message's id, as `redlink send` printed it
+    #[arg(value_parser = args::message_id)]
+    id: MessageId,
+
+    /// How long to wait for the outcome
+    #[arg(long, value_name = "TIME", value_parser = args::duration, default_value = "60s")]
+    wait: Duration,
+
+    /// Leave the outcome at the node
+    #[arg(long)]
+    keep: bool,
+
+    /// Print JSON: id, outcome, time waited and the reply (as text, or in base64 if it isn't text)
+    #[arg(long)]
+    json: bool,
+
+    #[command(flatten)]
+    target: Target,
+}
+
+/// Runs the verb.
+pub(super) async fn run(options: Options) -> Done {
+    let client = Client::new(&options.target.context()?)?;
+    let start = Instant::now();
+    let fate = client.outcome(options.id, options.wait).await?;
+    hand_over(&client, fate, options.json.then(|| start.elapsed()), options.keep).await
+}

@@ -1,0 +1,254 @@
+//! The command line: one file per verb. Verbs talk to nodes through [`crate::client`] only; `redlink node` alone
+//! runs one in this process.
+
+mod args;
+mod bench;
+mod collect;
+mod demo;
+mod exit;
+mod family;
+mod list;
+mod message;
+mod node;
+mod output;
+mod relay;
+mod serve;
+mod status;
+mod submit;
+mod token;
+
+use clap::{Parser, Subcommand};
+use exit::{Done, Exit, Failure};
+use std::process::ExitCode;
+
+const OVERVIEW: &str = "\
+Redlink joins programs on many machines into one mesh of services, with no broker in the middle. A program hands a \
+message for a service to the node nearest to it; the node keeps it on disk until a consumer of that service, anywhere \
+in the mesh, has room for it, and brings back the reply.";
+
+const EXAMPLES: &str = "\
+Examples:
+  redlink demo                                 see it work, in a temporary directory
+  redlink node                                 start a node in this directory
+  redlink serve wc -- wc -w                    a worker: payload on stdin, reply on stdout
+  redlink call wc README.md                    call it, print the reply
+  redlink token create                         let another node join
+  redlink node --north https://HOST:7411 --token TOKEN
+
+Commands find the node of the current directory (./.redlink) unless --node or REDLINK_NODE names another.";
+
+#[derive(Parser, Debug)]
+#[command(name = "redlink", version, about = "A mesh of services without a broker", long_about = OVERVIEW)]
+#[command(after_help = format!("{EXAMPLES}\n\n{}", exit::TABLE), arg_required_else_help = true)]
+#[command(
+    propagate_version = true,
+    infer_long_args = false,
+    disable_help_subcommand = true,
+    max_term_width = 110
+)]
+struct Cli {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Subcommand, Debug)]
+enum Verb {
+    Demo(demo::Options),
+    Node(node::Options),
+    #[command(subcommand)]
+    Token(token::Verb),
+    Send(submit::SendOptions),
+    Call(submit::CallOptions),
+    Serve(serve::Options),
+    Collect(collect::Options),
+    #[command(subcommand)]
+    Message(message::Verb),
+    #[command(subcommand)]
+    Service(list::ServiceVerb),
+    #[command(subcommand)]
+    Consumer(list::ConsumerVerb),
+    #[command(subcommand)]
+    Peer(list::PeerVerb),
+    Status(status::Options),
+    Bench(bench::Options),
+    #[command(hide = true)]
+    Relay(relay::Options),
+    // A plural alone is its list.
+    #[command(hide = true)]
+    Messages(message::ListOptions),
+    #[command(hide = true)]
+    Services(list::Options),
+    #[command(hide = true)]
+    Consumers(list::Options),
+    #[command(hide = true)]
+    Peers(list::Options),
+}
+
+/// Runs the command line of this process.
+pub fn main() -> ExitCode {
+    family::follow_parent();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // A closed pipe is the reader's choice (`redlink --help | head -1`).
+            let _ = error.print();
+            return if error.use_stderr() {
+                Exit::Usage
+            } else {
+                Exit::Done
+            }
+            .into();
+        }
+    };
+    match run(cli) {
+        Ok(exit) => exit,
+        Err(failure) => {
+            output::complain(&failure);
+            failure.exit
+        }
+    }
+    .into()
+}
+
+fn run(cli: Cli) -> Done {
+    match cli.verb {
+        // These do many things at once.
+        Verb::Node(options) => on_threads(node::run(options)),
+        Verb::Serve(options) => on_threads(serve::run(options)),
+        Verb::Bench(options) => on_threads(bench::run(options)),
+        // The rest waits for one thing at a time, and starts faster without threads.
+        Verb::Demo(options) => alone(demo::run(options)),
+        Verb::Relay(options) => alone(relay::run(options)),
+        Verb::Token(verb) => alone(token::run(verb)),
+        Verb::Send(options) => alone(submit::send(options)),
+        Verb::Call(options) => alone(submit::call(options)),
+        Verb::Collect(options) => alone(collect::run(options)),
+        Verb::Message(verb) => alone(message::run(verb)),
+        Verb::Messages(options) => alone(message::run(message::Verb::List(options))),
+        Verb::Service(list::ServiceVerb::List(options)) | Verb::Services(options) => {
+            alone(list::services(options))
+        }
+        Verb::Consumer(list::ConsumerVerb::List(options)) | Verb::Consumers(options) => {
+            alone(list::consumers(options))
+        }
+        Verb::Peer(list::PeerVerb::List(options)) | Verb::Peers(options) => alone(list::peers(options)),
+        Verb::Status(options) => alone(status::run(options)),
+    }
+}
+
+fn on_threads(work: impl Future<Output = Done>) -> Done {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(no_runtime)?;
+    let done = runtime.block_on(work);
+    // A blocking read that nobody waits for any more must not hold up the end.
+    runtime.shutdown_background();
+    done
+}
+
+fn alone(work: impl Future<Output = Done>) -> Done {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(no_runtime)?;
+    let done = runtime.block_on(work);
+    runtime.shutdown_background();
+    done
+}
+
+fn no_runtime(error: std::io::Error) -> Failure {
+    Failure::failed(format!("can't start: {error}"))
+        .hint("check the limits on open files and threads (ulimit -a)")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+    use clap::error::ErrorKind;
+
+    fn parse(line: &str) -> Result<Cli, clap::Error> {
+        Cli::try_parse_from(line.split_whitespace())
+    }
+
+    #[test]
+    fn the_commands_are_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_verb_has_a_summary_and_the_visible_ones_an_example() {
+        fn walk(command: &clap::Command) {
+            for verb in command.get_subcommands() {
+                assert!(verb.get_about().is_some(), "{}", verb.get_name());
+                let leaf = !verb.has_subcommands() && !verb.is_hide_set();
+                if leaf {
+                    let help = verb
+                        .get_after_help()
+                        .map(|help| help.to_string())
+                        .unwrap_or_default();
+                    assert!(help.contains("redlink "), "{} has no example", verb.get_name());
+                }
+                walk(verb);
+            }
+        }
+        walk(&Cli::command());
+    }
+
+    #[test]
+    fn the_lines_of_the_readme_parse() {
+        for line in [
+            "redlink demo",
+            "redlink demo --exit",
+            "redlink node",
+            "redlink node --north https://localhost:7411 --token redlink-join-1.x",
+            "redlink token create --ttl 10m",
+            "redlink send wc README.md --priority 5 --ett none --send-only",
+            "redlink send wc -",
+            "redlink call wc --wait 30s --content-type text/plain",
+            "redlink serve wc -- wc -w",
+            "redlink serve wc --concurrency 4 --name w1 -- sh -c true",
+            "redlink collect 0000000000000abc-17",
+            "redlink message list",
+            "redlink messages --json",
+            "redlink message show 0000000000000abc-17",
+            "redlink message cancel 0000000000000abc-17",
+            "redlink service list",
+            "redlink services",
+            "redlink consumers",
+            "redlink peer list --node https://h:7411",
+            "redlink peers",
+            "redlink status --json",
+            "redlink bench --in-flight 64 --payload 1KiB --duration 3s",
+            "redlink relay 127.0.0.1:1 127.0.0.1:2",
+        ] {
+            parse(line).unwrap_or_else(|e| panic!("{line}: {e}"));
+        }
+    }
+
+    #[test]
+    fn wrong_lines_are_refused() {
+        for line in [
+            "redlink frobnicate",
+            "redlink send",
+            "redlink send a/b",
+            "redlink send wc --priority 256",
+            "redlink send wc --ett 30",
+            "redlink serve wc",
+            "redlink serve wc --concurrency 0 -- true",
+            "redlink collect 17",
+            "redlink status --node http://h",
+            "redlink bench --messages 5 --duration 3s",
+            "redlink node --token x",
+            "redlink node --node x",
+            "redlink demo --json",
+            "redlink message list --max 0",
+        ] {
+            let error = parse(line).expect_err(line);
+            assert!(error.use_stderr(), "{line}");
+        }
+        let bare = parse("redlink").unwrap_err();
+        assert_eq!(bare.kind(), ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand);
+    }
+}

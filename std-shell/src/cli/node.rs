@@ -1,0 +1,130 @@
+//! `redlink node`: the node itself, in this process.
+
+use super::args;
+use super::exit::{Done, Exit, Failure};
+use super::output::{Stream, Tone, note, paint};
+use crate::client::{Client, Context, Place};
+use crate::config::Partial;
+use crate::driver::NodeStatus;
+use clap::Args;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// Run a node in this directory
+///
+/// The first start makes all that a node needs, in ./.redlink: authority, certificate, admin token, settings, store.
+/// With --north and --token the first start joins the mesh of another node instead; the token is needed only then.
+///
+/// Ctrl-C or SIGTERM: no new work, what runs may finish for a while. A second one ends it now.
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:
+  redlink node
+  redlink node --dir /var/lib/redlink --name hall-3 --listen 0.0.0.0:7411
+  redlink node --north https://HOST:7411 --token TOKEN
+
+Settings are kept in .redlink/redlink.toml; a flag counts more than the environment (REDLINK_NAME, REDLINK_MESH,
+REDLINK_LISTEN, REDLINK_HOSTS, REDLINK_NORTH), that more than the file. RUST_LOG=debug shows more.")]
+pub(super) struct Options {
+    /// Where its .redlink directory is or is made
+    #[arg(long, value_name = "DIR", default_value = ".")]
+    dir: PathBuf,
+
+    /// Its name, unique in its mesh [default: this machine's name]
+    #[arg(long, value_parser = args::name)]
+    name: Option<String>,
+
+    /// The name of a new mesh [default: mesh]
+    #[arg(long, value_parser = args::name, conflicts_with = "token")]
+    mesh: Option<String>,
+
+    /// Where it listens, repeatable [default: localhost:7411]
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    listen: Vec<String>,
+
+    /// Host name or address under which other machines dial it, for its certificate; repeatable
+    #[arg(long, value_name = "HOST")]
+    host: Vec<String>,
+
+    /// A node to link with, repeatable
+    #[arg(long, value_name = "URL")]
+    north: Vec<String>,
+
+    /// Join token, made by `redlink token create` at a node of the mesh
+    #[arg(long, env = "REDLINK_JOIN_TOKEN", hide_env_values = true, requires = "north")]
+    token: Option<String>,
+}
+
+/// Runs the verb.
+pub(super) async fn run(options: Options) -> Done {
+    let list = |values: Vec<String>| (!values.is_empty()).then_some(values);
+    let flags = Partial {
+        name: options.name,
+        mesh: options.mesh,
+        listen: list(options.listen),
+        hosts: list(options.host),
+        north: list(options.north),
+        ..Partial::default()
+    };
+    let directory = options.dir.join(crate::config::DIRECTORY);
+    let running = crate::node::run(&directory, flags, options.token);
+    let greeting = async {
+        greet(&options.dir).await;
+        std::future::pending().await
+    };
+    tokio::select! {
+        ended = running => match ended {
+            Ok(()) => Ok(Exit::Done),
+            Err(error) => Err(Failure::failed(format!("{error:#}"))),
+        },
+        () = greeting => Ok(Exit::Done),
+    }
+}
+
+/// How often the node is asked whether it is ready.
+const LOOK: Duration = Duration::from_millis(50);
+
+/// Says where the node is and what to do next, as soon as a program like this one can reach it.
+async fn greet(dir: &Path) {
+    let place = Place::Directory(dir.to_owned());
+    let (client, status) = loop {
+        tokio::time::sleep(LOOK).await;
+        // Until it is ready the files may be missing, or tell of an earlier life.
+        let found = Context::find(Some(&place), None, None, Path::new("/"));
+        let Ok(client) = found.and_then(|found| Client::new(&found)) else {
+            continue;
+        };
+        match client.get::<NodeStatus>("/v1/node").await {
+            Ok(status) if status.ready => break (client, status),
+            _ => {}
+        }
+    };
+    let here = dir == Path::new(".");
+    let node = if here {
+        String::new()
+    } else {
+        format!(" --node {}", super::demo::quote(dir.as_os_str()))
+    };
+    let curlrc = dir.join(crate::config::DIRECTORY).join(crate::trust::CURLRC_FILE);
+    let curlrc = if here {
+        curlrc.strip_prefix(".").unwrap_or(&curlrc).to_owned()
+    } else {
+        curlrc
+    };
+    let head = format!(
+        "node {} of mesh {} is ready at {}",
+        status.name,
+        status.mesh,
+        client.url()
+    );
+    note(&format!(
+        "{}. Try, in another terminal:
+  redlink serve wc{node} -- wc -w           a worker: payload on stdin, reply on stdout
+  redlink call wc FILE{node}                call it
+  redlink status{node}
+  redlink token create{node}                let another node join
+  curl -K {} {}/v1/node",
+        paint(Stream::Err, Tone::Good, &head),
+        super::demo::quote(curlrc.as_os_str()),
+        client.url()
+    ));
+}

@@ -1,0 +1,258 @@
+//! `redlink send` and `redlink call`: messages in, ids or replies out.
+
+use super::args::{self, Target, Terms};
+use super::exit::{Done, Exit, Failure};
+use super::output::{self, Stream, Tone, paint, span};
+use crate::client::{Client, Fate, Settled};
+use base64::Engine;
+use clap::Args;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+/// Submit a message and print its id
+///
+/// The message is on disk when the id is printed. Its outcome is waited for and collected with `redlink collect`.
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:
+  redlink send resize photo.jpg --priority 5
+  id=$(echo hello | redlink send wc); redlink collect $id
+  redlink send log entry.json --send-only --ett none")]
+pub(super) struct SendOptions {
+    /// The service that it is for
+    #[arg(value_parser = args::name)]
+    service: String,
+
+    /// The payload; `-` or nothing reads standard input
+    file: Option<PathBuf>,
+
+    /// No reply is wanted: an acknowledgement ends it
+    #[arg(long, help_heading = "The message")]
+    send_only: bool,
+
+    #[command(flatten)]
+    terms: Terms,
+
+    /// Print JSON: the id and the deadline
+    #[arg(long)]
+    json: bool,
+
+    #[command(flatten)]
+    target: Target,
+}
+
+/// Submit a message, wait for the reply and print it
+///
+/// The reply goes to standard output as it is, a failure's text to standard error. When the wait ends first, the
+/// message stays and its id is shown.
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:
+  redlink call wc README.md
+  redlink call resize photo.jpg > small.jpg
+  echo '{\"q\":1}' | redlink call search --content-type application/json --wait 10s")]
+pub(super) struct CallOptions {
+    /// The service that it is for
+    #[arg(value_parser = args::name)]
+    service: String,
+
+    /// The payload; `-` or nothing reads standard input
+    file: Option<PathBuf>,
+
+    /// How long to wait for the outcome [default: the ETT, with `--ett none` for ever]
+    #[arg(long, value_name = "TIME", value_parser = args::duration)]
+    wait: Option<Duration>,
+
+    #[command(flatten)]
+    terms: Terms,
+
+    /// Say on standard error which node took it and how long the reply took
+    #[arg(long, short)]
+    verbose: bool,
+
+    /// Print JSON: id, outcome, time and the reply (as text, or in base64 if it isn't text)
+    #[arg(long)]
+    json: bool,
+
+    #[command(flatten)]
+    target: Target,
+}
+
+/// What the ETT is when nothing is said.
+const ETT_DEFAULT: Duration = Duration::from_secs(300);
+/// An outcome that is decided at the deadline needs a moment to get here.
+const MARGIN: Duration = Duration::from_secs(5);
+/// For ever, for practical purposes; leaves room for additions.
+const EVER: Duration = Duration::from_secs(100 * 365 * 86_400);
+
+/// Runs `redlink send`.
+pub(super) async fn send(options: SendOptions) -> Done {
+    let client = Client::new(&options.target.context()?)?;
+    let payload = args::payload(options.file.as_deref())?;
+    let given = client
+        .submit(
+            &options
+                .terms
+                .submission(&options.service, options.send_only, payload),
+        )
+        .await?;
+    match options.json {
+        true => output::json(&given)?,
+        false => output::line(&given.id)?,
+    }
+    Ok(Exit::Done)
+}
+
+/// Runs `redlink call`.
+pub(super) async fn call(options: CallOptions) -> Done {
+    let client = Client::new(&options.target.context()?)?;
+    let payload = args::payload(options.file.as_deref())?;
+    let wait = options.wait.unwrap_or(match options.terms.ett {
+        None => ETT_DEFAULT + MARGIN,
+        Some(args::Limit(Some(ett))) => ett.saturating_add(MARGIN),
+        Some(args::Limit(None)) => EVER,
+    });
+    if options.verbose {
+        // Also makes the connection, so that the time below is the call's alone.
+        let status: crate::driver::NodeStatus = client.get("/v1/node").await?;
+        output::note(&faint(&format!("node {} at {}", status.name, client.url())));
+    }
+    let submission = options.terms.submission(&options.service, false, payload);
+    let start = Instant::now();
+    let fate = tokio::select! {
+        fate = client.call(&submission, wait) => fate?,
+        _ = tokio::signal::ctrl_c() => {
+            return Err(Failure::new(Exit::Interrupted, "interrupted; the message stays at its node")
+                .hint("`redlink message list` shows it, `redlink collect ID` brings its reply"));
+        }
+    };
+    let took = start.elapsed();
+    if options.verbose
+        && let Fate::Settled(settled) = &fate
+    {
+        output::note(&faint(&format!("{} settled in {}", settled.id, span(took))));
+    }
+    hand_over(&client, fate, options.json.then_some(took), false).await
+}
+
+/// Prints an outcome; then, unless it is to be kept, lets its node forget it. One that could not be written stays there
+/// for another try.
+pub(super) async fn hand_over(client: &Client, fate: Fate, json: Option<Duration>, keep: bool) -> Done {
+    let settled = match fate {
+        Fate::Settled(settled) => settled,
+        Fate::Open(id) => {
+            return Err(Failure::new(
+                Exit::Open,
+                format!("{id} has no outcome yet; it stays at its node"),
+            )
+            .hint(format!("collect it later: redlink collect {id}")));
+        }
+    };
+    if let Some(took) = json {
+        output::json(&document(&settled, took))?;
+    } else if settled.good {
+        output::write(&settled.payload)?;
+    }
+    if settled.stays && !keep {
+        let id = settled
+            .id
+            .parse()
+            .map_err(|e| Failure::failed(format!("{:?} is {e}", settled.id)))?;
+        client.collect(id).await?;
+    }
+    match (settled.good, json) {
+        (true, _) => Ok(Exit::Done),
+        (false, Some(_)) => Ok(Exit::Failed),
+        (false, None) => Err(failed(&settled)),
+    }
+}
+
+fn failed(settled: &Settled) -> Failure {
+    let Settled { id, outcome, .. } = settled;
+    let meaning = match outcome.as_str() {
+        "failed" => "the consumer says that it can't be processed",
+        "expired" => "its deadline passed first",
+        "dead" => "all its attempts were used up",
+        "cancelled" => "it was taken back",
+        _ => "it did not end well",
+    };
+    let text = String::from_utf8_lossy(&settled.payload);
+    let mut what = format!("{id} {outcome}: {meaning}");
+    if outcome == "failed" && !text.trim().is_empty() {
+        what = format!("{what}:\n{}", text.trim_end());
+    }
+    let failure = Failure::failed(what);
+    match outcome.as_str() {
+        "expired" => {
+            failure.hint("is there a consumer? `redlink services` shows; a longer --ett gives it more time")
+        }
+        "dead" => failure.hint("its consumers took it and fell silent; look at their logs"),
+        _ => failure,
+    }
+}
+
+fn document(settled: &Settled, took: Duration) -> serde_json::Value {
+    let mut document = serde_json::json!({
+        "id": settled.id,
+        "outcome": settled.outcome,
+        "content_type": settled.content_type,
+        "milliseconds": (took.as_secs_f64() * 1e6).round() / 1e3,
+    });
+    match std::str::from_utf8(&settled.payload) {
+        Ok(text) => document["text"] = text.into(),
+        Err(_) => {
+            document["base64"] = base64::engine::general_purpose::STANDARD
+                .encode(&settled.payload)
+                .into();
+        }
+    }
+    document
+}
+
+fn faint(text: &str) -> String {
+    paint(Stream::Err, Tone::Faint, text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn settled(outcome: &str, payload: &'static [u8]) -> Settled {
+        Settled {
+            id: "0000000000000abc-17".into(),
+            outcome: outcome.into(),
+            good: outcome == "replied",
+            content_type: None,
+            payload: payload.into(),
+            stays: false,
+        }
+    }
+
+    #[test]
+    fn a_failure_shows_the_consumers_words() {
+        let failure = failed(&settled("failed", b"no such file\n"));
+        assert_eq!(failure.exit, Exit::Failed);
+        assert!(failure.what.ends_with(":\nno such file"), "{}", failure.what);
+        assert!(failed(&settled("expired", b"")).next.unwrap().contains("--ett"));
+    }
+
+    #[tokio::test]
+    async fn an_open_message_is_4_and_says_how_to_go_on() {
+        let client = Client::with_roots("https://h", rustls::RootCertStore::empty(), None).unwrap();
+        let failure = hand_over(&client, Fate::Open("a-1".into()), None, false)
+            .await
+            .unwrap_err();
+        assert_eq!(failure.exit, Exit::Open);
+        assert!(failure.next.unwrap().contains("redlink collect a-1"));
+    }
+
+    #[test]
+    fn json_holds_any_bytes() {
+        let text = document(&settled("replied", b"12\n"), Duration::from_micros(4_200));
+        assert_eq!(
+            (text["text"].as_str(), text["milliseconds"].as_f64()),
+            (Some("12\n"), Some(4.2))
+        );
+        let binary = document(&settled("replied", b"\xff\x00"), Duration::ZERO);
+        assert_eq!(binary["base64"].as_str(), Some("/wA="));
+        assert!(binary.get("text").is_none());
+    }
+}

@@ -2,7 +2,7 @@
 
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
-use http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderName, HeaderValue, StatusCode};
 use serde::Serialize;
 
@@ -152,12 +152,6 @@ impl Problem {
         self.headers
             .extend(HeaderValue::from_str(value).map(|value| (name, value)));
         self
-    }
-
-    /// The methods that the path has, comma-separated.
-    pub(super) fn method_not_allowed(allow: &str) -> Self {
-        let detail = format!("Use one of: {}.", allow.replace(',', ", "));
-        Self::new(Kind::MethodNotAllowed, detail).with(ALLOW, allow)
     }
 
     /// What it is.

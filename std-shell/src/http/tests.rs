@@ -1,9 +1,16 @@
 //! The listener and its routes over real TLS on loopback.
 
+mod join;
 mod listener;
+mod refusals;
+mod routes;
 
+use super::Node;
 use super::connection::{Limits, Shared};
 use super::listen::Listener;
+use super::problem::MEDIA_TYPE;
+use crate::driver::{self, Running, Settings};
+use crate::store;
 use crate::trust::{CA_FILE, Identity};
 use axum::Router;
 use bytes::Bytes;
@@ -44,9 +51,20 @@ pub(super) fn identity(dir: &Path) -> Arc<Identity> {
 }
 
 impl Site {
+    /// A listener for any router.
     pub(super) async fn start(router: Router, limits: Limits, connections: usize) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let identity = identity(dir.path());
+        Self::listen(dir, identity, router, limits, connections).await
+    }
+
+    async fn listen(
+        dir: tempfile::TempDir,
+        identity: Arc<Identity>,
+        router: Router,
+        limits: Limits,
+        connections: usize,
+    ) -> Self {
         let listener = Listener::bind(&[LOOPBACK]).await.unwrap();
         let address = listener.addresses()[0];
         let acceptor = TlsAcceptor::from(identity.server.clone());
@@ -121,4 +139,128 @@ pub(super) fn get(path: &str) -> Request<Full<Bytes>> {
         .header("host", "localhost")
         .body(Full::default())
         .unwrap()
+}
+
+/// The real routes of a real driver and store.
+pub(super) struct Api {
+    pub(super) site: Site,
+    token: String,
+    store: store::StoreHandle,
+    running: Running,
+}
+
+/// Longest payload of an [`Api`].
+pub(super) const PAYLOAD_MAX: usize = 4 << 20;
+
+impl Api {
+    pub(super) async fn start() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let identity = identity(dir.path());
+        let mut settings = Settings::new(identity.name.clone(), identity.mesh.clone());
+        settings.payload_max = PAYLOAD_MAX as u64;
+        let (done_in, done) = tokio::sync::mpsc::unbounded_channel();
+        let opened = store::open(&dir.path().join("data"), done_in).unwrap();
+        let store = opened.store.clone();
+        let running = driver::start(opened, done, settings).unwrap();
+        let node = Node {
+            handle: running.handle.clone(),
+            identity: identity.clone(),
+        };
+        let token = std::fs::read_to_string(dir.path().join(crate::trust::ADMIN_TOKEN_FILE)).unwrap();
+        let site = Site::listen(dir, identity, super::routes::router(node), Limits::default(), 100).await;
+        Self {
+            site,
+            token: token.trim().to_owned(),
+            store,
+            running,
+        }
+    }
+
+    /// Stops everything in the order of a node.
+    pub(super) async fn stop(mut self) {
+        self.running.stop().await;
+        drop(self.site.stop.take());
+        self.site.served.await.unwrap();
+        let store = self.store;
+        tokio::task::spawn_blocking(move || store.close()).await.unwrap();
+    }
+
+    /// A request of the administrator.
+    pub(super) fn build(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &[u8],
+    ) -> Request<Full<Bytes>> {
+        let mut request = Request::builder()
+            .method(method)
+            .uri(format!("https://localhost{path}"))
+            .header("host", "localhost")
+            .header("authorization", format!("Bearer {}", self.token));
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        request.body(Full::new(Bytes::copy_from_slice(body))).unwrap()
+    }
+
+    pub(super) async fn send(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &[u8],
+    ) -> Response<Bytes> {
+        request(
+            self.site.program("http/1.1").await,
+            self.build(method, path, headers, body),
+        )
+        .await
+        .unwrap()
+    }
+
+    pub(super) async fn get(&self, path: &str) -> Response<Bytes> {
+        self.send("GET", path, &[], b"").await
+    }
+
+    pub(super) async fn post(&self, path: &str, body: &[u8]) -> Response<Bytes> {
+        self.send("POST", path, &[], body).await
+    }
+
+    /// Takes the next message of the service `s` and says where to answer.
+    pub(super) async fn take(&self) -> (String, Response<Bytes>) {
+        let taken = self.post("/v1/services/s/consumers/c/take?wait=30s", b"").await;
+        assert_eq!(taken.status(), 200, "{taken:?}");
+        (header(&taken, "redlink-delivery").to_owned(), taken)
+    }
+}
+
+pub(super) fn header<'a>(response: &'a Response<Bytes>, name: &str) -> &'a str {
+    response
+        .headers()
+        .get(name)
+        .map_or("", |value| value.to_str().unwrap())
+}
+
+pub(super) fn json(response: &Response<Bytes>) -> serde_json::Value {
+    serde_json::from_slice(response.body()).unwrap_or_else(|e| panic!("{e}: {response:?}"))
+}
+
+/// Checks that it is a problem document of this status and name; gives its detail.
+pub(super) fn problem(response: &Response<Bytes>, status: u16, name: &str) -> String {
+    assert_eq!(response.status(), status, "{response:?}");
+    assert_eq!(header(response, "content-type"), MEDIA_TYPE, "{response:?}");
+    let document = json(response);
+    assert_eq!(
+        document["type"],
+        format!("urn:redlink:problem:{name}"),
+        "{document}"
+    );
+    assert_eq!(document["status"], status, "{document}");
+    let detail = document["detail"].as_str().unwrap();
+    assert!(
+        !detail.is_empty() && !document["title"].as_str().unwrap().is_empty(),
+        "{document}"
+    );
+    detail.to_owned()
 }

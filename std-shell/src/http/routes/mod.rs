@@ -19,7 +19,7 @@ use axum::middleware::{from_fn, from_fn_with_state};
 use axum::response::Response;
 use axum::routing::{get, post, put};
 use http::header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
-use http::{HeaderValue, StatusCode};
+use http::{HeaderValue, Method, StatusCode};
 use redlink_core::NameError;
 use serde::Serialize;
 
@@ -69,7 +69,6 @@ pub(super) fn router(node: Node) -> Router {
         .merge(open)
         .fallback(no_such_route)
         .method_not_allowed_fallback(method_not_allowed)
-        .layer(from_fn(allowed))
         .with_state(node)
 }
 
@@ -81,23 +80,12 @@ async fn no_such_route(request: Request) -> Problem {
     )
 }
 
-async fn method_not_allowed() -> StatusCode {
-    StatusCode::METHOD_NOT_ALLOWED
-}
-
-/// Puts the methods that a path does have into the problem: only the router knows them, and adds them last.
-async fn allowed(request: Request, next: axum::middleware::Next) -> Response {
-    use axum::response::IntoResponse;
-    let response = next.run(request).await;
-    if response.status() != StatusCode::METHOD_NOT_ALLOWED {
-        return response;
-    }
-    let allow = response
-        .headers()
-        .get(http::header::ALLOW)
-        .and_then(|v| v.to_str().ok())
-        .unwrap_or_default();
-    Problem::method_not_allowed(allow).into_response()
+async fn method_not_allowed(method: Method) -> Problem {
+    // The router, which knows them, adds the header.
+    Problem::new(
+        Kind::MethodNotAllowed,
+        format!("This path has no {method}; the `Allow` header says what it has."),
+    )
 }
 
 impl From<Refusal> for Problem {

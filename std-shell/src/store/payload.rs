@@ -7,14 +7,12 @@
 use super::engine::Entry;
 use super::thread::Command;
 use super::types::{Op, OpenError};
-use bytes::Bytes;
 use std::collections::HashSet;
 use std::fmt;
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender};
 
 /// Bodies up to this many bytes are in their row.
@@ -72,14 +70,15 @@ impl Folder {
         self.path.join(id.to_string())
     }
 
-    fn write(&self, id: FileId, bytes: &Bytes) -> io::Result<()> {
+    /// Writes a file, and gives it back to be synced.
+    fn write(&self, id: FileId, bytes: &[u8]) -> io::Result<File> {
         let mut file = File::options()
             .write(true)
             .create_new(true)
             .mode(0o600)
             .open(self.path_of(id))?;
         file.write_all(bytes)?;
-        file.sync_all()
+        Ok(file)
     }
 
     fn remove(&self, id: FileId) {
@@ -141,24 +140,28 @@ pub(super) enum Job {
     Stop,
 }
 
+/// What a job has become, to be passed on in order.
+enum Outgoing {
+    Command(Command),
+    /// Written, and not yet synced.
+    Written(Op, u64, FileId, File),
+}
+
 /// The file thread: runs until told to stop.
-pub(super) fn run(folder: &Arc<Folder>, boot: u32, jobs: &Receiver<Job>, commands: &Sender<Command>) {
+pub(super) fn run(folder: &Folder, boot: u32, jobs: &Receiver<Job>, commands: &Sender<Command>) {
     let mut next = u64::from(boot) << 32;
     let mut batch = Vec::new();
     let mut going = true;
     while going {
         let Ok(first) = jobs.recv() else { return };
         let mut job = Some(first);
-        let mut written = false;
         while let Some(now) = job.take() {
             match now {
                 Job::Write(op) => {
-                    let id = FileId(next);
+                    batch.push(write(folder, FileId(next), op));
                     next += 1;
-                    batch.push(write(folder, id, op));
-                    written = true;
                 }
-                Job::Forward(command) => batch.push(command),
+                Job::Forward(command) => batch.push(Outgoing::Command(command)),
                 Job::Remove(id) => folder.remove(id),
                 Job::Stop => {
                     going = false;
@@ -169,39 +172,56 @@ pub(super) fn run(folder: &Arc<Folder>, boot: u32, jobs: &Receiver<Job>, command
                 job = jobs.try_recv().ok();
             }
         }
-        let synced = if written { sync_dir(&folder.path) } else { Ok(()) };
-        for command in batch.drain(..) {
-            let command = match (&synced, command) {
-                (
-                    Err(error),
-                    Command::Op(Entry {
-                        op, file: Some(id), ..
-                    }),
-                ) => {
-                    tracing::error!(%error, "can't sync the payload folder");
-                    folder.remove(id);
-                    Command::Refused(op)
-                }
-                (_, command) => command,
-            };
+        for command in sync(folder, &mut batch) {
             // The store thread only goes after this one was told to stop.
             let _ = commands.send(command);
         }
     }
 }
 
-fn write(folder: &Folder, id: FileId, mut op: Op) -> Command {
+fn write(folder: &Folder, id: FileId, mut op: Op) -> Outgoing {
     let bytes = op.take_bytes();
     match folder.write(id, &bytes) {
-        Ok(()) => Command::Op(Entry {
-            op,
-            size: bytes.len() as u64,
-            file: Some(id),
-        }),
-        Err(error) => {
-            tracing::error!(file = %folder.path_of(id).display(), %error, "can't write a payload file");
-            folder.remove(id);
-            Command::Refused(op)
-        }
+        Ok(file) => Outgoing::Written(op, bytes.len() as u64, id, file),
+        Err(error) => Outgoing::Command(refuse(folder, id, op, &error)),
     }
+}
+
+/// Syncs all files of a batch after all were written, so that the file system can write them together, then their
+/// names.
+fn sync(folder: &Folder, batch: &mut Vec<Outgoing>) -> Vec<Command> {
+    let mut synced = Vec::with_capacity(batch.len());
+    let mut files = 0;
+    for outgoing in batch.drain(..) {
+        synced.push(match outgoing {
+            Outgoing::Command(command) => command,
+            Outgoing::Written(op, size, id, file) => match file.sync_all() {
+                Ok(()) => {
+                    files += 1;
+                    Command::Op(Entry {
+                        op,
+                        size,
+                        file: Some(id),
+                    })
+                }
+                Err(error) => refuse(folder, id, op, &error),
+            },
+        });
+    }
+    let Err(error) = (if files > 0 { sync_dir(&folder.path) } else { Ok(()) }) else {
+        return synced;
+    };
+    let refused = synced.into_iter().map(|command| match command {
+        Command::Op(Entry {
+            op, file: Some(id), ..
+        }) => refuse(folder, id, op, &error),
+        other => other,
+    });
+    refused.collect()
+}
+
+fn refuse(folder: &Folder, id: FileId, op: Op, error: &io::Error) -> Command {
+    tracing::error!(file = %folder.path_of(id).display(), %error, "can't write a payload file");
+    folder.remove(id);
+    Command::Refused(op)
 }

@@ -28,6 +28,8 @@ use tokio::sync::{mpsc::UnboundedSender, oneshot};
 
 /// Most operations of one commit.
 pub const GROUP_MAX: usize = 1_024;
+/// About the most bytes of one commit: so that many long rows don't make all others wait.
+const GROUP_BYTES_MAX: u64 = 4 * 1024 * 1024;
 /// Most reads between two commits: so neither waits for more than one round of the other.
 const READS_MAX: usize = 256;
 /// An idle store empties its log after this.
@@ -297,9 +299,20 @@ struct Keeper {
 #[derive(Default)]
 struct Round {
     group: Vec<Entry>,
+    /// Bytes of the bodies that are in the group's rows.
+    bytes: u64,
     refused: Vec<Op>,
     reads: Vec<Read>,
     close: Option<bool>,
+}
+
+impl Round {
+    fn take(&mut self, entry: Entry) {
+        if entry.file.is_none() {
+            self.bytes += entry.size;
+        }
+        self.group.push(entry);
+    }
 }
 
 impl Keeper {
@@ -335,7 +348,7 @@ impl Keeper {
         let mut keys = HashSet::new();
         if let Some(entry) = self.held_over.take() {
             keys.insert(Key::of(&entry.op));
-            round.group.push(entry);
+            round.take(entry);
         } else {
             let wake = [self.retry_at, self.checkpoint_at].into_iter().flatten().min();
             let first = match wake {
@@ -351,6 +364,7 @@ impl Keeper {
             }
         }
         while round.group.len() < GROUP_MAX
+            && round.bytes < GROUP_BYTES_MAX
             && round.reads.len() < READS_MAX
             && self.held_over.is_none()
             && round.close.is_none()
@@ -368,7 +382,7 @@ impl Keeper {
             // Two operations about one row are never in one group, so that afterwards each can be told from what is
             // on disk.
             Command::Op(entry) if !keys.insert(Key::of(&entry.op)) => self.held_over = Some(entry),
-            Command::Op(entry) => round.group.push(entry),
+            Command::Op(entry) => round.take(entry),
             Command::Refused(op) => round.refused.push(op),
             Command::Read(read) => round.reads.push(read),
             Command::Close { tidy } => round.close = Some(tidy),

@@ -102,7 +102,7 @@ pub enum Answered {
     Busy,
     /// A send-only message wants `ack`, any other wants `reply` (409).
     WrongVerb,
-    /// The store refused; the delivery is as it was (503).
+    /// Neither the origin nor this node's disk could take it; the consumer holds the delivery as before (503).
     StoreFailed,
 }
 

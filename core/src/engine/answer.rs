@@ -494,16 +494,6 @@ impl Core<'_> {
         }
     }
 
-    /// It could not be stored yet: the core tries again; whoever asked may ask again too.
-    pub(super) fn answer_not_stored(&mut self, ix: Ix) {
-        if self.messages[ix].holder == Holder::Local && self.messages[ix].answered {
-            let attempt = self.token_of(ix).attempt();
-            if let Some(d) = self.find_delivery(attempt) {
-                self.not_stored(d);
-            }
-        }
-    }
-
     fn not_stored(&mut self, d: Ix) {
         let slot = &mut self.deliveries[d];
         slot.result = Answered::StoreFailed;

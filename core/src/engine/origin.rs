@@ -255,9 +255,9 @@ impl Core<'_> {
                 if done {
                     self.settled_on_disk(ix);
                 } else {
+                    // Whoever brought the outcome about waits for the next try: it must not do its work again.
                     m.wake = Some(self.now + self.config.timing.store_retry);
                     self.time_message(ix);
-                    self.answer_not_stored(ix);
                 }
             }
             (Row::Delete(_), State::Deleting) if !m.out.delete => {

@@ -30,7 +30,7 @@ pub(super) struct Options {
     #[arg(long)]
     keep: bool,
 
-    /// Print JSON: id, outcome, time waited and the reply (as text, or in base64 if it isn't text)
+    /// Print JSON: id, outcome, time waited and the reply as `text` or, if it isn't text, `base64`; `reason` of a failure
     #[arg(long)]
     json: bool,
 

@@ -89,10 +89,10 @@ impl Failure {
 
 impl From<client::Error> for Failure {
     fn from(error: client::Error) -> Self {
-        let exit = if error.is_unreachable() {
-            Exit::NoNode
-        } else {
-            Exit::Failed
+        let exit = match (error.is_usage(), error.is_unreachable()) {
+            (true, _) => Exit::Usage,
+            (_, true) => Exit::NoNode,
+            _ => Exit::Failed,
         };
         Self {
             exit,
@@ -138,6 +138,10 @@ mod tests {
         };
         let failure = Failure::from(gone);
         assert_eq!(failure.exit, Exit::NoNode);
+        let untrusted = client::Error::Untrusted {
+            url: "https://x".into(),
+        };
+        assert_eq!(Failure::from(untrusted).exit, Exit::Usage);
         assert!(failure.next.is_some());
     }
 }

@@ -8,7 +8,7 @@ use crate::config::Partial;
 use crate::driver::NodeStatus;
 use clap::Args;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Run a node in this directory
 ///
@@ -86,6 +86,7 @@ const LOOK: Duration = Duration::from_millis(50);
 /// Says where the node is and what to do next, as soon as a program like this one can reach it.
 async fn greet(dir: &Path) {
     let place = Place::Directory(dir.to_owned());
+    let start = Instant::now();
     let (client, status) = loop {
         tokio::time::sleep(LOOK).await;
         // Until it is ready the files may be missing, or tell of an earlier life.
@@ -94,7 +95,10 @@ async fn greet(dir: &Path) {
             continue;
         };
         match client.get::<NodeStatus>("/v1/node").await {
-            Ok(status) if status.ready => break (client, status),
+            // Not another process's node in this directory, which this one is about to complain of.
+            Ok(status) if status.ready && Duration::from_millis(status.uptime_ms) < start.elapsed() => {
+                break (client, status);
+            }
             _ => {}
         }
     };

@@ -68,7 +68,7 @@ pub(super) struct CallOptions {
     #[arg(long, short)]
     verbose: bool,
 
-    /// Print JSON: id, outcome, time and the reply (as text, or in base64 if it isn't text)
+    /// Print JSON: id, outcome, time and the reply as `text` or, if it isn't text, `base64`; `reason` of a failure
     #[arg(long)]
     json: bool,
 
@@ -197,6 +197,7 @@ fn document(settled: &Settled, took: Duration) -> serde_json::Value {
         "milliseconds": (took.as_secs_f64() * 1e6).round() / 1e3,
     });
     match std::str::from_utf8(&settled.payload) {
+        Ok(reason) if !settled.good => document["reason"] = reason.into(),
         Ok(text) => document["text"] = text.into(),
         Err(_) => {
             document["base64"] = base64::engine::general_purpose::STANDARD
@@ -254,5 +255,7 @@ mod tests {
         let binary = document(&settled("replied", b"\xff\x00"), Duration::ZERO);
         assert_eq!(binary["base64"].as_str(), Some("/wA="));
         assert!(binary.get("text").is_none());
+        let bad = document(&settled("failed", b"no"), Duration::ZERO);
+        assert_eq!((bad["reason"].as_str(), bad.get("text")), (Some("no"), None));
     }
 }

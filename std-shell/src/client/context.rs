@@ -94,12 +94,7 @@ impl Context {
         let ca = match (ca, &home) {
             (Some(ca), _) => ca.to_owned(),
             (None, Some(home)) => home.join("ca.pem"),
-            (None, None) => {
-                return Err(Error::NotANode {
-                    named: url,
-                    why: "a URL alone doesn't say whom to trust: give the mesh's ca.pem with --ca or REDLINK_CA".into(),
-                });
-            }
+            (None, None) => return Err(Error::Untrusted { url }),
         };
         let token = match (token, &home) {
             (Some(token), _) => Some(token.to_owned()),

@@ -65,6 +65,17 @@ impl Problem {
     }
 }
 
+impl std::fmt::Display for Problem {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.title)?;
+        match &self.detail {
+            Some(detail) if self.title.ends_with(['?', '!', '.']) => write!(f, " {detail}"),
+            Some(detail) => write!(f, ": {detail}"),
+            None => Ok(()),
+        }
+    }
+}
+
 /// Why a call to a node brought no answer, or not the one hoped for.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -81,6 +92,12 @@ pub enum Error {
         named: String,
         /// What is missing or wrong.
         why: String,
+    },
+    /// A URL, and nothing that says who may be trusted there.
+    #[error("don't know whom to trust at {url}: a URL alone doesn't say")]
+    Untrusted {
+        /// Where.
+        url: String,
     },
     /// A file that is needed to talk to the node can't be used.
     #[error("can't use {what} {}: {why}", path.display())]
@@ -109,6 +126,8 @@ pub enum Error {
         url: String,
         /// As the network says.
         why: String,
+        /// Bytes of the request's body.
+        sent: usize,
     },
     /// Whoever answers there isn't a node of this mesh.
     #[error("the server at {url} is not a node of this mesh: {why}")]
@@ -127,7 +146,7 @@ pub enum Error {
         after: Duration,
     },
     /// The node said no.
-    #[error("{}{}", .0.title, .0.detail.as_ref().map(|d| format!(": {d}")).unwrap_or_default())]
+    #[error("{0}")]
     Refused(Problem),
     /// The answer isn't what the API promises.
     #[error("{url} answered something else than a Redlink node would: {why}")]
@@ -145,9 +164,16 @@ impl Error {
         Some(match self {
             Self::NoNode { .. } => "start one here with `redlink node`, or say which one with --node URL or --node DIRECTORY".into(),
             Self::NotANode { .. } => "give the directory in which `redlink node` was started, or a URL such as https://localhost:7411".into(),
+            Self::Untrusted { .. } => {
+                "give the mesh's ca.pem with --ca or REDLINK_CA, and the node's admin token in REDLINK_TOKEN".into()
+            }
             Self::File { denied: true, .. } => "run this as the user who runs the node, or ask that user for a copy of the file".into(),
             Self::File { .. } => "if the node was moved, give its directory with --node; `redlink node` there writes these files".into(),
             Self::Unreachable { .. } => "start it with `redlink node` in its directory, or check the address and the network".into(),
+            // A node that has seen enough of a body closes, and its answer is lost with the connection.
+            Self::Broken { sent, .. } if *sent > 1 << 20 => {
+                "is it larger than the node takes? (max_payload of its settings, 64 MiB if they don't say)".into()
+            }
             Self::Broken { .. } => "look at the node's log; `redlink message list` shows what it has accepted".into(),
             Self::Stranger { .. } => "check the address, and with --ca FILE name the ca.pem of the mesh that you mean".into(),
             Self::Silent { .. } => "look at the node's log; `redlink status` says if it answers at all".into(),
@@ -156,9 +182,15 @@ impl Error {
         })
     }
 
-    /// The node could not be talked to at all; nothing was carried out for certain only if this isn't [`Error::Broken`].
+    /// What is given to find the node by is wrong or can't be used.
+    pub fn is_usage(&self) -> bool {
+        matches!(self, Self::Untrusted { .. } | Self::File { .. })
+    }
+
+    /// There is no node, or nothing came from it. Whether a call was carried out is open after [`Error::Broken`] and
+    /// [`Error::Silent`].
     pub fn is_unreachable(&self) -> bool {
-        !matches!(self, Self::Refused(_) | Self::Puzzling { .. })
+        !self.is_usage() && !matches!(self, Self::Refused(_) | Self::Puzzling { .. })
     }
 
     /// Trying the same again later may help.

@@ -210,6 +210,7 @@ impl Client {
             body,
             patience,
         } = request;
+        let sent = body.len();
         let uri: Uri = format!("{}{path}", self.url)
             .parse()
             .map_err(|e| Error::NotANode {
@@ -228,9 +229,17 @@ impl Client {
             why: e.to_string(),
         })?;
         let whole = async {
-            let response = self.http.request(request).await.map_err(|e| self.failed(&e))?;
+            let response = self
+                .http
+                .request(request)
+                .await
+                .map_err(|e| self.failed(&e, sent))?;
             let (head, body) = response.into_parts();
-            let body = body.collect().await.map_err(|e| self.broken(&e))?.to_bytes();
+            let body = body
+                .collect()
+                .await
+                .map_err(|e| self.broken(&e, sent))?
+                .to_bytes();
             Ok(Answer {
                 status: head.status,
                 headers: head.headers,
@@ -245,7 +254,7 @@ impl Client {
         })
     }
 
-    fn failed(&self, error: &legacy::Error) -> Error {
+    fn failed(&self, error: &legacy::Error, sent: usize) -> Error {
         let url = self.url.to_string();
         if let Some(tls) = tls_cause(error) {
             return match tls {
@@ -264,14 +273,15 @@ impl Client {
                 url,
                 why: root_cause(error),
             },
-            false => self.broken(error),
+            false => self.broken(error, sent),
         }
     }
 
-    fn broken(&self, error: &(dyn std::error::Error + 'static)) -> Error {
+    fn broken(&self, error: &(dyn std::error::Error + 'static), sent: usize) -> Error {
         Error::Broken {
             url: self.url.to_string(),
             why: root_cause(error),
+            sent,
         }
     }
 }

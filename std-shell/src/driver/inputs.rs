@@ -290,13 +290,14 @@ impl Driver {
         self.given.extend(self.takes.keys().copied());
     }
 
-    /// Whether a stop would cut nothing off: no consumer holds anything, nobody waits for the disk.
+    /// Whether a stop would cut nothing off: no consumer holds anything, nobody waits for the disk. A reply that waits
+    /// for its origin is on disk, and can wait there.
     pub(super) fn is_idle(&self) -> bool {
         self.store_ops == 0
             && self.submits.is_empty()
             && self.answers.is_empty()
             && self.takes.is_empty()
-            && self.core.usage().deliveries == 0
+            && self.deliveries.is_empty()
     }
 
     fn link_up(&mut self, up: LinkUp) {

@@ -156,8 +156,7 @@ impl Driver {
             }
             StoreOp::Drop { attempt } => Op::Drop { attempt },
         };
-        self.store_ops += 1;
-        self.store.send(op);
+        self.ops.push(op);
     }
 
     fn insert(&mut self, tag: Tag, sequence: u64) -> Option<Op> {

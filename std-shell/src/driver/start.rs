@@ -164,6 +164,7 @@ pub fn start(
         deliveries: BTreeMap::new(),
         links: Links::default(),
         next: VecDeque::new(),
+        ops: Vec::new(),
         store_ops: 0,
     };
     let runtime = tokio::runtime::Builder::new_current_thread()

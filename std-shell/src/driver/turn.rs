@@ -8,7 +8,7 @@ use super::start::Settings;
 use crate::Content;
 use crate::clock;
 use crate::link::transfer::TransferKey;
-use crate::store::{Done, StoreHandle};
+use crate::store::{Done, Op, StoreHandle};
 use redlink_core::{
     Answered, AttemptId, Boot, Bound, Core, GrantToken, Input, Instant, Kept, Payload, Refused, Tag, Terms,
     Verb,
@@ -100,6 +100,8 @@ pub(super) struct Driver {
     pub(super) deliveries: BTreeMap<AttemptId, (GrantToken, Payload)>,
     pub(super) links: Links,
     pub(super) next: VecDeque<Next>,
+    /// For the store, at the end of the turn: together they make one group.
+    pub(super) ops: Vec<Op>,
     /// Operations that the store has not answered.
     pub(super) store_ops: u64,
 }
@@ -177,6 +179,10 @@ impl Driver {
         }
         more |= self.outputs(OUTPUTS);
         self.answer_takes();
+        self.store_ops += self.ops.len() as u64;
+        for op in self.ops.drain(..) {
+            self.store.send(op);
+        }
         for link in self.links.flush() {
             self.next.push_back(Next::LinkDown(link));
         }
@@ -207,7 +213,8 @@ impl Driver {
         }
     }
 
-    /// Gives the core one input. If too many answers wait to be polled, they are polled first.
+    /// Gives the core one input. If too many answers wait to be polled, they are polled first; what the input itself
+    /// leads to is always polled later, when the caller has noted what it must know for that.
     pub(super) fn feed(&mut self, input: Input<'_>) -> Result<Kept, Refused> {
         match self.core.handle_input(self.now, input) {
             Err(Refused::Full(Bound::Answers)) => {

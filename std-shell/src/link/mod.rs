@@ -24,7 +24,7 @@ use crate::driver::{Handle, Refusal};
 use bytes::Bytes;
 use hyper::body::Body;
 use redlink_core::Name;
-use std::fmt::Display;
+use std::error::Error;
 
 /// Path of the request that holds a link.
 pub const PATH: &str = "/v1/link";
@@ -37,7 +37,7 @@ pub const PATH: &str = "/v1/link";
 pub async fn accept<B>(handle: &Handle, peer: Name, incoming: B) -> Result<OutStream, Refusal>
 where
     B: Body<Data = Bytes> + Send + Unpin + 'static,
-    B::Error: Display + Send,
+    B::Error: Into<Box<dyn Error + Send + Sync>> + Send,
 {
     let (outbox, stream) = outbox::outbox(handle.store().clone());
     let session = session::Session::open(handle, peer, outbox, None).await?;

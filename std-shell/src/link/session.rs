@@ -1,5 +1,6 @@
 //! One life of a link: reads the peer's frames into the driver until either side ends it.
 
+use super::connect::causes;
 use super::frame::{Decoder, Received};
 use super::outbox::Outbox;
 use super::transfer::Job;
@@ -8,7 +9,7 @@ use bytes::Bytes;
 use http_body_util::BodyExt;
 use hyper::body::Body;
 use redlink_core::{LinkId, Name};
-use std::fmt::Display;
+use std::error::Error;
 use std::sync::Arc;
 use tokio::sync::{Semaphore, mpsc};
 
@@ -50,7 +51,7 @@ impl Session {
     pub(crate) async fn run<B>(self, incoming: B) -> Arc<str>
     where
         B: Body<Data = Bytes> + Unpin,
-        B::Error: Display,
+        B::Error: Into<Box<dyn Error + Send + Sync>>,
     {
         let why = tokio::select! {
             why = self.outbox.closed() => why,
@@ -65,14 +66,14 @@ impl Session {
 async fn read<B>(handle: &Handle, link: LinkId, mut incoming: B) -> Arc<str>
 where
     B: Body<Data = Bytes> + Unpin,
-    B::Error: Display,
+    B::Error: Into<Box<dyn Error + Send + Sync>>,
 {
     let batches = Arc::new(Semaphore::new(BATCHES));
     let mut decoder = Decoder::default();
     while let Some(piece) = incoming.frame().await {
         let bytes = match piece {
             Ok(piece) => piece.into_data().unwrap_or_default(),
-            Err(error) => return Arc::from(format!("reading failed: {error}")),
+            Err(error) => return Arc::from(format!("reading failed: {}", causes(&*error.into()))),
         };
         decoder.extend(&bytes);
         loop {

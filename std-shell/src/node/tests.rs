@@ -19,6 +19,12 @@ struct Place {
 
 impl Place {
     fn new(name: &str) -> Self {
+        // RUST_LOG=debug cargo test -- --nocapture shows what the nodes do.
+        let filter = tracing_subscriber::EnvFilter::from_default_env();
+        let _ = tracing_subscriber::fmt()
+            .with_env_filter(filter)
+            .with_test_writer()
+            .try_init();
         let dir = tempfile::tempdir().unwrap();
         let flags = Partial {
             name: Some(name.to_owned()),

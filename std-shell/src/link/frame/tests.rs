@@ -67,7 +67,9 @@ proptest! {
 }
 
 fn broken(wire: &[u8]) -> Broken {
-    decode(wire, 1_000).map(drop).expect_err("these bytes are no frames")
+    decode(wire, 1_000)
+        .map(drop)
+        .expect_err("these bytes are no frames")
 }
 
 fn with_body(body: &[u8]) -> Vec<u8> {

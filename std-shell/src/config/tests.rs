@@ -129,3 +129,13 @@ fn the_first_start_is_remembered_and_a_file_of_the_user_s_is_left_alone() {
     made.remember(&Partial::default()).unwrap();
     assert!(std::fs::read(dir.path().join(FILE)).unwrap() == before);
 }
+
+proptest::proptest! {
+    #[test]
+    fn no_setting_is_too_strange(text in ".*", host in "[a-z0-9.:\\[\\]@-]{0,20}") {
+        let _ = (text.parse::<Size>(), text.parse::<NorthUrl>(), super::parse_listen(&text));
+        if let Ok(url) = format!("https://{host}").parse::<NorthUrl>() {
+            proptest::prop_assert_eq!(url.to_string().parse::<NorthUrl>(), Ok(url));
+        }
+    }
+}

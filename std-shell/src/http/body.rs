@@ -64,9 +64,22 @@ async fn claim(handle: &Handle, size: u64) -> Result<OwnedSemaphorePermit, Probl
     })
 }
 
-/// Reads a body that is no payload: JSON, at most 64 KiB.
+/// Reads a body that is no payload: JSON, at most 64 KiB. Strangers may send one, so all of it has to come in time.
 pub(super) async fn small(body: Body) -> Result<Bytes, Problem> {
-    read(body, JSON_MAX, STALL, None).await.map(|(bytes, _)| bytes)
+    match timeout(STALL, read(body, JSON_MAX, STALL, None)).await {
+        Ok(read) => read.map(|(bytes, _)| bytes),
+        Err(_) => Err(too_slow(STALL)),
+    }
+}
+
+fn too_slow(limit: Duration) -> Problem {
+    Problem::new(
+        Kind::TooSlow,
+        format!(
+            "It took more than {} s; send the body without pauses.",
+            limit.as_secs()
+        ),
+    )
 }
 
 fn too_large(max: u64) -> Problem {
@@ -105,13 +118,7 @@ async fn read(
                 ));
             }
             Ok(None) => break,
-            Err(_) => {
-                let detail = format!(
-                    "Nothing came for {} s; send the body without pauses.",
-                    stall.as_secs()
-                );
-                return Err(Problem::new(Kind::TooSlow, detail));
-            }
+            Err(_) => return Err(too_slow(stall)),
         };
         // Trailers say nothing here.
         let Ok(data) = frame.into_data() else { continue };

@@ -257,6 +257,33 @@ mod tests {
         }
     }
 
+    proptest::proptest! {
+        #[test]
+        fn no_duration_is_too_strange(text in ".*", number in "[0-9]{1,25}", unit in "(ms|s|m|h|d)", n: u32) {
+            let _ = parse_duration(&text);
+            if let Ok(duration) = parse_duration(&format!("{number}{unit}")) {
+                proptest::prop_assert_eq!(parse_duration(&format_duration(duration)), Ok(duration));
+            }
+            let duration = StdDuration::from_millis(n.into());
+            proptest::prop_assert_eq!(parse_duration(&format_duration(duration)), Ok(duration));
+        }
+
+        #[test]
+        fn no_header_is_too_strange(name in "redlink-[a-z-]{1,16}", value in proptest::collection::vec(32u8..=255, 0..40)) {
+            let mut headers = HeaderMap::new();
+            let (Ok(name), Ok(value)) = (http::HeaderName::try_from(name), http::HeaderValue::from_bytes(&value)) else {
+                return Ok(());
+            };
+            for known in TERMS {
+                headers.insert(*known, value.clone());
+                let _ = terms(&headers);
+                headers.remove(*known);
+            }
+            headers.insert(name, value);
+            let _ = terms(&headers);
+        }
+    }
+
     #[test]
     fn what_is_not_said_is_the_default() {
         assert_eq!(read(&[("content-type", "text/plain")]).unwrap(), Terms::default());

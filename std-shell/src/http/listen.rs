@@ -6,6 +6,7 @@ use super::connection::{self, Shared};
 use super::routes;
 use crate::config::NodeConfig;
 use crate::trust;
+use rustix::io::Errno;
 use std::future::{Future, poll_fn};
 use std::io::{self, ErrorKind};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -118,7 +119,10 @@ impl Listener {
 
     fn forgives(&self, address: SocketAddr, error: &io::Error) -> bool {
         let twin = SocketAddr::new(Ipv4Addr::LOCALHOST.into(), address.port());
-        let none = error.kind() == ErrorKind::AddrNotAvailable || error.kind() == ErrorKind::Unsupported;
+        let none = matches!(
+            Errno::from_io_error(error),
+            Some(Errno::ADDRNOTAVAIL | Errno::AFNOSUPPORT)
+        );
         address.ip() == IpAddr::from(Ipv6Addr::LOCALHOST) && none && self.addresses.contains(&twin)
     }
 

@@ -156,6 +156,7 @@ impl Identity {
                     return Err(IdentityError::Ended(dir.join(NODE_FILE)));
                 }
                 warn_of_end(&subject, now);
+                warn_of_missing(&subject, hosts);
                 (certificate, subject)
             }
             (Some((certificate, subject)), Some(_)) if fresh(&subject, &wanted, now) => {
@@ -201,6 +202,17 @@ fn warn_of_end(subject: &Subject, now: SystemTime) {
             days,
             "this node's certificate ends soon; join again with a new token to renew it"
         );
+    }
+}
+
+fn warn_of_missing(subject: &Subject, hosts: &[String]) {
+    let missing: Vec<_> = hosts
+        .iter()
+        .filter_map(|h| certificate::valid_host(h))
+        .filter(|h| !subject.hosts.contains(h))
+        .collect();
+    if !missing.is_empty() {
+        tracing::warn!(hosts = ?missing, "not in this node's certificate: nobody can dial it by these names");
     }
 }
 

@@ -139,11 +139,13 @@ pub async fn join(
     let (mut sender, authority) = connect(&north, host, port, token).await?;
 
     let key = identity::load_or_make_key(dir)?;
+    // The machine's own name is tried as well, and not missed if another node of the machine has it.
+    let own = certificate::own_host_name().filter(|own| !hosts.contains(own));
     let body = EnrolRequest {
         secret: URL_SAFE_NO_PAD.encode(token.secret),
         name: name.to_string(),
         csr: signing_request(&key, name)?,
-        hosts: hosts.to_vec(),
+        hosts: hosts.iter().chain(&own).cloned().collect(),
     };
     let broken = |what: String| JoinError::Broken {
         north: north.clone(),
@@ -179,9 +181,9 @@ pub async fn join(
     let pem = pem(&authority);
     files::write_private(dir, CA_FILE, pem.as_bytes())?;
     files::write_private(dir, NODE_FILE, certificate.as_bytes())?;
-    Ok(Joined::New {
-        left_out: enrolled.left_out,
-    })
+    let mut left_out = enrolled.left_out;
+    left_out.retain(|host| Some(host) != own.as_ref());
+    Ok(Joined::New { left_out })
 }
 
 /// Whether the directory has what a join would bring. Refuses a directory that belongs to somebody else.

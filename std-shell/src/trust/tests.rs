@@ -360,6 +360,44 @@ async fn only_certificates_of_the_mesh_get_through_and_none_is_no_peer() {
     );
 }
 
+/// A resumed session shows no certificate again: the server must still know whose it is.
+#[tokio::test]
+async fn a_peer_is_known_by_name_on_a_resumed_session_too() {
+    let dir = tempfile::tempdir().unwrap();
+    let north = first(dir.path());
+    let mut kinds = Vec::new();
+    for _ in 0..2 {
+        let (near, far) = tokio::io::duplex(64 * 1024);
+        let acceptor = TlsAcceptor::from(north.server.clone());
+        let connector = TlsConnector::from(north.client.clone());
+        let serve = async {
+            let mut stream = acceptor.accept(near).await.unwrap();
+            stream.write_all(b"x").await.unwrap();
+            stream.flush().await.unwrap();
+            stream
+        };
+        let dial = async {
+            let mut stream = connector
+                .connect(ServerName::try_from("localhost").unwrap(), far)
+                .await
+                .unwrap();
+            // The ticket for the next session comes before this.
+            stream.read_u8().await.unwrap();
+            stream
+        };
+        let (served, _dialled) = tokio::join!(serve, dial);
+        let connection = served.get_ref().1;
+        let certificates = connection.peer_certificates().unwrap();
+        assert_eq!(
+            peer_name(&north.mesh, certificates, SystemTime::now()).unwrap(),
+            name("first")
+        );
+        kinds.push(connection.handshake_kind());
+    }
+    use rustls::HandshakeKind;
+    assert_eq!(kinds, [Some(HandshakeKind::Full), Some(HandshakeKind::Resumed)]);
+}
+
 #[tokio::test]
 async fn an_ended_certificate_and_one_without_a_node_s_name_prove_nothing() {
     let dir = tempfile::tempdir().unwrap();

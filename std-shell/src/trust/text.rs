@@ -78,6 +78,16 @@ impl FromStr for JoinToken {
 mod tests {
     use super::*;
 
+    proptest::proptest! {
+        #[test]
+        fn no_text_is_too_strange(text in ".*", tail in "[A-Za-z0-9_-]{0,200}") {
+            let _ = text.parse::<JoinToken>();
+            let _ = format!("{PREFIX}{text}").parse::<JoinToken>();
+            let made_up = format!("{PREFIX}{tail}").parse::<JoinToken>();
+            proptest::prop_assert!(made_up.is_err());
+        }
+    }
+
     #[test]
     fn the_text_reads_back_and_a_damaged_one_is_called_that() {
         let token = JoinToken {

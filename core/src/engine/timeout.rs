@@ -119,13 +119,21 @@ impl Core<'_> {
             }
             Stage::Claiming if late || due => self.over(d),
             Stage::Fetching | Stage::Ready if late || due => self.release(d),
-            Stage::Held if late => {
-                self.lost(d, LostWhy::Deadline);
-                self.over(d);
-            }
+            Stage::Held if late => self.late_here(d),
             Stage::Held if due => self.lease_over_here(d),
             _ => self.time_delivery(d),
         }
+    }
+
+    /// The deadline passed while the consumer had it. This node's own message ends with it, so that neither is without
+    /// the other.
+    fn late_here(&mut self, d: Ix) {
+        let token = self.deliveries[d].token;
+        if let Some(ix) = self.held_here(&token) {
+            return self.end(ix, Outcome::Expired, LostWhy::Deadline);
+        }
+        self.lost(d, LostWhy::Deadline);
+        self.over(d);
     }
 
     /// The consumer has not given a sign of life. The origin of a peer's message finds out by itself, a little later.

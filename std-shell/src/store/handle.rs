@@ -2,7 +2,8 @@
 
 use super::engine::Entry;
 use super::payload::{INLINE_MAX, Job};
-use super::thread::{Body, BodyBytes, Command, Read};
+use super::reads::{Body, BodyBytes, Read};
+use super::thread::Command;
 use super::types::{Op, ReadError, StoreStats, StoredOutcomeContent, StoredReplyContent};
 use crate::Content;
 use redlink_core::AttemptId;
@@ -38,6 +39,7 @@ impl StoreHandle {
 
     /// Gives an operation to the store; never blocks. Its [`Done`](super::Done) comes on the channel given to
     /// [`open`](super::open). The queue has no bound of its own: the core asks for no more than its tables hold.
+    /// Operations about one row have no order among them: give the next one when the one before is answered.
     /// After [`StoreHandle::close`] nothing happens.
     pub fn send(&self, op: Op) {
         let size = op.content().map_or(0, |content| content.bytes.len());

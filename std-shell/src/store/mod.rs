@@ -12,13 +12,16 @@
 //! ```
 //!
 //! Enter at [`open`]; [`StoreHandle`] is what the rest of the node holds. Inside: `engine` is the narrow trait that a
-//! database has to fulfil, `turso` the one that does, `schema` its tables, `thread` the group commit and what happens
-//! after an error, `payload` the files, `lock` the guard against a second node on one directory.
+//! database has to fulfil, `turso` the one that does, `schema` its tables, `thread` the group commit, `repair` what
+//! happens after an error, `payload` the files, `lock` the guard against a second node on one directory.
 
 mod engine;
 mod handle;
 mod lock;
+mod open;
 mod payload;
+mod reads;
+mod repair;
 mod schema;
 #[cfg(test)]
 mod tests;
@@ -27,8 +30,9 @@ mod turso;
 mod types;
 
 pub use handle::StoreHandle;
+pub use open::{Opened, open};
 pub use payload::INLINE_MAX;
-pub use thread::{GROUP_MAX, Opened, open};
+pub use thread::GROUP_MAX;
 pub use types::{
     Done, NewMessage, NodeRecord, Op, OpenError, ReadError, Recovered, RecoveredMessage, RecoveredOutcome,
     RecoveredReply, StoreStats, StoredOutcomeContent, StoredReplyContent,

@@ -7,7 +7,7 @@ mod model;
 mod rows;
 
 use super::types::*;
-use super::{Opened, thread};
+use super::{Opened, open};
 use crate::Content;
 use redlink_core::{AttemptId, ConsumerKey, Fence, GrantToken, MessageId, NodeId, Outcome, Row, Terms, Verb};
 use std::path::Path;
@@ -31,9 +31,9 @@ impl Rig {
         Self::with(super::open(dir, tell).unwrap(), done)
     }
 
-    fn open_with(dir: &Path, opener: thread::Opener) -> Self {
+    fn open_with(dir: &Path, opener: open::Opener) -> Self {
         let (tell, done) = unbounded_channel();
-        Self::with(thread::open_with(dir, tell, opener).unwrap(), done)
+        Self::with(open::open_with(dir, tell, opener).unwrap(), done)
     }
 
     fn with(opened: Opened, done: UnboundedReceiver<Vec<Done>>) -> Self {

@@ -1,4 +1,4 @@
-//! The store thread: group commit, reads in between, and what happens after an error.
+//! The store thread: group commit.
 //!
 //! ```text
 //!            ┌── op, read ──┐
@@ -12,19 +12,20 @@
 //!          up, and the group answered by what is on disk
 //! ```
 
-use super::engine::{ApplyError, EngineError, Entry, Files, Found, Place, Recovery, Started, Store};
-use super::handle::StoreHandle;
+use super::engine::{ApplyError, EngineError, Entry, Files, Started, Store};
 use super::lock::DirectoryLock;
-use super::payload::{FileId, Folder, Job, make_dir, sync_dir};
-use super::turso::{self, Turso};
-use super::types::{Done, NodeRecord, Op, OpenError, ReadError, Recovered, StoreStats};
-use redlink_core::{AttemptId, Boot, NodeId, Outcome, Row, Verb};
+use super::open::Opener;
+use super::payload::{FileId, Folder, Job};
+use super::reads::Read;
+use super::repair::BACKOFF_MIN;
+use super::types::{Done, Op, Recovered, StoreStats};
+use redlink_core::{AttemptId, Row};
 use std::collections::HashSet;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 use std::time::{Duration, Instant};
-use tokio::sync::{mpsc::UnboundedSender, oneshot};
+use tokio::sync::mpsc::UnboundedSender;
 
 /// Most operations of one commit.
 pub const GROUP_MAX: usize = 1_024;
@@ -38,178 +39,6 @@ const IDLE: Duration = Duration::from_secs(1);
 const MARK_BLOCK: u64 = 1_000_000;
 /// Keys are signed in the tables.
 const SEQUENCE_MAX: u64 = i64::MAX as u64;
-/// The first and the longest pause between attempts to open the database again.
-const BACKOFF_MIN: Duration = Duration::from_millis(50);
-const BACKOFF_MAX: Duration = Duration::from_secs(5);
-
-/// A store that was opened, and what was in it.
-#[derive(Debug)]
-pub struct Opened {
-    /// Takes operations and reads.
-    pub store: StoreHandle,
-    /// Who this node is.
-    pub identity: NodeRecord,
-    /// This life of it; on disk by now.
-    pub boot: Boot,
-    /// The first sequence number that was never used.
-    pub next_sequence: u64,
-    /// What is on disk.
-    pub recovered: Recovered,
-}
-
-/// Opens the store in `dir`, or makes one there, and commits a boot record. Answers to operations go to `done`, one
-/// list for each commit. Blocks until everything on disk is read.
-///
-/// # Errors
-/// Why it can't be used; nothing was changed if the directory is in use or the file is not ours.
-pub fn open(dir: &Path, done: UnboundedSender<Vec<Done>>) -> Result<Opened, OpenError> {
-    open_with(dir, done, Box::new(|dir| Ok(Box::new(Turso::open(dir)?))))
-}
-
-/// How a database is opened, the first time and after an error.
-pub(super) type Opener = Box<dyn FnMut(&Path) -> Result<Box<dyn Store>, OpenError> + Send>;
-
-/// [`open`] with another engine.
-pub(super) fn open_with(
-    dir: &Path,
-    done: UnboundedSender<Vec<Done>>,
-    mut opener: Opener,
-) -> Result<Opened, OpenError> {
-    let io = |error| OpenError::Io {
-        path: dir.to_owned(),
-        error,
-    };
-    make_dir(dir).map_err(io)?;
-    let lock = DirectoryLock::take(dir)?;
-    let folder = Arc::new(Folder::open(dir)?);
-    let (commands, inbox) = channel();
-    let (jobs, job_inbox) = channel();
-    let (ready, answer) = channel();
-    let dir_of_thread = dir.to_owned();
-    let folder_of_thread = folder.clone();
-    let jobs_of_thread = jobs.clone();
-    let keeper = spawn("redlink-store", move || {
-        let dir = dir_of_thread;
-        let (engine, started, rows, files) = match begin(&dir, &mut opener, &folder_of_thread) {
-            Ok((engine, started, recovery)) => (engine, started, recovery.rows, recovery.files),
-            Err(error) => {
-                let _ = ready.send(Err(error));
-                return;
-            }
-        };
-        let stats = StoreStats {
-            up: true,
-            messages: rows.messages.len() as u64,
-            outcomes: rows.outcomes.len() as u64,
-            replies: rows.replies.len() as u64,
-            ..StoreStats::default()
-        };
-        let keeper = Keeper {
-            dir,
-            folder: folder_of_thread,
-            opener,
-            engine: Some(engine),
-            inbox,
-            jobs: jobs_of_thread,
-            done,
-            files,
-            mark: started.mark,
-            used: started.next_sequence,
-            held_over: None,
-            unresolved: Vec::new(),
-            fault: String::new(),
-            retry_at: None,
-            backoff: BACKOFF_MIN,
-            checkpoint_at: None,
-            stats,
-            _lock: lock,
-        };
-        if ready.send(Ok((started, rows))).is_ok() {
-            keeper.run();
-        }
-    })
-    .map_err(io)?;
-    // The thread sends before it ends, and a panic in it ends the process.
-    let (started, recovered) = answer
-        .recv()
-        .map_err(|_| io(std::io::Error::other("the store thread ended")))??;
-    let boot = started.boot;
-    let of_files = (folder.clone(), commands.clone());
-    let files = spawn("redlink-files", move || {
-        let (folder, commands) = of_files;
-        super::payload::run(&folder, boot.counter, &job_inbox, &commands);
-    })
-    .map_err(io)?;
-    Ok(Opened {
-        store: StoreHandle::new(commands, jobs, [keeper, files]),
-        identity: started.identity,
-        boot,
-        next_sequence: started.next_sequence,
-        recovered,
-    })
-}
-
-/// A thread whose panic ends the process: what it holds may be half changed, and what is on disk is whole.
-fn spawn(
-    name: &'static str,
-    body: impl FnOnce() + Send + 'static,
-) -> std::io::Result<std::thread::JoinHandle<()>> {
-    std::thread::Builder::new().name(name.to_owned()).spawn(move || {
-        if std::panic::catch_unwind(std::panic::AssertUnwindSafe(body)).is_err() {
-            eprintln!(
-                "redlink: the thread {name} panicked; stopping, so that the next start recovers from disk"
-            );
-            std::process::abort();
-        }
-    })
-}
-
-fn begin(
-    dir: &Path,
-    opener: &mut Opener,
-    folder: &Folder,
-) -> Result<(Box<dyn Store>, Started, Recovery), OpenError> {
-    let path = dir.join(turso::FILE);
-    let io = |error| OpenError::Io {
-        path: path.clone(),
-        error,
-    };
-    let engine_error = |error| match error {
-        EngineError::Broken(detail) => OpenError::Engine {
-            path: path.clone(),
-            detail,
-        },
-        EngineError::Value(detail) => OpenError::Engine {
-            path: path.clone(),
-            detail: format!("bad value: {detail}"),
-        },
-    };
-    let mut engine = opener(dir)?;
-    let fresh = NodeRecord {
-        node: NodeId(u64::from_le_bytes(random().map_err(io)?)),
-        key: random().map_err(io)?,
-    };
-    let bits = u32::from_le_bytes(random().map_err(io)?);
-    let started = engine.start(&fresh, bits).map_err(engine_error)?;
-    // The engine never syncs the directory; without this a power loss could take the new files' names.
-    sync_dir(dir).map_err(io)?;
-    let recovery = engine.recover().map_err(engine_error)?;
-    let named: HashSet<FileId> = recovery.files.ids().collect();
-    let swept = folder.sweep(&named).map_err(io)?;
-    if swept > 0 {
-        tracing::info!(swept, "removed payload files that no row names");
-    }
-    Ok((engine, started, recovery))
-}
-
-fn random<const N: usize>() -> std::io::Result<[u8; N]> {
-    let mut bytes = [0; N];
-    let mut have = 0;
-    while have < N {
-        have += rustix::rand::getrandom(&mut bytes[have..], rustix::rand::GetRandomFlags::empty())?;
-    }
-    Ok(bytes)
-}
 
 /// What the store thread is asked.
 pub(super) enum Command {
@@ -224,29 +53,6 @@ pub(super) enum Command {
         /// Empty the log first, and note exactly which sequence numbers are used.
         tidy: bool,
     },
-}
-
-/// Something to read, and whom to tell.
-pub(super) enum Read {
-    Payload(u64, Reply<Option<Body>>),
-    Outcome(u64, Reply<Option<(Outcome, Option<Body>)>>),
-    Reply(AttemptId, Reply<Option<(Verb, Option<Body>)>>),
-    Integrity(Reply<Vec<String>>),
-    Stats(oneshot::Sender<StoreStats>),
-}
-
-type Reply<T> = oneshot::Sender<Result<T, ReadError>>;
-
-/// A body that was looked up. A file is opened on the store thread, so that its removal can't come in between, and
-/// read elsewhere.
-pub(super) struct Body {
-    pub(super) content_type: Option<Arc<str>>,
-    pub(super) bytes: BodyBytes,
-}
-
-pub(super) enum BodyBytes {
-    Here(bytes::Bytes),
-    File(std::fs::File, PathBuf),
 }
 
 /// Names what an operation is about; a group has at most one about each.
@@ -266,33 +72,46 @@ impl Key {
 }
 
 /// The state of the store thread.
-struct Keeper {
-    dir: PathBuf,
-    folder: Arc<Folder>,
-    opener: Opener,
+pub(super) struct Keeper {
+    pub(super) dir: PathBuf,
+    pub(super) folder: Arc<Folder>,
+    pub(super) opener: Opener,
     /// None while down.
-    engine: Option<Box<dyn Store>>,
+    pub(super) engine: Option<Box<dyn Store>>,
     inbox: Receiver<Command>,
     jobs: Sender<Job>,
     done: UnboundedSender<Vec<Done>>,
     /// Which rows have their body in a file.
     files: Files,
     /// Inserts below it need no new mark on disk.
-    mark: u64,
+    pub(super) mark: u64,
     /// One more than the highest sequence number that was asked for.
     used: u64,
     /// An entry that did not fit in the group before.
     held_over: Option<Entry>,
     /// A group of which it isn't known whether it is on disk. Nothing of it is answered before that is known.
-    unresolved: Vec<Entry>,
+    pub(super) unresolved: Vec<Entry>,
     /// Why the store is down.
-    fault: String,
-    retry_at: Option<Instant>,
-    backoff: Duration,
+    pub(super) fault: String,
+    pub(super) retry_at: Option<Instant>,
+    pub(super) backoff: Duration,
     /// When the log is to be emptied.
-    checkpoint_at: Option<Instant>,
-    stats: StoreStats,
+    pub(super) checkpoint_at: Option<Instant>,
+    pub(super) stats: StoreStats,
     _lock: DirectoryLock,
+}
+
+/// What a [`Keeper`] is made of.
+pub(super) struct Parts {
+    pub(super) dir: PathBuf,
+    pub(super) folder: Arc<Folder>,
+    pub(super) opener: Opener,
+    pub(super) engine: Box<dyn Store>,
+    pub(super) inbox: Receiver<Command>,
+    pub(super) jobs: Sender<Job>,
+    pub(super) done: UnboundedSender<Vec<Done>>,
+    pub(super) files: Files,
+    pub(super) lock: DirectoryLock,
 }
 
 /// What one round of the thread has to do.
@@ -316,7 +135,39 @@ impl Round {
 }
 
 impl Keeper {
-    fn run(mut self) {
+    /// With what was found on disk.
+    pub(super) fn new(parts: Parts, started: &Started, rows: &Recovered) -> Self {
+        let stats = StoreStats {
+            up: true,
+            messages: rows.messages.len() as u64,
+            outcomes: rows.outcomes.len() as u64,
+            replies: rows.replies.len() as u64,
+            ..StoreStats::default()
+        };
+        Self {
+            dir: parts.dir,
+            folder: parts.folder,
+            opener: parts.opener,
+            engine: Some(parts.engine),
+            inbox: parts.inbox,
+            jobs: parts.jobs,
+            done: parts.done,
+            files: parts.files,
+            mark: started.mark,
+            used: started.next_sequence,
+            held_over: None,
+            unresolved: Vec::new(),
+            fault: String::new(),
+            retry_at: None,
+            backoff: BACKOFF_MIN,
+            checkpoint_at: None,
+            stats,
+            _lock: parts.lock,
+        }
+    }
+
+    /// Until it is closed or nobody can ask any more.
+    pub(super) fn run(mut self) {
         loop {
             let mut round = Round::default();
             if !self.gather(&mut round) {
@@ -521,7 +372,7 @@ impl Keeper {
     }
 
     /// These certainly did not happen.
-    fn fail(&mut self, entries: impl IntoIterator<Item = Entry>, answers: &mut Vec<Done>) {
+    pub(super) fn fail(&mut self, entries: impl IntoIterator<Item = Entry>, answers: &mut Vec<Done>) {
         for entry in entries {
             self.forget_file(entry.file);
             self.stats.failed += 1;
@@ -533,14 +384,14 @@ impl Keeper {
     }
 
     /// Tells the caller; if there is none any more, there is nobody to tell.
-    fn answer(&self, answers: Vec<Done>) {
+    pub(super) fn answer(&self, answers: Vec<Done>) {
         if !answers.is_empty() {
             let _ = self.done.send(answers);
         }
     }
 
     /// Notes what is on disk now.
-    fn committed(&mut self, entry: &Entry) {
+    pub(super) fn committed(&mut self, entry: &Entry) {
         self.stats.done += 1;
         let gone = match &entry.op {
             Op::Insert(message) => {
@@ -581,150 +432,6 @@ impl Keeper {
         if let Some(file) = file {
             // The file thread goes after this one.
             let _ = self.jobs.send(Job::Remove(file));
-        }
-    }
-
-    /// The engine may not be used any more.
-    fn down(&mut self, during: &str, error: EngineError) {
-        let (EngineError::Broken(detail) | EngineError::Value(detail)) = error;
-        self.fault = format!("{during} failed: {detail}");
-        tracing::error!(fault = self.fault, "the store opens its database again");
-        // Dropped before it is opened again: the engine shares what is open in one process.
-        self.engine = None;
-        self.stats.up = false;
-        self.checkpoint_at = None;
-    }
-
-    /// Opens the database again and answers the unresolved group by what is on disk; if that fails, later.
-    fn resolve(&mut self) {
-        match self.look() {
-            Ok(held) => {
-                let mut answers = Vec::with_capacity(held.len());
-                for (entry, held) in std::mem::take(&mut self.unresolved).into_iter().zip(held) {
-                    if held {
-                        answers.push(Done {
-                            row: entry.op.row(),
-                            done: true,
-                        });
-                        self.committed(&entry);
-                    } else {
-                        self.fail([entry], &mut answers);
-                    }
-                }
-                self.retry_at = None;
-                self.backoff = BACKOFF_MIN;
-                self.stats.up = true;
-                self.stats.reopened += 1;
-                self.answer(answers);
-            }
-            Err(error) => {
-                self.down("opening it again", error);
-                self.retry_at = Some(Instant::now() + self.backoff);
-                self.backoff = (self.backoff * 2).min(BACKOFF_MAX);
-            }
-        }
-    }
-
-    /// For each entry of the unresolved group, whether it is on disk, for good.
-    fn look(&mut self) -> Result<Vec<bool>, EngineError> {
-        self.engine = None;
-        let mut engine = (self.opener)(&self.dir).map_err(|error| EngineError::Broken(error.to_string()))?;
-        sync_dir(&self.dir).map_err(|error| EngineError::Broken(error.to_string()))?;
-        let mut held = Vec::with_capacity(self.unresolved.len());
-        for entry in &self.unresolved {
-            held.push(engine.holds(&entry.op)?);
-        }
-        // What is read here may be in the system's cache only: a failed fsync can leave pages that were never
-        // written and are never tried again. A checkpoint writes them anew, elsewhere, and syncs them.
-        if held.contains(&true) {
-            engine.checkpoint()?;
-        }
-        // A mark that the group may or may not have raised: the next insert raises it again.
-        self.mark = 0;
-        self.engine = Some(engine);
-        Ok(held)
-    }
-
-    fn read(&mut self, read: Read) {
-        // Whoever asked may have gone; then the answer is for nobody.
-        match read {
-            Read::Payload(sequence, to) => {
-                let found = self.ask(|engine| engine.payload(sequence));
-                let _ = to.send(found.and_then(|found| found.map(|found| self.body(found)).transpose()));
-            }
-            Read::Outcome(sequence, to) => {
-                let found = self.ask(|engine| engine.outcome(sequence));
-                let _ = to.send(found.and_then(|found| {
-                    let with_body = |(outcome, found): (Outcome, Option<Found>)| {
-                        Ok((outcome, found.map(|found| self.body(found)).transpose()?))
-                    };
-                    found.map(with_body).transpose()
-                }));
-            }
-            Read::Reply(attempt, to) => {
-                let found = self.ask(|engine| engine.reply(attempt));
-                let _ = to.send(found.and_then(|found| {
-                    let with_body = |(verb, found): (Verb, Option<Found>)| {
-                        Ok((verb, found.map(|found| self.body(found)).transpose()?))
-                    };
-                    found.map(with_body).transpose()
-                }));
-            }
-            Read::Integrity(to) => {
-                let _ = to.send(self.ask(|engine| engine.integrity()));
-            }
-            Read::Stats(to) => {
-                let _ = to.send(self.stats());
-            }
-        }
-    }
-
-    fn ask<T>(&mut self, of: impl FnOnce(&mut dyn Store) -> Result<T, EngineError>) -> Result<T, ReadError> {
-        let Some(engine) = &mut self.engine else {
-            return Err(ReadError::Down(self.fault.clone()));
-        };
-        of(engine.as_mut()).map_err(|error| match error {
-            EngineError::Value(detail) => ReadError::Value(detail),
-            EngineError::Broken(detail) => {
-                self.down("a read", EngineError::Broken(detail.clone()));
-                // At the end of this round.
-                self.retry_at = Some(Instant::now());
-                ReadError::Engine(detail)
-            }
-        })
-    }
-
-    fn body(&self, found: Found) -> Result<Body, ReadError> {
-        let bytes = match found.place {
-            Place::Row(bytes) => BodyBytes::Here(bytes),
-            Place::File(id) => {
-                let path = self.folder.path_of(id);
-                match std::fs::File::open(&path) {
-                    Ok(file) => BodyBytes::File(file, path),
-                    Err(error) => {
-                        return Err(ReadError::File {
-                            path,
-                            detail: error.to_string(),
-                        });
-                    }
-                }
-            }
-        };
-        Ok(Body {
-            content_type: found.content_type,
-            bytes,
-        })
-    }
-
-    fn stats(&self) -> StoreStats {
-        // By name: opening the database file would drop the engine's lock on it.
-        let size = |name| std::fs::metadata(self.dir.join(name)).map_or(0, |of| of.len());
-        StoreStats {
-            database_bytes: size(turso::FILE),
-            log_bytes: size(turso::LOG_FILE),
-            free_bytes: rustix::fs::statvfs(&self.dir)
-                .map_or(0, |of| of.f_bavail.saturating_mul(of.f_frsize)),
-            ..self.stats.clone()
         }
     }
 }

@@ -113,10 +113,10 @@ impl File for FaultyFile {
 }
 
 /// An opener whose database sees the switch's faults, and a count of how often it was used.
-fn faulty(switch: &Switch) -> (thread::Opener, Arc<AtomicUsize>) {
+fn faulty(switch: &Switch) -> (open::Opener, Arc<AtomicUsize>) {
     let opened = Arc::new(AtomicUsize::new(0));
     let (switch, count) = (switch.clone(), opened.clone());
-    let opener: thread::Opener = Box::new(move |dir| {
+    let opener: open::Opener = Box::new(move |dir| {
         count.fetch_add(1, Ordering::Relaxed);
         let io = FaultyIo {
             inner: UnixIO::new().unwrap(),
@@ -248,7 +248,7 @@ fn while_it_cannot_be_opened_again_reads_fail_and_nothing_is_accepted() {
     let (mut opener, opened) = faulty(&switch);
     let locked_out = Arc::new(AtomicBool::new(false));
     let gate = locked_out.clone();
-    let opener: thread::Opener = Box::new(move |dir| {
+    let opener: open::Opener = Box::new(move |dir| {
         if gate.load(Ordering::Relaxed) {
             return Err(OpenError::PathNotText { dir: dir.to_owned() });
         }
@@ -297,7 +297,7 @@ fn panicking() {
     };
     let switch = switch();
     let (mut opener, opened) = faulty(&switch);
-    let opener: thread::Opener = Box::new(move |dir| {
+    let opener: open::Opener = Box::new(move |dir| {
         assert_eq!(opened.load(Ordering::Relaxed), 0, "an engine's bug");
         opener(dir)
     });

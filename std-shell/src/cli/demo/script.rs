@@ -48,7 +48,7 @@ pub(super) async fn stay(stage: &mut Stage) -> Result<(), Failure> {
         stage.ports.south
     );
     output::line(&format!(
-        "  curl -K {} -d 'how many words are these' '{url}'",
+        "  curl -sS -K {} -d 'how many words are these' '{url}'",
         quote(curlrc.as_os_str())
     ))?;
     let south = stage.path("south");

@@ -52,6 +52,10 @@ impl Stop {
         self.advance(Stage::Draining);
     }
 
+    pub(super) fn is_draining(&self) -> bool {
+        self.reached(Stage::Draining)
+    }
+
     pub(super) fn is_killing(&self) -> bool {
         self.reached(Stage::Killing)
     }

@@ -15,7 +15,7 @@ const TAKE_WAIT: Duration = Duration::from_secs(30);
 pub(super) async fn run(worker: &Worker) -> Result<(), Failure> {
     let mut backoff = Backoff::new();
     let mut known = true;
-    loop {
+    while !worker.stop.is_draining() {
         let take = async {
             if !known {
                 worker.register().await?;
@@ -27,8 +27,9 @@ pub(super) async fn run(worker: &Worker) -> Result<(), Failure> {
         };
         let taken = tokio::select! {
             biased;
-            () = worker.stop.draining() => return Ok(()),
+            // First: what has arrived is held by this process already.
             taken = take => taken,
+            () = worker.stop.draining() => return Ok(()),
         };
         match taken {
             Ok(taken) => {
@@ -55,4 +56,5 @@ pub(super) async fn run(worker: &Worker) -> Result<(), Failure> {
             Err(error) => return Err(error.into()),
         }
     }
+    Ok(())
 }

@@ -107,12 +107,12 @@ pub struct Partial {
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// The file can't be read.
-    #[error("can't read {}: {source}", path.display())]
+    #[error("can't read {}: {cause}", path.display())]
     Read {
         /// Which file.
         path: PathBuf,
         /// Why.
-        source: std::io::Error,
+        cause: std::io::Error,
     },
     /// The file can't be written.
     #[error("can't write {}: {what}", path.display())]
@@ -123,12 +123,12 @@ pub enum ConfigError {
         what: String,
     },
     /// The file says something that there is not; names line and column.
-    #[error("{}: {source}", path.display())]
+    #[error("{}: {cause}", path.display())]
     File {
         /// Which file.
         path: PathBuf,
         /// What, and where in it.
-        source: Box<toml::de::Error>,
+        cause: Box<toml::de::Error>,
     },
     /// A value is out of range or of the wrong form.
     #[error("the setting `{setting}`: {what}")]
@@ -306,11 +306,11 @@ fn read_file(dir: &Path) -> Result<Partial, ConfigError> {
     let text = match std::fs::read_to_string(&path) {
         Ok(text) => text,
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Partial::default()),
-        Err(source) => return Err(ConfigError::Read { path, source }),
+        Err(cause) => return Err(ConfigError::Read { path, cause }),
     };
-    toml::from_str(&text).map_err(|source| ConfigError::File {
+    toml::from_str(&text).map_err(|cause| ConfigError::File {
         path,
-        source: Box::new(source),
+        cause: Box::new(cause),
     })
 }
 

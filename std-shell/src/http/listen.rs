@@ -31,12 +31,12 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// A socket can't be had.
 #[derive(Debug, thiserror::Error)]
-#[error("can't listen on {address}: {}", reason(*.address, .source))]
+#[error("can't listen on {address}: {}", reason(*.address, .cause))]
 pub struct BindError {
     /// Where.
     pub address: SocketAddr,
     /// Why.
-    pub source: io::Error,
+    pub cause: io::Error,
 }
 
 fn reason(address: SocketAddr, error: &io::Error) -> String {
@@ -75,7 +75,7 @@ impl Listener {
         loop {
             tries -= 1;
             match Self::try_bind(addresses).await {
-                Err(BindError { source, .. }) if source.kind() == ErrorKind::AddrInUse && tries > 0 => {}
+                Err(BindError { cause, .. }) if cause.kind() == ErrorKind::AddrInUse && tries > 0 => {}
                 result => return result,
             }
         }
@@ -106,10 +106,10 @@ impl Listener {
                 Err(error) if listener.forgives(asked, &error) => {
                     tracing::info!(address = %asked, "there is no IPv6 on this machine: listening without");
                 }
-                Err(source) => {
+                Err(cause) => {
                     return Err(BindError {
                         address: asked,
-                        source,
+                        cause,
                     });
                 }
             }

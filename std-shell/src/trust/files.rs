@@ -9,14 +9,14 @@ use std::path::{Path, PathBuf};
 #[derive(Debug, thiserror::Error)]
 pub enum FileError {
     /// The operating system refused.
-    #[error("can't {what} {}: {source}", path.display())]
+    #[error("can't {what} {}: {cause}", path.display())]
     Io {
         /// What was tried, as a verb.
         what: &'static str,
         /// The file or directory.
         path: PathBuf,
         /// Its answer.
-        source: io::Error,
+        cause: io::Error,
     },
     /// A secret that others may read.
     #[error("{} can be read by other users of this machine; run: chmod 600 {}", .0.display(), .0.display())]
@@ -25,10 +25,10 @@ pub enum FileError {
 
 /// Puts an operation and a path to an I/O error.
 pub(super) fn at<'a>(what: &'static str, path: &'a Path) -> impl FnOnce(io::Error) -> FileError + 'a {
-    move |source| FileError::Io {
+    move |cause| FileError::Io {
         what,
         path: path.to_owned(),
-        source,
+        cause,
     }
 }
 

@@ -48,20 +48,20 @@ pub enum IdentityError {
     #[error(transparent)]
     Admin(#[from] AdminError),
     /// A certificate.
-    #[error("{}: {source}", path.display())]
+    #[error("{}: {cause}", path.display())]
     Certificate {
         /// Which file.
         path: PathBuf,
         /// What is wrong with it.
-        source: CertificateError,
+        cause: CertificateError,
     },
     /// The key and the certificate are no pair, or one of them is damaged.
-    #[error("{} and {NODE_KEY_FILE} beside it can't be used: {source}; remove both, then start again (the mesh's first node) or join again", path.display())]
+    #[error("{} and {NODE_KEY_FILE} beside it can't be used: {cause}; remove both, then start again (the mesh's first node) or join again", path.display())]
     Unusable {
         /// The certificate's file.
         path: PathBuf,
         /// Why.
-        source: rustls::Error,
+        cause: rustls::Error,
     },
     /// The directory belongs to a node of another name or mesh.
     #[error(
@@ -96,9 +96,9 @@ pub(super) fn stored(dir: &Path) -> Result<Option<(CertificateDer<'static>, Subj
     let Some(pem) = files::read(dir, NODE_FILE)? else {
         return Ok(None);
     };
-    let bad = |source| IdentityError::Certificate {
+    let bad = |cause| IdentityError::Certificate {
         path: dir.join(NODE_FILE),
-        source,
+        cause,
     };
     let certificate = CertificateDer::from_pem_slice(&pem).map_err(|_| bad(CertificateError::Malformed))?;
     let subject = certificate::read(&certificate).map_err(bad)?;
@@ -166,9 +166,9 @@ impl Identity {
             (None, None) => return Err(IdentityError::Interrupted(dir.to_owned())),
         };
         let admin = AdminToken::load_or_create(dir, CA_FILE)?;
-        let unusable = |source| IdentityError::Unusable {
+        let unusable = |cause| IdentityError::Unusable {
             path: dir.join(NODE_FILE),
-            source,
+            cause,
         };
         let own = credential(dir, certificate)?;
         Ok(Self {
@@ -230,9 +230,9 @@ fn sign_own(
     let signed = authority.issue(&mut authority.state(), &authority.own, &hosts, &key, now)?;
     files::write_private(dir, NODE_FILE, signed.pem().as_bytes())?;
     let certificate = signed.der().clone();
-    let subject = certificate::read(&certificate).map_err(|source| IdentityError::Certificate {
+    let subject = certificate::read(&certificate).map_err(|cause| IdentityError::Certificate {
         path: dir.join(NODE_FILE),
-        source,
+        cause,
     })?;
     Ok((certificate, subject))
 }

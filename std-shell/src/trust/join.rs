@@ -53,12 +53,12 @@ pub enum JoinError {
         whose: String,
     },
     /// The node can't be reached.
-    #[error("can't reach {north}: {source}")]
+    #[error("can't reach {north}: {cause}")]
     Unreachable {
         /// `host:port`.
         north: String,
         /// Why.
-        source: io::Error,
+        cause: io::Error,
     },
     /// What answers there is not of the token's mesh.
     #[error(
@@ -70,13 +70,13 @@ pub enum JoinError {
     },
     /// It is of the mesh, but its certificate is not for this host.
     #[error(
-        "{north} is of the token's mesh, but its certificate is not good for that name: {source}; dial it by a name that it knows, or set `hosts` in its configuration"
+        "{north} is of the token's mesh, but its certificate is not good for that name: {cause}; dial it by a name that it knows, or set `hosts` in its configuration"
     )]
     NotTrusted {
         /// `host:port`.
         north: String,
         /// What TLS says.
-        source: rustls::Error,
+        cause: rustls::Error,
     },
     /// Something broke while they talked.
     #[error("talking to {north} failed: {what}")]
@@ -218,9 +218,9 @@ async fn connect(
     port: u16,
     token: &JoinToken,
 ) -> Result<(Sender, CertificateDer<'static>), JoinError> {
-    let unreachable = |source| JoinError::Unreachable {
+    let unreachable = |cause| JoinError::Unreachable {
         north: north.to_owned(),
-        source,
+        cause,
     };
     let broken = |what: String| JoinError::Broken {
         north: north.to_owned(),
@@ -267,8 +267,8 @@ fn tls_error(north: &str, error: io::Error) -> JoinError {
         Some(rustls::Error::InvalidCertificate(rustls::CertificateError::UnknownIssuer)) => {
             JoinError::OtherMesh { north }
         }
-        Some(source @ rustls::Error::InvalidCertificate(_)) => JoinError::NotTrusted { north, source },
-        _ => JoinError::Unreachable { north, source: error },
+        Some(cause @ rustls::Error::InvalidCertificate(_)) => JoinError::NotTrusted { north, cause },
+        _ => JoinError::Unreachable { north, cause: error },
     }
 }
 

@@ -37,10 +37,7 @@ impl World {
             Kind::SlowDisk => self.trouble_store(h, true, self.now + spell),
             Kind::Freeze => {
                 if self.hosts[h].live.is_some() {
-                    let until = (self.now + spell).max(self.hosts[h].frozen_until);
-                    self.hosts[h].frozen_until = until;
-                    self.log
-                        .line(self.now, format_args!("{h} stands still until {until}"));
+                    self.freeze(h, self.now + spell);
                 }
             }
             Kind::Cut | Kind::HalfOpen | Kind::Partition | Kind::TwoLinks | Kind::Mangle => {
@@ -110,9 +107,11 @@ impl World {
         self.crash(h);
         self.log.line(self.now, format_args!("{h} loses its disk"));
         self.check.ledger.wiped(h);
-        let before = &self.hosts[h];
-        let life = before.life;
-        self.hosts[h] = Host::new(self.plan.seed, h, before.wipes + 1);
+        let life = self.hosts[h].life;
+        let backlog = std::mem::take(&mut self.hosts[h].backlog);
+        let wipes = self.hosts[h].wipes;
+        self.hosts[h] = Host::new(self.plan.seed, h, wipes + 1);
+        self.hosts[h].backlog = backlog;
         // Never the number of a life that events may still be meant for.
         self.hosts[h].life = life;
     }

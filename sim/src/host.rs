@@ -10,7 +10,7 @@ use redlink_core::{
     AttemptId, Body, Boot, Bound, Config, Core, Duration, Input, Instant, Kept, LinkId, Misuse, Name, NodeId,
     Outcome, Part, Payload, Refused, StoredMessage, StoredOutcome, StoredReply, Tag, Terms, wire,
 };
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// A node, dead or alive.
 pub(crate) struct Host {
@@ -22,6 +22,8 @@ pub(crate) struct Host {
     pub(crate) life: u32,
     pub(crate) live: Option<Live>,
     pub(crate) frozen_until: Time,
+    /// What happened to it while it stood still, in order.
+    pub(crate) backlog: VecDeque<Event>,
     pub(crate) late_drain: bool,
     /// Until then, so many of a thousand store operations fail.
     pub(crate) store_fails: (Time, u64),
@@ -85,6 +87,7 @@ impl Host {
             life: 0,
             live: None,
             frozen_until: 0,
+            backlog: VecDeque::new(),
             late_drain: false,
             store_fails: (0, 0),
             store_slow: (0, 0),
@@ -260,13 +263,21 @@ impl World {
         };
         self.log.line(self.now, format_args!("{h} crashes"));
         self.touched.remove(&h);
-        self.hosts[h].frozen_until = 0;
+        // What waited for it finds another life, or none, and is void.
+        self.hosts[h].frozen_until = self.now;
+        self.after(0, Event::Thaw { host: h });
         self.crash_store(h, &live);
         self.check.ledger.forgot(h);
         self.check.leases.forgot(h);
         self.check.order.forgot(h);
         for (conn, side) in live.links.into_values() {
             self.lose_end(conn, side);
+        }
+        for cable in &mut self.cables {
+            // Connections that were not up yet, too; the next life dials anew.
+            if cable.south == h {
+                cable.current = None;
+            }
         }
         for worker in &mut self.workers {
             if worker.plan.host == h {

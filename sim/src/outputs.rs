@@ -134,8 +134,8 @@ impl World {
                     content,
                     retain_until: now + retention.as_micros(),
                 };
-                let id = self.own(h, sequence);
-                let verdict = self.check.ledger.deciding(id, &row, now, self.late());
+                let (id, boot) = (self.own(h, sequence), self.hosts[h].disk.boots);
+                let verdict = self.check.ledger.deciding(id, &row, boot, (now, self.late()));
                 self.check.verdict(verdict);
                 self.check.order.own_gone(h, id);
                 Write::Settle(sequence, row)
@@ -234,10 +234,11 @@ impl World {
         if own {
             let verdict = self.check.ledger.granted(&token, now, self.late());
             self.check.verdict(verdict);
-            if fresh {
+            // Where outputs wait, the take that it was granted for may have ended, and another one gets it later.
+            if fresh && self.late() == 0 {
                 self.check_choice(h, id, (entry.service, entry.terms.priority));
-                self.check.order.own_gone(h, id);
             }
+            self.check.order.own_gone(h, id);
         } else if entry.granted.get(&token.fence) != Some(&token) {
             self.check.fail(
                 "P6",

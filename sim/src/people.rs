@@ -348,7 +348,9 @@ impl World {
             Ok(_) => {
                 self.workers[w].registered = true;
                 let key = self.consumer(w);
-                self.check.leases.limited(&key, plan.limit);
+                let grace = self.plan.timing.claim.as_micros();
+                let now = self.now;
+                self.check.leases.limited(&key, plan.limit, now, grace);
             }
             Err(why) => self.check_full(plan.host, why),
         }
@@ -397,7 +399,7 @@ impl World {
         let key = self.consumer(w);
         if self.check.leases.limit(&key).is_none() {
             // Taking under an unknown name registers it with the defaults.
-            self.check.leases.limited(&key, 1);
+            self.check.leases.limited(&key, 1, 0, 0);
         }
         let name = service_name(plan.service);
         match self.input(

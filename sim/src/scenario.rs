@@ -315,6 +315,31 @@ impl Scenario {
         depth
     }
 
+    /// Everything that may go wrong in this run, for the log's first line.
+    pub(crate) fn describe(&self) -> String {
+        let kinds: Vec<String> = self.kinds.iter().map(|kind| kind.name()).collect();
+        let Self {
+            hosts,
+            cables,
+            services,
+            producers,
+            workers,
+            healers,
+            timing,
+            trouble,
+            ..
+        } = self;
+        format!(
+            "{} nodes, links {cables:?}, {services} services, {} producers, {} workers, healers {healers:?}, \
+             {:.1} s of trouble by {}; {timing:?}",
+            hosts.len(),
+            producers.len(),
+            workers.len(),
+            *trouble as f64 / 1e6,
+            kinds.join(",")
+        )
+    }
+
     pub(crate) fn has(&self, kind: Kind) -> bool {
         self.kinds.contains(&kind)
     }

@@ -116,7 +116,8 @@ impl World {
                         deadline: entry.deadline,
                         event: self.events,
                     };
-                    if !entry.cancel_asked && entry.decided.is_none() {
+                    // Where outputs wait, it may be granted already to a take that ends before it is polled.
+                    if !entry.cancel_asked && entry.decided.is_none() && self.late() == 0 {
                         self.check.order.own(h, id, reserved);
                     }
                 } else {

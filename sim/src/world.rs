@@ -53,6 +53,8 @@ pub(crate) enum Event {
     Fault,
     /// A process starts.
     Boot { host: usize },
+    /// A node that stood still goes on.
+    Thaw { host: usize },
     /// Everything is repaired and stays so.
     Heal,
 }
@@ -155,6 +157,8 @@ impl World {
             next_number: 0,
             plan,
         };
+        let text = world.plan.describe();
+        world.log.line(0, format_args!("seed {seed}: {text}"));
         for host in 0..world.hosts.len() {
             world.after(0, Event::Boot { host });
             world.after(crate::scenario::SECOND, Event::Collect { host });
@@ -208,17 +212,38 @@ impl World {
         };
         debug_assert!(next.at >= self.now, "time went back");
         self.now = next.at;
-        if let Some(host) = self.frozen(&next.event) {
-            let until = self.hosts[host].frozen_until;
-            self.at(until, next.event);
-            return true;
+        match (self.frozen(&next.event), next.event) {
+            (Some(host), event) => self.hosts[host].backlog.push_back(event),
+            (None, Event::Thaw { host }) => self.thaw(host),
+            (None, event) => self.happen(event),
         }
+        true
+    }
+
+    fn happen(&mut self, event: Event) {
         self.events += 1;
         self.check.now = self.now;
         self.check.event = self.events;
-        self.dispatch(next.event);
+        self.dispatch(event);
         self.settle_down();
-        true
+    }
+
+    /// A node stands still: what happens to it waits, in order.
+    pub(crate) fn freeze(&mut self, host: usize, until: Time) {
+        let until = until.max(self.hosts[host].frozen_until);
+        self.hosts[host].frozen_until = until;
+        self.log
+            .line(self.now, format_args!("{host} stands still until {until}"));
+        self.at(until, Event::Thaw { host });
+    }
+
+    fn thaw(&mut self, host: usize) {
+        while self.hosts[host].frozen_until <= self.now && self.check.found.is_none() {
+            let Some(event) = self.hosts[host].backlog.pop_front() else {
+                return;
+            };
+            self.happen(event);
+        }
     }
 
     /// The node that stands still and so can't have this event yet.
@@ -236,9 +261,12 @@ impl World {
             }
             Event::Produce { producer } => self.producers[*producer].plan.host,
             Event::Work { worker, .. } => self.workers[*worker].plan.host,
-            Event::Dial { .. } | Event::Fault | Event::Boot { .. } | Event::Heal => return None,
+            Event::Dial { .. } | Event::Fault | Event::Boot { .. } | Event::Thaw { .. } | Event::Heal => {
+                return None;
+            }
         };
-        (self.hosts[host].frozen_until > self.now).then_some(host)
+        let still = &self.hosts[host];
+        (still.frozen_until > self.now || !still.backlog.is_empty()).then_some(host)
     }
 
     fn dispatch(&mut self, event: Event) {
@@ -263,6 +291,7 @@ impl World {
             Event::Work { worker, epoch, act } => self.on_work(worker, epoch, act),
             Event::Fault => self.on_fault(),
             Event::Boot { host } => self.boot(host),
+            Event::Thaw { host } => self.thaw(host),
             Event::Heal => self.heal(),
         }
     }

@@ -20,6 +20,8 @@ struct Lease {
 #[derive(Debug, Default)]
 struct Held {
     limit: u16,
+    /// What was claimed under an earlier, higher limit may still arrive until then.
+    before: (Time, u16),
     leases: BTreeMap<AttemptId, Lease>,
 }
 
@@ -31,8 +33,12 @@ pub(crate) struct Leases {
 }
 
 impl Leases {
-    pub(crate) fn limited(&mut self, key: &Key, limit: u16) {
-        self.consumers.entry(key.clone()).or_default().limit = limit;
+    pub(crate) fn limited(&mut self, key: &Key, limit: u16, now: Time, grace: Time) {
+        let held = self.consumers.entry(key.clone()).or_default();
+        if limit < held.limit {
+            held.before = (now + grace, held.limit);
+        }
+        held.limit = limit;
     }
 
     pub(crate) fn limit(&self, key: &Key) -> Option<u16> {

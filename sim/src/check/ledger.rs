@@ -167,8 +167,14 @@ impl Ledger {
         }
     }
 
-    /// An outcome is to be written.
-    pub(crate) fn deciding(&mut self, id: MessageId, row: &OutcomeRow, now: Time, late: Time) -> Verdict {
+    /// An outcome is to be written, in this boot of the origin.
+    pub(crate) fn deciding(
+        &mut self,
+        id: MessageId,
+        row: &OutcomeRow,
+        boot: u32,
+        (now, late): (Time, Time),
+    ) -> Verdict {
         let Some(entry) = self.entries.get_mut(&id) else {
             return Err(("P2", format!("outcome of {id}, which does not exist")));
         };
@@ -203,21 +209,24 @@ impl Ledger {
                 require!(due, "P3", "{id} expires before its deadline {:?}", entry.deadline);
             }
             Outcome::Cancelled => require!(entry.cancel_asked, "P2", "{id} is cancelled and nobody asked"),
-            Outcome::Dead => require!(
-                entry.terms.max_attempts > 0 && entry.granted.len() >= usize::from(entry.terms.max_attempts),
-                "P6",
-                "{id} is dead after {} of {} attempts",
-                entry.granted.len(),
-                entry.terms.max_attempts
-            ),
+            Outcome::Dead => {
+                // A late answer that counts for nothing may begin a lease of an attempt anew.
+                let leases = entry.granted.len() + entry.said.values().map(Vec::len).sum::<usize>();
+                let most = usize::from(entry.terms.max_attempts);
+                require!(
+                    most > 0 && leases >= most,
+                    "P6",
+                    "{id} is dead after {leases} of {most} leases"
+                );
+            }
             Outcome::Replied | Outcome::Delivered | Outcome::Failed => {
-                return Self::check_answer(id, entry, row);
+                return Self::check_answer(id, entry, row, boot);
             }
         }
         Ok(())
     }
 
-    fn check_answer(id: MessageId, entry: &Entry, row: &OutcomeRow) -> Verdict {
+    fn check_answer(id: MessageId, entry: &Entry, row: &OutcomeRow, boot: u32) -> Verdict {
         let Some(token) = row.token else {
             return Err(("P6", format!("{id} is {:?} without an attempt", row.outcome)));
         };
@@ -227,13 +236,14 @@ impl Ledger {
             "{id} is {:?} by {token:?}, which was never granted",
             row.outcome
         );
+        // Grants are not stored, so an origin that restarted knows of an earlier life's attempts only what it is told.
+        let newest = entry.newest().filter(|newest| newest.boot == boot);
         require!(
-            entry.newest() == Some(token.fence),
+            newest.is_none_or(|newest| newest <= token.fence),
             "P6",
-            "{id} is {:?} by attempt {:?}, but {:?} was granted since",
+            "{id} is {:?} by attempt {:?}, but {newest:?} was granted since",
             row.outcome,
-            token.fence,
-            entry.newest()
+            token.fence
         );
         // Where the consumer's node has forgotten the delivery it can't know which verb is the right one; the origin
         // then counts any success as what the message asked for.

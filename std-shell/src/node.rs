@@ -12,6 +12,7 @@ use crate::store::{self, Opened, StoreHandle};
 use crate::trust::{self, Identity, JoinToken, Joined};
 use anyhow::{Context, anyhow, bail};
 use redlink_core::Capacity;
+use std::io::IsTerminal;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 use std::sync::Arc;
@@ -55,6 +56,7 @@ pub async fn run(dir: &Path, flags: Partial, token: Option<String>) -> anyhow::R
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_target(false)
+        .with_ansi(std::io::stderr().is_terminal())
         .with_writer(std::io::stderr);
     // Whoever runs a node inside another program may have its own.
     let _ = log.try_init();

@@ -18,7 +18,7 @@ use tokio::sync::{Semaphore, mpsc};
 const BATCHES: usize = 4;
 
 /// Most frames in one batch.
-const BATCH: usize = 256;
+const BATCH: usize = 64;
 
 /// A link that is up: told to the driver, and to be read.
 pub(crate) struct Session {

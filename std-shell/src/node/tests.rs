@@ -6,8 +6,12 @@ use super::*;
 use crate::Content;
 use crate::driver::{Delivery, NewMessage, Settlement};
 use bytes::Bytes;
+use http_body_util::BodyExt;
+use hyper::body::Frame;
 use redlink_core::{Answered, MessageId, Outcome, Terms, Verb};
 use tempfile::TempDir;
+use tokio::io::AsyncReadExt;
+use tokio::net::TcpStream;
 
 /// Far longer than anything here takes.
 const LONG: Duration = Duration::from_secs(30);
@@ -48,6 +52,11 @@ struct Pair {
 
 /// A mesh of two, with a session between them.
 async fn pair() -> Pair {
+    pair_through(async |url| url).await
+}
+
+/// The same; the south dials what `through` makes of the north's URL.
+async fn pair_through(through: impl AsyncFnOnce(String) -> String) -> Pair {
     let mut north_place = Place::new("north");
     let north = north_place.start(None).await;
     // A restart is to be found where the south dials.
@@ -56,7 +65,14 @@ async fn pair() -> Pair {
     let token = authority.new_token(LONG).unwrap().token;
     let mut south_place = Place::new("south");
     south_place.flags.north = Some(vec![north.url().to_owned()]);
-    let south = south_place.start(Some(&token)).await;
+    let mut south = south_place.start(Some(&token)).await;
+    let url = through(north.url().to_owned()).await;
+    if url != north.url() {
+        // Enrolled directly; from here on it knows the other way only.
+        south.stop(Duration::ZERO).await;
+        south_place.flags.north = Some(vec![url]);
+        south = south_place.start(None).await;
+    }
     linked(&north).await;
     linked(&south).await;
     Pair {
@@ -303,4 +319,99 @@ async fn a_new_node_needs_a_token_for_its_north() {
     let refused = Node::start(place.dir.path(), &place.flags, None).await;
     let text = refused.err().expect("it joined without a token").to_string();
     assert!(text.contains("redlink token create"), "{text}");
+}
+
+/// A way to a node that cuts each connection but the first after so many bytes from the node, and each later one a
+/// little later.
+async fn cutting(url: String, first_cut: usize) -> String {
+    let port: u16 = url.rsplit(':').next().unwrap().parse().unwrap();
+    let socket = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let here = socket.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        let mut count = 0;
+        while let Ok((mut near, _)) = socket.accept().await {
+            let most = if count == 0 {
+                u64::MAX
+            } else {
+                (first_cut * count) as u64
+            };
+            count += 1;
+            tokio::spawn(async move {
+                let mut far = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+                let (mut from_near, mut to_near) = near.split();
+                let (from_far, mut to_far) = far.split();
+                // Whichever ends first ends both.
+                let mut from_far = from_far.take(most);
+                tokio::select! {
+                    _ = tokio::io::copy(&mut from_near, &mut to_far) => {}
+                    _ = tokio::io::copy(&mut from_far, &mut to_near) => {}
+                }
+            });
+        }
+    });
+    format!("https://localhost:{here}")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_transfer_that_is_cut_goes_on_where_it_was_cut() {
+    // The first connection is the link; those of the transfers break after 1 MiB, 2 MiB, 3 MiB of the payload.
+    let pair = pair_through(async |url| cutting(url, 1 << 20).await).await;
+    let Pair {
+        north,
+        south,
+        north_place: _n,
+        south_place: _s,
+    } = pair;
+    round(&north, &south, "down", 5 << 20, 1 << 20).await;
+    south.stop(LONG).await;
+    north.stop(LONG).await;
+}
+
+/// Opens a link to a node by hand, says `bytes`, and waits until the node ends it.
+async fn babble(to: &Node, as_node: &Node, bytes: Vec<u8>) {
+    let port: u16 = to.url().rsplit(':').next().unwrap().parse().unwrap();
+    let tcp = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+    let tls = tokio_rustls::TlsConnector::from(as_node.identity().client.clone());
+    let tls = tls.connect("localhost".try_into().unwrap(), tcp).await.unwrap();
+    let io = hyper_util::rt::TokioIo::new(tls);
+    let executor = hyper_util::rt::TokioExecutor::new();
+    let (mut sender, connection) = hyper::client::conn::http2::handshake(executor, io).await.unwrap();
+    tokio::spawn(connection);
+    let (say, said) = mpsc::channel::<Bytes>(4);
+    let frames = futures_util::stream::unfold(said, async |mut said| {
+        let bytes = said.recv().await?;
+        Some((Ok::<_, std::convert::Infallible>(Frame::data(bytes)), said))
+    });
+    let body = http_body_util::StreamBody::new(Box::pin(frames));
+    let request = http::Request::post(format!("{}{}", to.url(), link::PATH))
+        .body(body)
+        .unwrap();
+    let response = sender.send_request(request).await.unwrap();
+    assert_eq!(response.status(), 200);
+    say.send(Bytes::from(bytes)).await.unwrap();
+    // Its hello may come first; then it ends, though this side says no more and keeps its own half open.
+    let mut body = response.into_body();
+    let ended = async { while body.frame().await.is_some_and(|frame| frame.is_ok()) {} };
+    tokio::time::timeout(LONG, ended)
+        .await
+        .expect("the node goes on listening to nonsense");
+    drop(say);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nonsense_ends_the_link_that_it_came_by_and_nothing_else() {
+    let Pair {
+        north,
+        south,
+        north_place: _n,
+        south_place: _s,
+    } = pair().await;
+    // Lengths that are lies, a header that is no frame, a frame before the hello.
+    babble(&north, &south, vec![0xff; 64]).await;
+    babble(&north, &south, vec![0, 0, 0, 3, 0, 0, 0, 0, 0xff, 0xff, 0xff]).await;
+    babble(&north, &south, vec![0, 0, 0, 1, 0, 0, 0, 0, 1]).await;
+    linked(&south).await;
+    round(&south, &north, "up", 10, 10).await;
+    south.stop(LONG).await;
+    north.stop(LONG).await;
 }

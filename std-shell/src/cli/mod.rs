@@ -40,12 +40,7 @@ Commands find the node of the current directory (./.redlink) unless --node or RE
 #[derive(Parser, Debug)]
 #[command(name = "redlink", version, about = "A mesh of services without a broker", long_about = OVERVIEW)]
 #[command(after_help = format!("{EXAMPLES}\n\n{}", exit::TABLE), arg_required_else_help = true)]
-#[command(
-    propagate_version = true,
-    infer_long_args = false,
-    disable_help_subcommand = true,
-    max_term_width = 110
-)]
+#[command(max_term_width = 110)]
 struct Cli {
     #[command(subcommand)]
     verb: Verb,

@@ -49,7 +49,7 @@ pub(super) async fn run(worker: &Worker, taken: &Taken) -> Result<(), Failure> {
         () = worker.stop.killing() => End::Killed,
     };
     let what = match end {
-        End::Itself(Ok(ended)) => verdict(worker, taken, ended),
+        End::Itself(Ok(ended)) => verdict(&worker.command.name().to_string(), taken.send_only, ended),
         End::Itself(Err(e)) => {
             child.kill().await;
             note(&format!(
@@ -82,16 +82,16 @@ pub(super) async fn run(worker: &Worker, taken: &Taken) -> Result<(), Failure> {
 }
 
 /// What the way a command ended says about its message.
-fn verdict(worker: &Worker, taken: &Taken, ended: Ended) -> Answer {
+fn verdict(command: &str, send_only: bool, ended: Ended) -> Answer {
     match (ended.status.code(), ended.reply) {
         (Some(RELEASE), _) => Answer::Release,
-        (Some(0), _) if taken.send_only => Answer::Ack,
+        (Some(0), _) if send_only => Answer::Ack,
         (Some(0), Some(reply)) => Answer::Reply(reply),
-        (Some(0), None) => Answer::Fail(format!("the reply of {} is too large", worker.command.name())),
+        (Some(0), None) => Answer::Fail(format!("the reply of {command} is too large")),
         _ => {
             let text = String::from_utf8_lossy(&ended.stderr);
             Answer::Fail(match text.trim().is_empty() {
-                true => format!("{} ended with {}", worker.command.name(), ended.status),
+                true => format!("{command} ended with {}", ended.status),
                 false => text.into_owned(),
             })
         }
@@ -191,5 +191,43 @@ async fn answer(worker: &Worker, taken: &Taken, answer: Answer) -> bool {
                 return false;
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::process::ExitStatusExt;
+    use std::process::ExitStatus;
+
+    /// What `waitpid` gives: the exit status in the second byte, the signal in the first.
+    fn said(status: i32, reply: Option<&'static str>, stderr: &str, send_only: bool) -> Answer {
+        let status = ExitStatus::from_raw(status);
+        verdict(
+            "tool",
+            send_only,
+            Ended {
+                status,
+                reply: reply.map(Bytes::from),
+                stderr: stderr.into(),
+            },
+        )
+    }
+
+    #[test]
+    fn the_exit_status_says_what_becomes_of_the_message() {
+        assert_eq!(said(0, Some("12"), "noise", false), Answer::Reply("12".into()));
+        assert_eq!(said(0, Some("12"), "", true), Answer::Ack);
+        assert_eq!(said(75 << 8, Some("12"), "later", false), Answer::Release);
+        assert_eq!(
+            said(1 << 8, Some("half"), "no disk\n", false),
+            Answer::Fail("no disk\n".into())
+        );
+        let silent = said(3 << 8, Some(""), " \n", true);
+        assert_eq!(silent, Answer::Fail("tool ended with exit status: 3".into()));
+        let killed = said(9, Some("half"), "", false);
+        assert!(matches!(killed, Answer::Fail(text) if text.contains("signal: 9")));
+        let endless = said(0, None, "", false);
+        assert!(matches!(endless, Answer::Fail(text) if text.contains("too large")));
     }
 }

@@ -209,7 +209,8 @@ pub enum Input<'a> {
         service: &'a str,
         /// Its name, unique for the service at this node.
         consumer: &'a str,
-        /// In-transit limit: leases it may hold at once, at least 1.
+        /// In-transit limit: leases it may hold at once, at least 1. A lower one counts from the next claim on; what is
+        /// claimed or held already stays.
         limit: u16,
         /// How long a grant holds without a sign of life.
         lease: Duration,

@@ -61,6 +61,7 @@ impl Core<'_> {
 
     fn emit_pending(&mut self, pending: Pending, buffer: &mut [u8]) -> Option<Output> {
         match pending {
+            Pending::Hello { link, generation } => Some(self.emit_hello(link, generation, buffer)),
             Pending::Retract { peer, message } => self.send(peer, &Frame::Retract { message }, buffer),
             Pending::Gone {
                 peer,

@@ -58,6 +58,10 @@ pub use view::{ConsumerView, Counters, MessageView, PeerView, ServiceView, Usage
 /// An answer that belongs to no slot. A handled input makes at most [`ANSWERS_EACH`] of them.
 #[derive(Clone, Copy, Debug)]
 enum Pending {
+    Hello {
+        link: LinkId,
+        generation: u32,
+    },
     Retract {
         peer: Ix,
         message: MessageId,
@@ -99,7 +103,7 @@ enum Pending {
 /// Answers without a slot that may wait to be polled.
 const ANSWERS: usize = 16;
 /// Most of them that one input makes.
-const ANSWERS_EACH: usize = 4;
+const ANSWERS_EACH: usize = 6;
 
 /// The decisions of one node.
 ///

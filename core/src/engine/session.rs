@@ -273,6 +273,7 @@ impl Core<'_> {
         p.their_generation = hello.generation;
         p.greeting = None;
         p.link = Some(link);
+        let unsaid = core::mem::take(&mut p.out.hello).then_some(p.our_generation);
         p.session += 1;
         p.heard = self.now;
         p.sent = self.now;
@@ -280,6 +281,10 @@ impl Core<'_> {
         self.link_index.insert(Self::link_hash(seed, link), peer, |at| {
             peers[at].link.map_or(0, |link| Self::link_hash(seed, link))
         });
+        if let Some(generation) = unsaid {
+            // The peer was quicker than the poll: this node's hello still goes before anything else.
+            self.say(Pending::Hello { link, generation });
+        }
         self.say(Pending::Notice(Notice::SessionUp {
             link,
             node: hello.node,

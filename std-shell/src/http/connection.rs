@@ -2,13 +2,14 @@
 
 use super::auth::Peer;
 use super::problem::{Kind, Problem};
+use super::rest::Leaving;
 use axum::Router;
 use axum::body::Body;
 use axum::response::IntoResponse;
 use bytes::Bytes;
-use http::header::CONNECTION;
+use http::header::{CONNECTION, EXPECT};
 use http::{HeaderValue, Request, Response};
-use hyper::body::{Frame, Incoming, SizeHint};
+use hyper::body::{Body as _, Frame, Incoming, SizeHint};
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -147,10 +148,20 @@ async fn answer(
         }
         response
     } else {
-        let mut request = request.map(Body::new);
-        request.extensions_mut().insert(peer);
+        let asks = request.version() < http::Version::HTTP_2 && request.headers().contains_key(EXPECT);
+        let (mut parts, body) = request.into_parts();
+        parts.extensions.insert(peer);
         let mut service = router.into_service::<Body>();
-        service.call(request).await?
+        if body.is_end_stream() {
+            service.call(Request::from_parts(parts, Body::empty())).await?
+        } else {
+            let (body, rest) = Leaving::new(body, asks);
+            let response = service.call(Request::from_parts(parts, Body::new(body))).await?;
+            if response.status().is_client_error() || response.status().is_server_error() {
+                rest.discard();
+            }
+            response
+        }
     };
     Ok(response.map(|body| Tracked { body, _open: open }))
 }

@@ -11,6 +11,7 @@ pub mod headers;
 mod listen;
 pub mod problem;
 mod query;
+mod rest;
 mod routes;
 
 pub use listen::{ADDRESS_FILE, BindError, Limits, Listener};

@@ -111,9 +111,17 @@ pub(super) async fn take(
     In(path): In<(String, String)>,
     With(TakeQuery { max, wait }): With<TakeQuery>,
     headers: HeaderMap,
+    body: Body,
 ) -> Result<Response, Problem> {
     names(&path)?;
     headers::only(&headers, &[])?;
+    // Read, too, because a client that goes is seen only behind its request's end.
+    if !body::small(body).await?.is_empty() {
+        return Err(Problem::new(
+            Kind::BadRequest,
+            "A take has no body; its parameters are in the query.",
+        ));
+    }
     if max.is_some_and(|max| max != 1) {
         return Err(Problem::new(
             Kind::BadRequest,

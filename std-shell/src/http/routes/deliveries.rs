@@ -70,8 +70,9 @@ pub(super) async fn ack(
     In(delivery): In<String>,
     _: NoQuery,
     headers: HeaderMap,
+    body: Body,
 ) -> Result<Response, Problem> {
-    without_body(node, &delivery, Verb::Ack, &headers).await
+    without_body(node, &delivery, Verb::Ack, &headers, body).await
 }
 
 /// `POST {delivery}/extend`
@@ -80,8 +81,9 @@ pub(super) async fn extend(
     In(delivery): In<String>,
     _: NoQuery,
     headers: HeaderMap,
+    body: Body,
 ) -> Result<Response, Problem> {
-    without_body(node, &delivery, Verb::Extend, &headers).await
+    without_body(node, &delivery, Verb::Extend, &headers, body).await
 }
 
 /// `POST {delivery}/release`
@@ -90,8 +92,9 @@ pub(super) async fn release(
     In(delivery): In<String>,
     _: NoQuery,
     headers: HeaderMap,
+    body: Body,
 ) -> Result<Response, Problem> {
-    without_body(node, &delivery, Verb::Release, &headers).await
+    without_body(node, &delivery, Verb::Release, &headers, body).await
 }
 
 async fn with_body(
@@ -112,9 +115,17 @@ async fn without_body(
     delivery: &str,
     verb: Verb,
     headers: &HeaderMap,
+    body: Body,
 ) -> Result<Response, Problem> {
     headers::only(headers, &[])?;
-    answered(node.handle.answer(token(delivery)?, verb, None).await?)
+    let token = token(delivery)?;
+    if !body::small(body).await?.is_empty() {
+        return Err(Problem::new(
+            Kind::BadRequest,
+            "This answer has no body; `reply` and `fail` have one.",
+        ));
+    }
+    answered(node.handle.answer(token, verb, None).await?)
 }
 
 fn answered(answered: Answered) -> Result<Response, Problem> {

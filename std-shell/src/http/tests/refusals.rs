@@ -129,6 +129,13 @@ async fn wrong_paths_methods_and_parameters_are_named() {
         400,
         "bad-request",
     );
+    problem(
+        &api.post("/v1/services/s/consumers/c/take", b"{}").await,
+        400,
+        "bad-request",
+    );
+    let anywhere = format!("/v1/deliveries/{}/ack", "A".repeat(80));
+    problem(&api.post(&anywhere, b"{}").await, 400, "bad-request");
     api.stop().await;
 }
 
@@ -225,6 +232,33 @@ async fn a_payload_over_the_limit_is_refused_before_it_is_sent() {
     assert_eq!(timeout(LONG, sender).await.unwrap().unwrap(), 413);
     let fits = vec![0; PAYLOAD_MAX];
     assert_eq!(api.post(path, &fits).await.status(), 202);
+    api.stop().await;
+}
+
+#[tokio::test]
+async fn a_client_that_sends_all_before_it_reads_still_learns_why() {
+    let api = Api::start().await;
+    let token = api.build("GET", "/", &[], b"").headers()["authorization"]
+        .to_str()
+        .unwrap()
+        .to_owned();
+    let body = vec![0; PAYLOAD_MAX + 1];
+    for (token, status) in [(token.as_str(), "413"), ("Bearer x", "401")] {
+        let mut stream = api.site.program("http/1.1").await;
+        let head = format!(
+            "POST /v1/services/s/messages HTTP/1.1\r\nhost: localhost\r\nauthorization: {token}\r\ncontent-length: {}\r\n\r\n",
+            body.len()
+        );
+        let talk = async {
+            stream.write_all(head.as_bytes()).await.unwrap();
+            stream.write_all(&body).await.unwrap();
+            stream.flush().await.unwrap();
+            let mut answer = [0; 12];
+            stream.read_exact(&mut answer).await.unwrap();
+            assert_eq!(String::from_utf8_lossy(&answer), format!("HTTP/1.1 {status}"));
+        };
+        timeout(LONG, talk).await.unwrap();
+    }
     api.stop().await;
 }
 

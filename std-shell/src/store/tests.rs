@@ -3,7 +3,9 @@
 mod crash;
 mod disk;
 mod faults;
+mod hooked;
 mod model;
+mod power;
 mod rows;
 
 use super::types::*;

@@ -1,130 +1,51 @@
 //! The disk fails: what is answered is what is on disk, and the store comes back.
 
+use super::hooked::{Hooks, Synced};
 use super::*;
-use crate::store::turso::Turso;
-use limbo::core::io::FileSyncType;
-use limbo::core::{
-    Buffer, Clock, Completion, CompletionError, File, IO, LimboError, MonotonicInstant, OpenFlags, UnixIO,
-    WallClockInstant,
-};
 use std::io::ErrorKind;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
-/// What goes wrong, until told otherwise.
+/// What goes wrong.
 #[derive(Clone, Copy, PartialEq, Debug)]
 enum Fault {
     None,
     /// Nothing can be written to files whose name ends like this: the disk is full.
     Full(&'static str),
-    /// Syncing fails and does not sync.
-    Sync(&'static str),
-    /// Syncing syncs, and reports failure.
-    LyingSync(&'static str),
+    /// So ends a file's name whose sync comes out like this.
+    Sync(&'static str, Synced),
 }
 
+/// What goes wrong until it is set to something else.
 type Switch = Arc<Mutex<Fault>>;
 
-struct FaultyIo {
-    inner: UnixIO,
-    switch: Switch,
-}
-
-impl Clock for FaultyIo {
-    fn current_time_monotonic(&self) -> MonotonicInstant {
-        self.inner.current_time_monotonic()
-    }
-    fn current_time_wall_clock(&self) -> WallClockInstant {
-        self.inner.current_time_wall_clock()
-    }
-}
-
-impl IO for FaultyIo {
-    fn open_file(&self, path: &str, flags: OpenFlags, direct: bool) -> limbo::core::Result<Arc<dyn File>> {
-        let inner = self.inner.open_file(path, flags, direct)?;
-        Ok(Arc::new(FaultyFile {
-            inner,
-            path: path.to_owned(),
-            switch: self.switch.clone(),
-        }))
-    }
-    fn remove_file(&self, path: &str) -> limbo::core::Result<()> {
-        self.inner.remove_file(path)
-    }
-    fn step(&self) -> limbo::core::Result<()> {
-        self.inner.step()
-    }
-}
-
-struct FaultyFile {
-    inner: Arc<dyn File>,
-    path: String,
-    switch: Switch,
-}
-
-impl FaultyFile {
-    fn room(&self) -> limbo::core::Result<()> {
-        match *self.switch.lock().unwrap() {
-            Fault::Full(end) if self.path.ends_with(end) => Err(LimboError::CompletionError(
-                CompletionError::IOError(ErrorKind::StorageFull, "pwrite"),
-            )),
+impl Hooks for Mutex<Fault> {
+    fn write(&self, path: &str, _at: u64, _bytes: &[u8]) -> Result<(), ErrorKind> {
+        match *self.lock().unwrap() {
+            Fault::Full(end) if path.ends_with(end) => Err(ErrorKind::StorageFull),
             _ => Ok(()),
         }
     }
-}
-
-impl File for FaultyFile {
-    fn lock_file(&self, exclusive: bool) -> limbo::core::Result<()> {
-        self.inner.lock_file(exclusive)
-    }
-    fn unlock_file(&self) -> limbo::core::Result<()> {
-        self.inner.unlock_file()
-    }
-    fn pread(&self, at: u64, c: Completion) -> limbo::core::Result<Completion> {
-        self.inner.pread(at, c)
-    }
-    fn pwrite(&self, at: u64, buffer: Arc<Buffer>, c: Completion) -> limbo::core::Result<Completion> {
-        self.room()?;
-        self.inner.pwrite(at, buffer, c)
-    }
-    fn pwritev(&self, at: u64, buffers: Vec<Arc<Buffer>>, c: Completion) -> limbo::core::Result<Completion> {
-        self.room()?;
-        self.inner.pwritev(at, buffers, c)
-    }
-    fn sync(&self, c: Completion, how: FileSyncType) -> limbo::core::Result<Completion> {
-        let failure = || LimboError::CompletionError(CompletionError::IOError(ErrorKind::Other, "sync"));
-        let fault = *self.switch.lock().unwrap();
-        match fault {
-            Fault::Sync(end) if self.path.ends_with(end) => Err(failure()),
-            Fault::LyingSync(end) if self.path.ends_with(end) => {
-                let _synced = self.inner.sync(c, how)?;
-                Err(failure())
-            }
-            _ => self.inner.sync(c, how),
+    fn truncate(&self, _path: &str, _len: u64) {}
+    fn sync(&self, path: &str) -> Synced {
+        match *self.lock().unwrap() {
+            Fault::Sync(end, how) if path.ends_with(end) => how,
+            _ => Synced::Yes,
         }
-    }
-    fn size(&self) -> limbo::core::Result<u64> {
-        self.inner.size()
-    }
-    fn truncate(&self, len: u64, c: Completion) -> limbo::core::Result<Completion> {
-        self.inner.truncate(len, c)
     }
 }
 
 /// An opener whose database sees the switch's faults, and a count of how often it was used.
 fn faulty(switch: &Switch) -> (open::Opener, Arc<AtomicUsize>) {
     let opened = Arc::new(AtomicUsize::new(0));
-    let (switch, count) = (switch.clone(), opened.clone());
-    let opener: open::Opener = Box::new(move |dir| {
+    let count = opened.clone();
+    let mut opener = hooked::opener(switch.clone());
+    let counting: open::Opener = Box::new(move |dir| {
         count.fetch_add(1, Ordering::Relaxed);
-        let io = FaultyIo {
-            inner: UnixIO::new().unwrap(),
-            switch: switch.clone(),
-        };
-        Ok(Box::new(Turso::open_with(dir, Arc::new(io))?))
+        opener(dir)
     });
-    (opener, opened)
+    (counting, opened)
 }
 
 fn set(switch: &Switch, fault: Fault) {
@@ -195,13 +116,13 @@ fn a_database_that_cannot_grow_still_accepts_what_its_log_takes() {
 
 #[test]
 fn a_failed_sync_is_answered_by_what_is_on_disk() {
-    for fault in [Fault::Sync("-wal"), Fault::LyingSync("-wal")] {
+    for how in [Synced::No, Synced::Denied] {
         let dir = tempfile::tempdir().unwrap();
         let switch = switch();
         let (opener, opened) = faulty(&switch);
         let mut rig = Rig::open_with(dir.path(), opener);
         rig.did([insert(1), insert_with(2, content(large(2)))]);
-        set(&switch, fault);
+        set(&switch, Fault::Sync("-wal", how));
         for op in [
             insert(3),
             settle(1, Some(content("reply"))),
@@ -219,7 +140,7 @@ fn a_failed_sync_is_answered_by_what_is_on_disk() {
             answers.extend(rig.answers());
         }
         let done = |row| answers.contains(&Done { row, done: true });
-        if fault == Fault::LyingSync("-wal") {
+        if how == Synced::Denied {
             assert!(
                 answers
                     .iter()
@@ -257,7 +178,7 @@ fn while_it_cannot_be_opened_again_reads_fail_and_nothing_is_accepted() {
     let mut rig = Rig::open_with(dir.path(), opener);
     rig.did([insert(1)]);
     locked_out.store(true, Ordering::Relaxed);
-    set(&switch, Fault::Sync("-wal"));
+    set(&switch, Fault::Sync("-wal", Synced::No));
     rig.send(insert(2));
     let error = loop {
         match rig.runtime.block_on(rig.opened.store.payload(1)) {
@@ -302,7 +223,7 @@ fn panicking() {
         opener(dir)
     });
     let mut rig = Rig::open_with(Path::new(&dir), opener);
-    set(&switch, Fault::Sync("-wal"));
+    set(&switch, Fault::Sync("-wal", Synced::No));
     rig.all([insert(1)]);
 }
 

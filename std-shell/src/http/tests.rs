@@ -88,6 +88,22 @@ impl Site {
 
     /// Connects as a program: trusts the mesh, shows no certificate.
     pub(super) async fn program(&self, protocol: &str) -> Connection {
+        self.connect(self.program_config(protocol)).await.unwrap()
+    }
+
+    /// As [`Site::program`], with a receive buffer of a few KiB.
+    pub(super) async fn narrow(&self, protocol: &str) -> Connection {
+        let socket = tokio::net::TcpSocket::new_v4().unwrap();
+        socket.set_recv_buffer_size(4_096).unwrap();
+        let tcp = socket.connect(self.address).await.unwrap();
+        let connector = TlsConnector::from(self.program_config(protocol));
+        connector
+            .connect(ServerName::try_from("localhost").unwrap(), tcp)
+            .await
+            .unwrap()
+    }
+
+    fn program_config(&self, protocol: &str) -> Arc<rustls::ClientConfig> {
         let ca = CertificateDer::from_pem_file(self.dir.path().join(CA_FILE)).unwrap();
         let mut roots = rustls::RootCertStore::empty();
         roots.add(ca).unwrap();
@@ -98,7 +114,7 @@ impl Site {
             .with_root_certificates(roots)
             .with_no_client_auth();
         config.alpn_protocols = vec![protocol.as_bytes().to_vec()];
-        self.connect(Arc::new(config)).await.unwrap()
+        Arc::new(config)
     }
 
     /// Connects as a node of the mesh: this one itself, for want of another.
@@ -114,23 +130,30 @@ impl Site {
     }
 }
 
-/// Sends one request on a connection of its own; HTTP/2 if that was agreed.
+/// Sends one request on a connection of its own; HTTP/2 if that was agreed. The connection lasts as long as the response.
+pub(super) async fn begin(
+    stream: Connection,
+    request: Request<Full<Bytes>>,
+) -> hyper::Result<Response<hyper::body::Incoming>> {
+    let two = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+    if two {
+        let (mut sender, connection) =
+            hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await?;
+        tokio::spawn(connection);
+        sender.send_request(request).await
+    } else {
+        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
+        tokio::spawn(connection);
+        sender.send_request(request).await
+    }
+}
+
+/// As [`begin`], to the end of the answer.
 pub(super) async fn request(
     stream: Connection,
     request: Request<Full<Bytes>>,
 ) -> hyper::Result<Response<Bytes>> {
-    let two = stream.get_ref().1.alpn_protocol() == Some(b"h2");
-    let response = if two {
-        let (mut sender, connection) =
-            hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await?;
-        tokio::spawn(connection);
-        sender.send_request(request).await?
-    } else {
-        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
-        tokio::spawn(connection);
-        sender.send_request(request).await?
-    };
-    let (parts, body) = response.into_parts();
+    let (parts, body) = begin(stream, request).await?.into_parts();
     Ok(Response::from_parts(parts, body.collect().await?.to_bytes()))
 }
 

@@ -1,6 +1,7 @@
 //! What producers and consumers do, with nothing in the way.
 
-use super::{Api, LONG, PAYLOAD_MAX, header, json, problem, request};
+use super::{Api, LONG, PAYLOAD_MAX, begin, header, json, problem, request};
+use http_body_util::BodyExt;
 use std::future::Future;
 use tokio::io::AsyncWriteExt;
 use tokio::time::timeout;
@@ -269,6 +270,26 @@ async fn a_take_whose_client_goes_ends_and_holds_nothing() {
         api.post("/v1/services/s/messages", b"x").await;
         let (delivery, taken) = api.take().await;
         assert_eq!(header(&taken, "redlink-attempt"), "1", "{protocol}");
+        assert_eq!(api.post(&format!("{delivery}/reply"), b"y").await.status(), 204);
+    }
+    api.stop().await;
+}
+
+#[tokio::test]
+async fn a_delivery_whose_client_goes_in_the_middle_is_released_at_once() {
+    let api = Api::start().await;
+    let payload = vec![7; PAYLOAD_MAX];
+    for protocol in ["http/1.1", "h2"] {
+        assert_eq!(api.post("/v1/services/s/messages", &payload).await.status(), 202);
+        let take = api.build("POST", "/v1/services/s/consumers/gone/take?wait=30s", &[], b"");
+        // Too little room for the payload between the two ends.
+        let stream = api.site.narrow(protocol).await;
+        let mut response = begin(stream, take).await.unwrap();
+        assert_eq!(response.status(), 200);
+        response.body_mut().frame().await.unwrap().unwrap();
+        drop(response);
+        let (delivery, taken) = api.take().await;
+        assert!(taken.body()[..] == payload[..], "{protocol}");
         assert_eq!(api.post(&format!("{delivery}/reply"), b"y").await.status(), 204);
     }
     api.stop().await;

@@ -3,15 +3,15 @@
 
 use redlink_core::wire::{Frame, HEADER_MAX};
 use redlink_core::{
-    Answered, Attached, AttemptId, Body, Boot, Bound, Capacity, Config, Core, Deliver, Duration, Fault, GrantToken,
-    Input, Instant, Kept, LinkId, LostWhy, Name, NodeId, Outcome, Output, Part, Payload, Refused, Row,
-    StoredMessage, StoredOutcome, StoredReply, StoreOp, Submit, Tag, Terms, Verb,
+    Answered, Attached, AttemptId, Body, Boot, Bound, Capacity, Config, Core, Deliver, Duration, Fault,
+    GrantToken, Input, Instant, Kept, LinkId, LostWhy, Name, NodeId, Outcome, Output, Part, Payload, Refused,
+    Row, StoreOp, StoredMessage, StoredOutcome, StoredReply, Submit, Tag, Terms, Verb,
 };
 use std::collections::{BTreeMap, VecDeque};
 
 /// What the store does with what it is asked for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum StoreMode {
+pub(crate) enum StoreMode {
     /// Everything is on disk at once.
     Done,
     /// Everything fails.
@@ -21,82 +21,82 @@ pub enum StoreMode {
 }
 
 #[derive(Clone, Debug)]
-pub struct DiskMessage {
-    pub inserted: u32,
-    pub service: String,
-    pub terms: Terms,
-    pub size: u64,
-    pub at: Instant,
+pub(crate) struct DiskMessage {
+    pub(crate) inserted: u32,
+    pub(crate) service: String,
+    pub(crate) terms: Terms,
+    pub(crate) size: u64,
+    pub(crate) at: Instant,
 }
 
 #[derive(Clone, Debug)]
-pub struct DiskOutcome {
-    pub outcome: Outcome,
-    pub token: Option<GrantToken>,
-    pub body: Option<Vec<u8>>,
-    pub until: Instant,
+pub(crate) struct DiskOutcome {
+    pub(crate) outcome: Outcome,
+    pub(crate) token: Option<GrantToken>,
+    pub(crate) body: Option<Vec<u8>>,
+    pub(crate) until: Instant,
 }
 
 #[derive(Clone, Debug)]
-pub struct DiskReply {
-    pub token: GrantToken,
-    pub verb: Verb,
-    pub body: Option<Vec<u8>>,
-    pub until: Instant,
+pub(crate) struct DiskReply {
+    pub(crate) token: GrantToken,
+    pub(crate) verb: Verb,
+    pub(crate) body: Option<Vec<u8>>,
+    pub(crate) until: Instant,
 }
 
 /// What survives a restart.
 #[derive(Clone, Debug, Default)]
-pub struct Disk {
-    pub boots: u32,
-    pub high: u64,
-    pub messages: BTreeMap<u64, DiskMessage>,
-    pub outcomes: BTreeMap<u64, DiskOutcome>,
-    pub replies: BTreeMap<AttemptId, DiskReply>,
+pub(crate) struct Disk {
+    pub(crate) boots: u32,
+    pub(crate) high: u64,
+    pub(crate) messages: BTreeMap<u64, DiskMessage>,
+    pub(crate) outcomes: BTreeMap<u64, DiskOutcome>,
+    pub(crate) replies: BTreeMap<AttemptId, DiskReply>,
 }
 
 /// Everything that a core told its caller, in order.
 #[derive(Clone, Debug, Default)]
-pub struct Told {
-    pub accepted: Vec<(Tag, u64)>,
-    pub rejected: Vec<Tag>,
-    pub settled: Vec<(u64, Outcome)>,
-    pub delivered: Vec<Deliver>,
-    pub answered: Vec<(Tag, Answered)>,
-    pub lost: Vec<(GrantToken, LostWhy)>,
-    pub closed: Vec<Fault>,
+pub(crate) struct Told {
+    pub(crate) accepted: Vec<(Tag, u64)>,
+    pub(crate) rejected: Vec<Tag>,
+    pub(crate) settled: Vec<(u64, Outcome)>,
+    pub(crate) delivered: Vec<Deliver>,
+    pub(crate) answered: Vec<(Tag, Answered)>,
+    pub(crate) lost: Vec<(GrantToken, LostWhy)>,
+    pub(crate) closed: Vec<Fault>,
 }
 
 /// A frame that was sent.
 #[derive(Clone, Debug)]
-pub struct Sent {
-    pub link: LinkId,
-    pub header: Vec<u8>,
-    pub body: Option<Vec<u8>>,
+pub(crate) struct Sent {
+    pub(crate) link: LinkId,
+    pub(crate) header: Vec<u8>,
+    pub(crate) body: Option<Vec<u8>>,
 }
 
 /// One node.
-pub struct Node {
-    pub core: Core<'static>,
-    pub config: Config,
-    pub capacity: Capacity,
-    pub now: Instant,
-    pub store: StoreMode,
-    pub disk: Disk,
-    pub told: Told,
+pub(crate) struct Node {
+    pub(crate) core: Core<'static>,
+    pub(crate) config: Config,
+    pub(crate) capacity: Capacity,
+    pub(crate) now: Instant,
+    pub(crate) store: StoreMode,
+    pub(crate) disk: Disk,
+    pub(crate) told: Told,
     /// Payload bytes of this node's messages, by sequence number.
-    pub payloads: BTreeMap<u64, Vec<u8>>,
-    pub bodies: BTreeMap<u64, Vec<u8>>,
-    pub sent: VecDeque<Sent>,
+    pub(crate) payloads: BTreeMap<u64, Vec<u8>>,
+    pub(crate) bodies: BTreeMap<u64, Vec<u8>>,
+    pub(crate) sent: VecDeque<Sent>,
     /// Transfers beside the frames: what can be had here, and what this node asked for.
-    pub apart: BTreeMap<(AttemptId, Part), Vec<u8>>,
-    pub fetches: Vec<(LinkId, GrantToken, Part, u64)>,
+    pub(crate) apart: BTreeMap<(AttemptId, Part), Vec<u8>>,
+    pub(crate) fetches: Vec<(LinkId, GrantToken, Part, u64)>,
     waiting: Vec<StoreOp>,
     submits: BTreeMap<Tag, (String, Terms, Vec<u8>)>,
     next: u64,
 }
 
-pub fn small() -> Capacity {
+pub(crate) fn small() -> Capacity {
     Capacity {
         messages: 64,
         reservations: 32,
@@ -110,19 +110,22 @@ pub fn small() -> Capacity {
 }
 
 impl Node {
-    pub fn new(number: u64, capacity: Capacity) -> Self {
+    pub(crate) fn new(number: u64, capacity: Capacity) -> Self {
         let name = Name::new(&format!("n{number}")).expect("a name");
         let mut config = Config::new(NodeId(number), name, Name::new("mesh").expect("a name"));
         config.key = [number as u8; 16];
         config.seed = number;
         let now = Instant::from_micros(1_000_000);
         let mut node = Self {
-            core: Core::new(config.clone(), capacity.clone()),
+            core: Core::new(config.clone(), capacity),
             config,
             capacity,
             now,
             store: StoreMode::Done,
-            disk: Disk { boots: 1, ..Disk::default() },
+            disk: Disk {
+                boots: 1,
+                ..Disk::default()
+            },
             told: Told::default(),
             payloads: BTreeMap::new(),
             bodies: BTreeMap::new(),
@@ -138,12 +141,15 @@ impl Node {
     }
 
     /// Ends the process and starts it again from its disk, `away` later. What the store had not done is lost.
-    pub fn restart(&mut self, away: Duration) {
+    pub(crate) fn restart(&mut self, away: Duration) {
         self.now += away;
         self.disk.boots += 1;
-        self.config.boot = Boot { counter: self.disk.boots, random: self.disk.boots * 7 };
+        self.config.boot = Boot {
+            counter: self.disk.boots,
+            random: self.disk.boots * 7,
+        };
         self.config.next_sequence = self.disk.high + 1;
-        self.core = Core::new(self.config.clone(), self.capacity.clone());
+        self.core = Core::new(self.config.clone(), self.capacity);
         self.told = Told::default();
         self.bodies.clear();
         self.sent.clear();
@@ -155,32 +161,51 @@ impl Node {
         for (sequence, row) in disk.messages {
             let age = row.at.until(self.now);
             let left = |ett: Duration| self.now.until(row.at + ett);
-            let terms = Terms { ett: row.terms.ett.map(left), ..row.terms };
-            let stored =
-                StoredMessage { sequence, inserted: row.inserted, service: &row.service, terms, age, size: row.size };
+            let terms = Terms {
+                ett: row.terms.ett.map(left),
+                ..row.terms
+            };
+            let stored = StoredMessage {
+                sequence,
+                inserted: row.inserted,
+                service: &row.service,
+                terms,
+                age,
+                size: row.size,
+            };
             self.must(Input::RecoverMessage(stored));
         }
         for (sequence, row) in disk.outcomes {
             let fence = row.token.map(|token| token.fence);
             let retention = self.now.until(row.until);
-            self.must(Input::RecoverOutcome(StoredOutcome { sequence, outcome: row.outcome, fence, retention }));
+            self.must(Input::RecoverOutcome(StoredOutcome {
+                sequence,
+                outcome: row.outcome,
+                fence,
+                retention,
+            }));
         }
         for row in disk.replies.into_values() {
             let body = row.body.map(|bytes| self.body(bytes));
             let remaining = self.now.until(row.until);
-            self.must(Input::RecoverReply(StoredReply { token: row.token, verb: row.verb, body, remaining }));
+            self.must(Input::RecoverReply(StoredReply {
+                token: row.token,
+                verb: row.verb,
+                body,
+                remaining,
+            }));
         }
         self.must(Input::Start);
     }
 
     /// A new number, for tags.
-    pub fn number(&mut self) -> u64 {
+    pub(crate) fn number(&mut self) -> u64 {
         self.next += 1;
         self.next
     }
 
     /// Bytes for the core.
-    pub fn body(&mut self, bytes: Vec<u8>) -> Body {
+    pub(crate) fn body(&mut self, bytes: Vec<u8>) -> Body {
         let id = self.number();
         let size = bytes.len() as u64;
         self.bodies.insert(id, bytes);
@@ -188,10 +213,11 @@ impl Node {
     }
 
     /// Hands an input over and does what comes out of it.
-    pub fn input(&mut self, input: Input<'_>) -> Result<Kept, Refused> {
+    pub(crate) fn input(&mut self, input: Input<'_>) -> Result<Kept, Refused> {
         let answer = self.core.handle_input(self.now, input);
         let body = match input {
             Input::Answer { body, .. } | Input::Frame { body, .. } | Input::Fetched { body, .. } => body,
+            Input::RecoverReply(reply) => reply.body,
             _ => None,
         };
         if let Some(body) = body
@@ -199,29 +225,34 @@ impl Node {
         {
             self.bodies.remove(&body.id);
         }
-        assert!(body.is_some() || answer != Ok(Kept::Body), "{input:?} has no body to keep");
+        assert!(
+            body.is_some() || answer != Ok(Kept::Body),
+            "{input:?} has no body to keep"
+        );
         self.drain();
         answer
     }
 
-    pub fn must(&mut self, input: Input<'_>) {
+    pub(crate) fn must(&mut self, input: Input<'_>) {
         let answer = self.input(input);
         assert!(answer.is_ok(), "{input:?} was refused: {answer:?}");
     }
 
     /// Polls everything out and does it.
-    pub fn drain(&mut self) {
+    pub(crate) fn drain(&mut self) {
         let mut buffer = [0; HEADER_MAX];
         for turn in 0.. {
             assert!(turn < 10_000, "the outputs never end");
-            let Some(output) = self.core.poll_output(self.now, &mut buffer) else { break };
+            let Some(output) = self.core.poll_output(self.now, &mut buffer) else {
+                break;
+            };
             self.output(output, &buffer);
         }
         self.core.check_invariants();
     }
 
     /// Lets its timers fire that are due.
-    pub fn time(&mut self) {
+    pub(crate) fn time(&mut self) {
         for turn in 0.. {
             assert!(turn < 10_000, "the timers never end");
             if self.due().is_none_or(|due| due > self.now) {
@@ -232,12 +263,12 @@ impl Node {
         }
     }
 
-    pub fn due(&self) -> Option<Instant> {
+    pub(crate) fn due(&self) -> Option<Instant> {
         self.core.poll_timeout().map(|due| due.at)
     }
 
     /// Lets time pass for this node alone.
-    pub fn pass(&mut self, time: Duration) {
+    pub(crate) fn pass(&mut self, time: Duration) {
         let end = self.now + time;
         while let Some(due) = self.due().filter(|due| *due <= end) {
             self.now = self.now.max(due);
@@ -249,21 +280,27 @@ impl Node {
     fn bytes(&self, payload: Payload) -> Vec<u8> {
         let (bytes, size) = match payload {
             Payload::Own { sequence, size } => {
-                assert!(self.disk.messages.contains_key(&sequence), "message {sequence} is not on disk");
+                assert!(
+                    self.disk.messages.contains_key(&sequence),
+                    "message {sequence} is not on disk"
+                );
                 (self.payloads[&sequence].clone(), size)
             }
             Payload::Held(body) => (self.held(body).clone(), body.size),
+            Payload::Empty => (Vec::new(), 0),
         };
         assert_eq!(bytes.len() as u64, size, "{payload:?} has another length");
         bytes
     }
 
     fn held(&self, body: Body) -> &Vec<u8> {
-        self.bodies.get(&body.id).unwrap_or_else(|| panic!("{body:?} is not held"))
+        self.bodies
+            .get(&body.id)
+            .unwrap_or_else(|| panic!("{body:?} is not held"))
     }
 
     /// The bytes of a delivery.
-    pub fn payload(&self, deliver: &Deliver) -> Vec<u8> {
+    pub(crate) fn payload(&self, deliver: &Deliver) -> Vec<u8> {
         self.bytes(deliver.payload)
     }
 
@@ -271,7 +308,10 @@ impl Node {
         match output {
             Output::Store(op) => self.store(op),
             Output::Accepted { tag, sequence } => {
-                assert!(self.disk.messages.contains_key(&sequence), "P1: accepted before it is on disk");
+                assert!(
+                    self.disk.messages.contains_key(&sequence),
+                    "P1: accepted before it is on disk"
+                );
                 self.told.accepted.push((tag, sequence));
             }
             Output::Rejected { tag } => self.told.rejected.push(tag),
@@ -300,10 +340,17 @@ impl Node {
                 };
                 self.sent.push_back(Sent { link, header, body });
             }
-            Output::Fetch { link, token, part, size } => self.fetches.push((link, token, part, size)),
+            Output::Fetch {
+                link,
+                token,
+                part,
+                size,
+            } => self.fetches.push((link, token, part, size)),
             Output::CloseLink { fault, .. } => self.told.closed.push(fault),
             Output::Free(body) => {
-                self.bodies.remove(&body.id).unwrap_or_else(|| panic!("{body:?} is freed and not held"));
+                self.bodies
+                    .remove(&body.id)
+                    .unwrap_or_else(|| panic!("{body:?} is freed and not held"));
             }
             Output::Notice(_) => {}
         }
@@ -318,7 +365,7 @@ impl Node {
     }
 
     /// The store does, or fails to do, all that waits, and from then on goes on like that.
-    pub fn store_now(&mut self, mode: StoreMode) {
+    pub(crate) fn store_now(&mut self, mode: StoreMode) {
         self.store = mode;
         while mode != StoreMode::Waits && !self.waiting.is_empty() {
             let op = self.waiting.remove(0);
@@ -328,7 +375,7 @@ impl Node {
     }
 
     /// How many store operations wait.
-    pub fn store_waiting(&self) -> usize {
+    pub(crate) fn store_waiting(&self) -> usize {
         self.waiting.len()
     }
 
@@ -339,31 +386,73 @@ impl Node {
                     assert!(sequence > self.disk.high, "the number {sequence} was used before");
                     self.disk.high = sequence;
                     let (inserted, size, at) = (self.disk.boots, payload.len() as u64, self.now);
-                    self.disk.messages.insert(sequence, DiskMessage { inserted, service, terms, size, at });
+                    self.disk.messages.insert(
+                        sequence,
+                        DiskMessage {
+                            inserted,
+                            service,
+                            terms,
+                            size,
+                            at,
+                        },
+                    );
                     self.payloads.insert(sequence, payload);
                 }
                 Row::Insert(sequence)
             }
-            StoreOp::Settle { sequence, outcome, token, body, retention } => {
+            StoreOp::Settle {
+                sequence,
+                outcome,
+                token,
+                body,
+                retention,
+            } => {
                 let body = body.map(|body| self.held(body).clone());
                 if done {
-                    assert!(self.disk.messages.remove(&sequence).is_some(), "no message {sequence} to settle");
-                    let row = DiskOutcome { outcome, token, body, until: self.now + retention };
-                    assert!(self.disk.outcomes.insert(sequence, row).is_none(), "P2: a second outcome");
+                    assert!(
+                        self.disk.messages.remove(&sequence).is_some(),
+                        "no message {sequence} to settle"
+                    );
+                    let row = DiskOutcome {
+                        outcome,
+                        token,
+                        body,
+                        until: self.now + retention,
+                    };
+                    assert!(
+                        self.disk.outcomes.insert(sequence, row).is_none(),
+                        "P2: a second outcome"
+                    );
                 }
                 Row::Settle(sequence)
             }
             StoreOp::Delete { sequence } => {
                 if done {
-                    assert!(self.disk.outcomes.remove(&sequence).is_some(), "no outcome {sequence} to delete");
+                    assert!(
+                        self.disk.outcomes.remove(&sequence).is_some(),
+                        "no outcome {sequence} to delete"
+                    );
                 }
                 Row::Delete(sequence)
             }
-            StoreOp::Keep { token, verb, body, remaining } => {
+            StoreOp::Keep {
+                token,
+                verb,
+                body,
+                remaining,
+            } => {
                 let body = body.map(|body| self.held(body).clone());
                 if done {
-                    let row = DiskReply { token, verb, body, until: self.now + remaining };
-                    assert!(self.disk.replies.insert(token.attempt(), row).is_none(), "kept twice");
+                    let row = DiskReply {
+                        token,
+                        verb,
+                        body,
+                        until: self.now + remaining,
+                    };
+                    assert!(
+                        self.disk.replies.insert(token.attempt(), row).is_none(),
+                        "kept twice"
+                    );
                 }
                 Row::Keep(token.attempt())
             }
@@ -375,43 +464,72 @@ impl Node {
             }
         };
         let answer = self.core.handle_input(self.now, Input::Stored { row, done });
-        assert!(answer != Err(Refused::Full(Bound::Answers)), "outputs wait while the store answers");
+        assert!(
+            answer != Err(Refused::Full(Bound::Answers)),
+            "outputs wait while the store answers"
+        );
         assert!(answer.is_ok(), "{row:?} was refused: {answer:?}");
     }
 
     /// Submits; the message's number if it was accepted.
-    pub fn submit_as(&mut self, service: &str, terms: Terms, payload: &[u8]) -> Result<Tag, Refused> {
+    pub(crate) fn submit_as(&mut self, service: &str, terms: Terms, payload: &[u8]) -> Result<Tag, Refused> {
         let tag = Tag(self.number());
-        self.submits.insert(tag, (service.to_owned(), terms, payload.to_vec()));
-        self.input(Input::Submit(Submit { tag, service, terms, size: payload.len() as u64 })).map(|_| tag)
+        self.submits
+            .insert(tag, (service.to_owned(), terms, payload.to_vec()));
+        self.input(Input::Submit(Submit {
+            tag,
+            service,
+            terms,
+            size: payload.len() as u64,
+        }))
+        .map(|_| tag)
     }
 
-    pub fn submit(&mut self, service: &str, terms: Terms, payload: &[u8]) -> u64 {
-        let tag = self.submit_as(service, terms, payload).expect("the submit is taken");
+    pub(crate) fn submit(&mut self, service: &str, terms: Terms, payload: &[u8]) -> u64 {
+        let tag = self
+            .submit_as(service, terms, payload)
+            .expect("the submit is taken");
         let accepted = self.told.accepted.iter().find(|(known, _)| *known == tag);
-        accepted.map(|(_, sequence)| *sequence).expect("the submit is accepted")
+        accepted
+            .map(|(_, sequence)| *sequence)
+            .expect("the submit is accepted")
     }
 
-    pub fn register(&mut self, service: &str, consumer: &str, limit: u16, lease: Duration) {
-        self.must(Input::Register { service, consumer, limit, lease });
+    pub(crate) fn register(&mut self, service: &str, consumer: &str, limit: u16, lease: Duration) {
+        self.must(Input::Register {
+            service,
+            consumer,
+            limit,
+            lease,
+        });
     }
 
-    pub fn take(&mut self, service: &str, consumer: &str, max: u16) -> Tag {
+    pub(crate) fn take(&mut self, service: &str, consumer: &str, max: u16) -> Tag {
         let tag = Tag(self.number());
-        self.must(Input::Take { tag, service, consumer, max });
+        self.must(Input::Take {
+            tag,
+            service,
+            consumer,
+            max,
+        });
         tag
     }
 
     /// Says something about a delivery; the tag under which the answer comes.
-    pub fn answer(&mut self, token: GrantToken, verb: Verb, payload: Option<&[u8]>) -> Tag {
+    pub(crate) fn answer(&mut self, token: GrantToken, verb: Verb, payload: Option<&[u8]>) -> Tag {
         let tag = Tag(self.number());
         let body = payload.map(|bytes| self.body(bytes.to_vec()));
-        self.must(Input::Answer { tag, token, verb, body });
+        self.must(Input::Answer {
+            tag,
+            token,
+            verb,
+            body,
+        });
         tag
     }
 
     /// How an answer was taken, if that is known.
-    pub fn result(&self, tag: Tag) -> Option<Answered> {
+    pub(crate) fn result(&self, tag: Tag) -> Option<Answered> {
         let mut results = self.told.answered.iter().filter(|(known, _)| *known == tag);
         let result = results.next().map(|(_, result)| *result);
         assert!(results.next().is_none(), "{tag:?} was answered twice");
@@ -419,7 +537,7 @@ impl Node {
     }
 
     /// The outcome that was told, if one was.
-    pub fn outcome(&self, sequence: u64) -> Option<Outcome> {
+    pub(crate) fn outcome(&self, sequence: u64) -> Option<Outcome> {
         let mut told = self.told.settled.iter().filter(|(known, _)| *known == sequence);
         let outcome = told.next().map(|(_, outcome)| *outcome);
         assert!(told.next().is_none(), "{sequence} was told twice");
@@ -427,8 +545,13 @@ impl Node {
     }
 
     /// The one delivery so far.
-    pub fn only_delivery(&self) -> Deliver {
-        assert_eq!(self.told.delivered.len(), 1, "one delivery: {:?}", self.told.delivered);
+    pub(crate) fn only_delivery(&self) -> Deliver {
+        assert_eq!(
+            self.told.delivered.len(),
+            1,
+            "one delivery: {:?}",
+            self.told.delivered
+        );
         self.told.delivered[0]
     }
 }

@@ -51,6 +51,20 @@ pub(super) async fn run(options: Options) -> Done {
             .collect::<Vec<_>>()
             .join(", "),
     };
+    let store = &status.store;
+    let store = match store.up {
+        true => format!(
+            "{}, last commit {}, {} free",
+            size(store.database_bytes + store.log_bytes),
+            span(Duration::from_micros(store.commit_micros)),
+            size(store.free_bytes)
+        ),
+        false => paint(
+            Stream::Out,
+            Tone::Bad,
+            "down, and tries to come back; the node's log says why",
+        ),
+    };
     for (name, value) in [
         (
             "node",
@@ -80,6 +94,7 @@ pub(super) async fn run(options: Options) -> Done {
                 size(status.memory_max)
             ),
         ),
+        ("store", store),
         (
             "up",
             format!(

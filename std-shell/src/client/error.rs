@@ -161,25 +161,42 @@ pub enum Error {
 impl Error {
     /// What the user may do about it.
     pub fn next(&self) -> Option<String> {
-        Some(match self {
-            Self::NoNode { .. } => "start one here with `redlink node`, or say which one with --node URL or --node DIRECTORY".into(),
-            Self::NotANode { .. } => "give the directory in which `redlink node` was started, or a URL such as https://localhost:7411".into(),
-            Self::Untrusted { .. } => {
-                "give the mesh's ca.pem with --ca or REDLINK_CA, and the node's admin token in REDLINK_TOKEN".into()
-            }
-            Self::File { denied: true, .. } => "run this as the user who runs the node, or ask that user for a copy of the file".into(),
-            Self::File { .. } => "if the node was moved, give its directory with --node; `redlink node` there writes these files".into(),
-            Self::Unreachable { .. } => "start it with `redlink node` in its directory, or check the address and the network".into(),
-            // A node that has seen enough of a body closes, and its answer is lost with the connection.
-            Self::Broken { sent, .. } if *sent > 1 << 20 => {
-                "is it larger than the node takes? (max_payload of its settings, 64 MiB if they don't say)".into()
-            }
-            Self::Broken { .. } => "look at the node's log; `redlink message list` shows what it has accepted".into(),
-            Self::Stranger { .. } => "check the address, and with --ca FILE name the ca.pem of the mesh that you mean".into(),
-            Self::Silent { .. } => "look at the node's log; `redlink status` says if it answers at all".into(),
+        let text = match self {
             Self::Refused(problem) => return refusal_hint(problem),
-            Self::Puzzling { .. } => "check that the address is a node's, and that both are the same version of Redlink".into(),
-        })
+            Self::NoNode { .. } => {
+                "start one here with `redlink node`, or say which one with --node URL or --node DIRECTORY"
+            }
+            Self::NotANode { .. } => {
+                "give the directory in which `redlink node` was started, or a URL such as https://localhost:7411"
+            }
+            Self::Untrusted { .. } => {
+                "give the mesh's ca.pem with --ca or REDLINK_CA, and the node's admin token in REDLINK_TOKEN"
+            }
+            Self::File { denied: true, .. } => {
+                "run this as the user who runs the node, or ask that user for a copy of the file"
+            }
+            Self::File { .. } => {
+                "if the node was moved, give its directory with --node; `redlink node` there writes these files"
+            }
+            Self::Unreachable { .. } => {
+                "start it with `redlink node` in its directory, or check the address and the network"
+            }
+            // A node that has seen enough of a body may close before its answer was read.
+            Self::Broken { sent, .. } if *sent > 1 << 20 => {
+                "is it larger than the node takes? (max_payload of its settings, 64 MiB if they don't say)"
+            }
+            Self::Broken { .. } => {
+                "look at the node's log; `redlink message list` shows what it has accepted"
+            }
+            Self::Stranger { .. } => {
+                "check the address, and with --ca FILE name the ca.pem of the mesh that you mean"
+            }
+            Self::Silent { .. } => "look at the node's log; `redlink status` says if it answers at all",
+            Self::Puzzling { .. } => {
+                "check that the address is a node's, and that both are the same version of Redlink"
+            }
+        };
+        Some(text.to_owned())
     }
 
     /// What is given to find the node by is wrong or can't be used.

@@ -184,6 +184,15 @@ impl Contents {
         }
     }
 
+    /// Where the payload of this node's own message will be for as long as it is needed, without memory that the cache
+    /// could not give away.
+    pub(super) fn own_later(&self, sequence: u64) -> Source {
+        match self.fresh.get(&sequence) {
+            Some(content) => Source::Memory(content.clone()),
+            None => Source::Message(sequence),
+        }
+    }
+
     /// Where the payload of this node's own message is.
     pub(super) fn own(&self, sequence: u64) -> Source {
         match self.fresh.get(&sequence).or_else(|| self.cache.get(&sequence)) {

@@ -42,7 +42,11 @@ pub(super) struct Link {
 /// How a frame's payload goes.
 pub(super) enum Sending {
     Nothing,
-    Inline(Source),
+    /// In the frame; `later` is where its bytes are found when its turn comes.
+    Inline {
+        source: Source,
+        later: Source,
+    },
     Apart {
         key: TransferKey,
         payload: Payload,
@@ -144,12 +148,16 @@ impl Links {
         let mut fits = true;
         match sending {
             Sending::Nothing => frame::put(&mut to.buffer, header, None),
-            Sending::Inline(Source::Memory(content)) => frame::put(&mut to.buffer, header, Some(&content)),
-            Sending::Inline(source) => {
+            Sending::Inline {
+                source: Source::Memory(content),
+                ..
+            } if !to.outbox.is_full() => frame::put(&mut to.buffer, header, Some(&content)),
+            Sending::Inline { later, .. } => {
+                let header = Bytes::copy_from_slice(header);
                 fits = to.flush()
-                    && to.push(Item::Stored {
-                        header: Bytes::copy_from_slice(header),
-                        source,
+                    && to.push(Item::Later {
+                        header,
+                        source: later,
                     });
             }
             Sending::Apart { key, payload, source } => {

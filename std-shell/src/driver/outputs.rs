@@ -91,24 +91,29 @@ impl Driver {
     }
 
     fn sending(&self, attached: Attached) -> Option<Sending> {
-        let found = |payload| {
-            let source = self.source(payload);
-            if source.is_none() {
-                tracing::error!(
-                    ?payload,
-                    "the core sends bytes that it has freed; please report this"
-                );
-            }
-            source
+        let payload = match attached {
+            Attached::Nothing => return Some(Sending::Nothing),
+            Attached::Inline(payload) | Attached::Apart { payload, .. } => payload,
+        };
+        let Some(source) = self.source(payload) else {
+            tracing::error!(
+                ?payload,
+                "the core sends bytes that it has freed; please report this"
+            );
+            return None;
+        };
+        // What has to wait for its turn must not keep memory that the cache could give away.
+        let later = match payload {
+            Payload::Own { sequence, .. } => self.contents.own_later(sequence),
+            Payload::Empty | Payload::Held(_) => source.clone(),
         };
         Some(match attached {
-            Attached::Nothing => Sending::Nothing,
-            Attached::Inline(payload) => Sending::Inline(found(payload)?),
-            Attached::Apart { payload, token, part } => Sending::Apart {
+            Attached::Apart { token, part, .. } => Sending::Apart {
                 key: TransferKey { token, part },
                 payload,
-                source: found(payload)?,
+                source: later,
             },
+            _ => Sending::Inline { source, later },
         })
     }
 

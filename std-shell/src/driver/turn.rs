@@ -21,9 +21,11 @@ use tokio::sync::{mpsc, oneshot};
 /// Most that one turn takes from each source, so that none of them waits long for another (P11).
 const COMMANDS: usize = 256;
 const CLEANUPS: usize = 256;
-const GROUPS: usize = 16;
+const GROUPS: usize = 4;
 /// Outputs that one turn does before it looks for new inputs.
 const OUTPUTS: usize = 8_192;
+/// As many answers as the core may have waiting.
+const ANSWERS: usize = 64;
 /// Timer calls of one turn; each is a bounded batch itself.
 const TIMEOUTS: usize = 8;
 
@@ -73,9 +75,9 @@ pub(super) enum Next {
 
 pub(super) struct Driver {
     pub(super) core: Core<'static>,
-    /// This turn's time.
+    /// The time of the last input.
     pub(super) now: Instant,
-    /// The same by the wall clock.
+    /// This turn's time by the wall clock.
     pub(super) wall: i64,
     pub(super) started: Instant,
     pub(super) boot: Boot,
@@ -141,11 +143,13 @@ impl Driver {
 
             self.now = clock::now();
             self.wall = clock::wall();
+            self.follow();
             for group in done.drain(..) {
                 self.stored(&group);
             }
+            // Before the commands, so that nothing new is given to a take that has ended.
             for cleanup in cleanups.drain(..) {
-                self.next.push_back(match cleanup {
+                self.give(match cleanup {
                     Cleanup::TakeEnded(tag) => Next::TakeEnded(tag),
                     Cleanup::Release(token) => Next::Release(token),
                 });
@@ -161,6 +165,7 @@ impl Driver {
 
     /// Lets the core work; whether there is more to do at once.
     fn work(&mut self) -> bool {
+        self.now = clock::now();
         self.links.expire(self.now, &mut self.contents, &mut self.next);
         for _ in 0..TIMEOUTS {
             if !self.is_due() {
@@ -170,13 +175,8 @@ impl Driver {
         }
         let mut more = self.outputs(OUTPUTS);
         self.answer_takes();
-        // What follows from the outputs; its outputs are done in the same turn, since frames may be among them.
-        let follow = self.next.len();
-        for _ in 0..follow {
-            if let Some(next) = self.next.pop_front() {
-                self.give(next);
-            }
-        }
+        // What follows from the outputs has outputs of its own; in the same turn, since frames may be among them.
+        self.follow();
         more |= self.outputs(OUTPUTS);
         self.answer_takes();
         self.store_ops += self.ops.len() as u64;
@@ -216,9 +216,12 @@ impl Driver {
     /// Gives the core one input. If too many answers wait to be polled, they are polled first; what the input itself
     /// leads to is always polled later, when the caller has noted what it must know for that.
     pub(super) fn feed(&mut self, input: Input<'_>) -> Result<Kept, Refused> {
+        // A turn may be long, and nothing may be granted after its deadline by a stale clock (P3).
+        self.now = clock::now();
         match self.core.handle_input(self.now, input) {
             Err(Refused::Full(Bound::Answers)) => {
-                self.outputs(usize::MAX);
+                // They are polled before anything else.
+                self.outputs(ANSWERS);
                 self.core.handle_input(self.now, input)
             }
             other => other,
@@ -257,6 +260,15 @@ impl Driver {
         }
     }
 
+    fn follow(&mut self) {
+        // What these lead to comes in the next round.
+        for _ in 0..self.next.len() {
+            if let Some(next) = self.next.pop_front() {
+                self.give(next);
+            }
+        }
+    }
+
     fn give(&mut self, next: Next) {
         match next {
             Next::TakeEnded(tag) => {
@@ -276,7 +288,12 @@ impl Driver {
                     tracing::debug!(?refused, message = %token.message, "a delivery could not be released");
                 }
             }
-            Next::LinkDown(link) => self.tell(Input::LinkDown { link }),
+            Next::LinkDown(link) => {
+                let lost = self.links.forget_fetches(link);
+                self.next
+                    .extend(lost.into_iter().map(|key| Next::Fetched(key, None)));
+                self.tell(Input::LinkDown { link });
+            }
             Next::Fetched(key, content) => {
                 let TransferKey { token, part } = key;
                 let result = self.feed_with(content, |body| Input::Fetched { token, part, body });
@@ -295,7 +312,7 @@ impl Driver {
                 continue;
             };
             if taking.got.len() < usize::from(taking.max) {
-                self.next.push_back(Next::TakeEnded(tag));
+                self.tell(Input::TakeEnded { tag });
             }
             if let Err(Ok(handed)) = taking.answer.send(Ok(taking.got)) {
                 // Nobody is there any more.

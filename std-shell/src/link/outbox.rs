@@ -16,17 +16,22 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use tokio::sync::watch;
 
-/// Most bytes that wait in one outbox. A session's offers, all windows full, are well below it.
+/// Most bytes that wait in one outbox. Headers alone never come near it: a session's offers, all windows full, are a few
+/// hundred KiB.
 const BYTES_MAX: usize = 8 << 20;
+
+/// Above this, payloads are not copied into the outbox any more but named ([`Item::Later`]): a slow link with many grants
+/// under way is no reason to close it.
+const FULL: usize = 1 << 20;
 
 /// Something to send.
 #[derive(Debug)]
 pub(crate) enum Item {
     /// Frames as they go on the wire.
     Frames(Bytes),
-    /// One frame whose payload has to be read from the store first. Everything behind it waits: frames keep their
-    /// order.
-    Stored {
+    /// One frame whose payload is had when its turn comes, from the store perhaps. Everything behind it waits: frames
+    /// keep their order.
+    Later {
         /// Its header.
         header: Bytes,
         /// Where the payload is.
@@ -38,7 +43,8 @@ impl Item {
     fn cost(&self) -> usize {
         match self {
             Self::Frames(bytes) => bytes.len(),
-            Self::Stored { header, .. } => header.len() + frame::BODY_MAX,
+            // A payload in memory is counted where the core's bodies are.
+            Self::Later { header, .. } => header.len() + size_of::<Self>(),
         }
     }
 }
@@ -116,6 +122,11 @@ impl Outbox {
             waker.wake();
         }
         Ok(())
+    }
+
+    /// Whether so much waits that payloads should not be copied into it.
+    pub(crate) fn is_full(&self) -> bool {
+        self.shared.queue().cost > FULL
     }
 
     /// Ends the link from this side. What waits is dropped; the first reason stays.
@@ -209,7 +220,7 @@ impl Body for OutStream {
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(None) => return Poll::Ready(None),
                 Poll::Ready(Some(Item::Frames(bytes))) => return Poll::Ready(Some(Ok(Frame::data(bytes)))),
-                Poll::Ready(Some(Item::Stored { header, source })) => {
+                Poll::Ready(Some(Item::Later { header, source })) => {
                     let store = self.store.clone();
                     self.reading = Some(Box::pin(async move { (header, source.load(&store).await) }));
                 }

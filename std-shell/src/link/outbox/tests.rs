@@ -47,7 +47,7 @@ async fn a_payload_that_is_gone_takes_its_frame_along_and_nothing_else() {
     let scene = scene();
     let (outbox, mut stream) = outbox(scene.store.clone());
     outbox
-        .push(Item::Stored {
+        .push(Item::Later {
             header: Bytes::from_static(b"h"),
             source: Source::Message(7),
         })
@@ -57,7 +57,7 @@ async fn a_payload_that_is_gone_takes_its_frame_along_and_nothing_else() {
         bytes: Bytes::from_static(b"body"),
     });
     outbox
-        .push(Item::Stored {
+        .push(Item::Later {
             header: Bytes::from_static(b"h"),
             source: there,
         })
@@ -105,4 +105,17 @@ async fn a_connection_that_ends_is_seen() {
     let (outbox, stream) = outbox(scene.store.clone());
     drop(stream);
     timeout(LONG, outbox.closed()).await.unwrap();
+}
+
+#[tokio::test]
+async fn payloads_that_wait_for_their_turn_cost_next_to_nothing() {
+    let scene = scene();
+    let (outbox, _stream) = outbox(scene.store.clone());
+    // A slow link with ten thousand grants under way is no reason to close it.
+    for sequence in 0..10_000 {
+        let header = Bytes::from_static(&[1; 100]);
+        let source = Source::Message(sequence);
+        outbox.push(Item::Later { header, source }).unwrap();
+    }
+    assert!(outbox.is_full());
 }

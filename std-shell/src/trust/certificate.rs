@@ -175,12 +175,15 @@ fn common(name: &str, serial: [u8; 16], now: SystemTime, life: Duration) -> Cert
 }
 
 /// Names under which every node may be dialled from its own machine.
-pub(super) fn local_hosts(name: &Name) -> Vec<String> {
-    let mut hosts: Vec<String> = ["localhost", "127.0.0.1", "::1"].map(str::to_owned).into();
-    // Stands for the node where no host name does; a name with `:` or `_` at a bad place is no host name.
-    hosts.extend(valid_host(&format!("{name}.node.redlink")));
-    hosts
+pub(super) const LOCAL_HOSTS: [&str; 3] = ["localhost", "127.0.0.1", "::1"];
+
+/// Stands for a node where no host name does. Some names, one with a colon for example, are none here.
+pub(super) fn node_host(name: &Name) -> Option<String> {
+    valid_host(&format!("{name}{NODE_DOMAIN}"))
 }
+
+/// What names of nodes end in when they stand for hosts.
+pub(super) const NODE_DOMAIN: &str = ".node.redlink";
 
 /// The text in its one form, if it is a DNS name or an address.
 pub(super) fn valid_host(host: &str) -> Option<String> {

@@ -94,14 +94,12 @@ impl Authority {
         if name == self.own {
             return Err(EnrolError::Taken(name));
         }
-        let (mut hosts, left_out) = share_out(&state, &name, &request.hosts, now)?;
+        let (hosts, left_out) = share_out(&state, &name, &request.hosts, now)?;
         let csr = CertificateSigningRequestParams::from_pem(&request.csr).map_err(EnrolError::Request)?;
 
         state.tokens.spend(token)?;
-        let mut all = certificate::local_hosts(&name);
-        all.append(&mut hosts);
-        let certificate = self.issue(&mut state, &name, &all, &csr.public_key, now)?;
-        tracing::info!(node = %name, hosts = ?all, "enrolled");
+        let certificate = self.issue(&mut state, &name, &hosts, &csr.public_key, now)?;
+        tracing::info!(node = %name, ?hosts, "enrolled");
         Ok(Enrolled {
             certificate: certificate.pem(),
             authority: self.pem.clone(),
@@ -111,7 +109,7 @@ impl Authority {
 }
 
 /// Splits hosts into those that `name` may be and those that are another node's: who joins must not be able to pass for
-/// a node that is there. Names of the own machine are everybody's.
+/// a node that is there. Names of the own machine are everybody's, and always given.
 fn share_out(
     state: &State,
     name: &Name,
@@ -121,19 +119,24 @@ fn share_out(
     if let Some(over) = asked.get(HOSTS_MAX) {
         return Err(EnrolError::Host(over.clone()));
     }
-    let (mut given, mut left_out) = (Vec::new(), Vec::new());
-    for host in asked {
+    let own = certificate::node_host(name);
+    let mut given = certificate::LOCAL_HOSTS.map(str::to_owned).to_vec();
+    let mut left_out = Vec::new();
+    for host in asked.iter().chain(&own) {
         let host = certificate::valid_host(host).ok_or_else(|| EnrolError::Host(host.clone()))?;
-        // A name under `.redlink` stands for the node of that name and for no other.
-        let reserved = host.ends_with(".redlink");
+        if given.contains(&host) || left_out.contains(&host) {
+            continue;
+        }
+        // Such a name stands for the node of that name and for no other. Two nodes may share one, if their names
+        // differ in case only: then it stays the first one's.
+        let reserved = host.ends_with(certificate::NODE_DOMAIN) && Some(&host) != own.as_ref();
         let another = state.issued.iter().any(|(other, issued)| {
             other != name && issued.until > tokens::seconds(now) && issued.hosts.contains(&host)
         });
-        let local = certificate::local_hosts(name).contains(&host);
-        match (local, another || reserved) {
-            (true, _) => {}
-            (false, true) => left_out.push(host),
-            (false, false) => given.push(host),
+        if another || reserved {
+            left_out.push(host)
+        } else {
+            given.push(host)
         }
     }
     Ok((given, left_out))

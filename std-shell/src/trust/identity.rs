@@ -147,7 +147,8 @@ impl Identity {
             Authority::create(dir, mesh, now)?;
         }
         let authority = Authority::load(dir, mesh, name)?;
-        let mut wanted = certificate::local_hosts(name);
+        let mut wanted = certificate::LOCAL_HOSTS.map(str::to_owned).to_vec();
+        wanted.extend(certificate::node_host(name));
         wanted.extend(certificate::own_host_name());
         wanted.extend(hosts.iter().filter_map(|h| certificate::valid_host(h)));
         let (certificate, subject) = match (stored, &authority) {

@@ -279,6 +279,9 @@ fn hosts_of_another_node_are_not_given_away() {
         given,
         ["127.0.0.1", "::1", "a.example.com", "a.node.redlink", "localhost"]
     );
+    // Nor by a name that differs in case only: host names don't know case.
+    let enrolled = authority.enrol(&request(&token(&north), "FIRST", &key)).unwrap();
+    assert_eq!(enrolled.left_out, ["first.node.redlink"]);
     // After a restart too; and the same node may have it again.
     let authority = first(dir.path()).authority.unwrap();
     let ask = |node: &str, host: &str| {

@@ -255,6 +255,25 @@ fn a_full_leaf_refuses_and_recovers() {
     leaf.measure(now, "measured", b"more").unwrap();
 }
 
+/// Polling late is safe: the other side's hello may come before the own one was polled.
+#[test]
+fn hellos_may_come_before_the_own_is_polled() {
+    let (memory, place) = (
+        Box::leak(Box::new(Memory::new())),
+        Box::leak(Box::new(MaybeUninit::uninit())),
+    );
+    let (mut leaf, mut north) = (Leaf::new(memory, place, config(1, "leaf")), North::new());
+    let mut up = Vec::new();
+    leaf.poll(Instant::ZERO, |bytes| up.extend_from_slice(bytes));
+    north.take(Instant::ZERO, "measured");
+    north.receive(Instant::ZERO, &up);
+    let down = north.poll(Instant::ZERO);
+    leaf.receive(Instant::ZERO, &down);
+    leaf.measure(Instant::ZERO, "measured", b"21.5").unwrap();
+    settle(Instant::ZERO, &mut leaf, &mut north);
+    assert_eq!(north.delivered, [b"21.5"]);
+}
+
 #[test]
 fn a_garbled_line_starts_a_new_session() {
     let (mut leaf, _) = joined();

@@ -9,9 +9,11 @@ use super::turso::{self, Turso};
 use super::types::{Done, NodeRecord, OpenError, Recovered};
 use redlink_core::{Boot, NodeId};
 use std::collections::HashSet;
+use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::channel;
+use std::thread::JoinHandle;
 use tokio::sync::mpsc::UnboundedSender;
 
 /// A store that was opened, and what was in it.
@@ -106,19 +108,26 @@ pub(super) fn open_with(
     })
 }
 
-/// A thread whose panic ends the process: what it holds may be half changed, and what is on disk is whole.
-fn spawn(
-    name: &'static str,
-    body: impl FnOnce() + Send + 'static,
-) -> std::io::Result<std::thread::JoinHandle<()>> {
-    std::thread::Builder::new().name(name.to_owned()).spawn(move || {
-        if std::panic::catch_unwind(std::panic::AssertUnwindSafe(body)).is_err() {
-            eprintln!(
-                "redlink: the thread {name} panicked; stopping, so that the next start recovers from disk"
+fn spawn(name: &'static str, body: impl FnOnce() + Send + 'static) -> std::io::Result<JoinHandle<()>> {
+    std::thread::Builder::new().name(name.to_owned()).spawn(body)
+}
+
+/// Ends the process when its thread panics, before anything else learns of it: what the thread holds may be half
+/// changed, and what is on disk is whole.
+pub(super) struct AbortOnPanic;
+
+impl Drop for AbortOnPanic {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let name = std::thread::current().name().unwrap_or("store").to_owned();
+            let text = format!(
+                "redlink: the thread {name} panicked; stopping, so that the next start recovers from disk\n"
             );
+            // In one piece; if nobody can read it, the exit says enough.
+            let _ = std::io::stderr().write_all(text.as_bytes());
             std::process::abort();
         }
-    })
+    }
 }
 
 fn begin(
@@ -126,6 +135,7 @@ fn begin(
     opener: &mut Opener,
     folder: &Folder,
 ) -> Result<(Box<dyn Store>, Started, Recovery), OpenError> {
+    let _guard = AbortOnPanic;
     let path = dir.join(turso::FILE);
     let io = |error| OpenError::Io {
         path: path.clone(),

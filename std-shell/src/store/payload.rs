@@ -5,6 +5,7 @@
 //! without a row, which the next start sweeps away.
 
 use super::engine::Entry;
+use super::open::AbortOnPanic;
 use super::thread::Command;
 use super::types::{Op, OpenError};
 use std::collections::HashSet;
@@ -149,6 +150,7 @@ enum Outgoing {
 
 /// The file thread: runs until told to stop.
 pub(super) fn run(folder: &Folder, boot: u32, jobs: &Receiver<Job>, commands: &Sender<Command>) {
+    let _guard = AbortOnPanic;
     let mut next = u64::from(boot) << 32;
     let mut batch = Vec::new();
     let mut going = true;

@@ -14,7 +14,7 @@
 
 use super::engine::{ApplyError, EngineError, Entry, Files, Started, Store};
 use super::lock::DirectoryLock;
-use super::open::Opener;
+use super::open::{AbortOnPanic, Opener};
 use super::payload::{FileId, Folder, Job};
 use super::reads::Read;
 use super::repair::BACKOFF_MIN;
@@ -168,6 +168,7 @@ impl Keeper {
 
     /// Until it is closed or nobody can ask any more.
     pub(super) fn run(mut self) {
+        let _guard = AbortOnPanic;
         loop {
             let mut round = Round::default();
             if !self.gather(&mut round) {

@@ -141,12 +141,8 @@ fn a_failed_sync_is_answered_by_what_is_on_disk() {
         }
         let done = |row| answers.contains(&Done { row, done: true });
         if how == Synced::Denied {
-            assert!(
-                answers
-                    .iter()
-                    .all(|answer| answer.done || answer.row == Row::Insert(4)),
-                "{answers:?}"
-            );
+            // The first is on disk; those behind it may have come when the store was down.
+            assert!(done(Row::Insert(3)), "{answers:?}");
         }
         assert_eq!(rig.payload(3).is_some(), done(Row::Insert(3)));
         assert_eq!(rig.payload(4).is_some(), done(Row::Insert(4)));

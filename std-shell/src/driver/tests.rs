@@ -220,12 +220,11 @@ async fn a_take_that_was_dropped_holds_nothing() {
     assert_eq!(taken[0].token.message, submitted.id);
 
     // Given to a take whose future is dropped before it was polled again: it comes back at once.
-    assert_eq!(
-        handle.answer(taken[0].token, Verb::Release, None).await,
-        Ok(Answered::Done)
-    );
+    let done = handle.answer(taken[0].token, Verb::Reply, Some(text("r"))).await;
+    assert_eq!(done, Ok(Answered::Done));
     let mut take = Box::pin(handle.take("s", "w", 1, LONG));
     assert!(is_waiting(&mut take).await);
+    let submitted = handle.submit(message("s", text("2"))).await.unwrap();
     while handle.message(submitted.id).await.unwrap().state != "granted" {
         tokio::task::yield_now().await;
     }

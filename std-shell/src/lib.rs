@@ -2,16 +2,16 @@
 //!
 //! It moves bytes and makes no decisions; those are `redlink_core`'s.
 
-pub mod clock;
-pub mod client;
 pub mod cli;
+pub mod client;
+pub mod clock;
+pub mod config;
 mod content;
 pub mod driver;
 pub mod http;
 pub mod link;
 pub mod node;
 pub mod store;
-pub mod config;
 pub mod trust;
 
 pub use content::Content;

@@ -176,6 +176,24 @@ pub enum Part {
     Reply,
 }
 
+/// What may pass over a link, as this end wants it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Policy {
+    /// Of a north peer: what it announces may be told to this node's south peers.
+    pub redistribute: bool,
+    /// Of a south peer: what it announces is taken.
+    pub accept_from_south: bool,
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Self {
+            redistribute: true,
+            accept_from_south: true,
+        }
+    }
+}
+
 /// Everything that can happen to a core. Names in it are checked; a peer's bytes are never trusted.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum Input<'a> {
@@ -267,6 +285,8 @@ pub enum Input<'a> {
         peer: &'a str,
         /// True if this node dialled: then the peer is to the north.
         dialled: bool,
+        /// What may pass over it.
+        policy: Policy,
     },
     /// That connection is gone.
     LinkDown {

@@ -23,7 +23,9 @@ pub mod wire;
 
 /// What the tables of a [`Storage`] are made of, for who lends them: an [`Entry`] of each. Nothing in them is for use.
 pub mod slots {
-    pub use crate::engine::slots::{Consumer, Delivery, Message, Peer, Reservation, Route, Service, Take};
+    pub use crate::engine::slots::{
+        Consumer, Delivery, Message, Peer, Relay, Reservation, Route, Service, Take,
+    };
 }
 
 pub use config::{Config, Timing};
@@ -36,8 +38,8 @@ pub use engine::{
 };
 pub use id::{AttemptId, BadId, Boot, ConsumerKey, Fence, GrantToken, MessageId, NodeId};
 pub use input::{
-    Body, Input, Kept, LinkId, Outcome, Part, Row, StoredMessage, StoredOutcome, StoredReply, Submit, Tag,
-    Terms, Verb,
+    Body, Input, Kept, LinkId, Outcome, Part, Policy, Row, StoredMessage, StoredOutcome, StoredReply, Submit,
+    Tag, Terms, Verb,
 };
 pub use name::{NAME_MAX, Name, NameError};
 pub use output::{

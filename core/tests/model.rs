@@ -136,6 +136,7 @@ fn capacity() -> Capacity {
         takes: TAKES,
         peers: 2,
         routes: 4,
+        relays: 4,
     }
 }
 

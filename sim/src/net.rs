@@ -129,6 +129,7 @@ impl World {
                     link,
                     peer: &peer,
                     dialled: side == 0,
+                    policy: redlink_core::Policy::default(),
                 },
             )
             .is_err()
@@ -237,6 +238,12 @@ impl World {
         let slow = self.plan.has(Kind::HalfOpen) && self.rng.net.chance(500) && !self.healed;
         self.cut(conn, slow);
         self.end_over(conn, side);
+    }
+
+    /// The node at the other end of a link.
+    fn peer_at(&self, h: usize, link: LinkId) -> Option<NodeId> {
+        let (conn, side) = *self.hosts[h].live.as_ref()?.links.get(&link)?;
+        Some(self.conns[conn].ends[1 - side].node)
     }
 
     /// Puts a frame on its way.
@@ -391,13 +398,10 @@ impl World {
         let me = self.hosts[h].node;
         match frame {
             Frame::Grant { token, .. } => {
-                if token.message.node != me || (token.node != peer && self.plan.honest()) {
+                if !self.check.order.is_way(h, token.message, peer) && self.plan.honest() {
                     self.check
                         .fail("P9", format!("node {h} sends {token:?} to {peer}"));
                 }
-                let verdict = self.check.ledger.granted(token, self.now, self.late());
-                self.check.verdict(verdict);
-                self.check.order.own_gone(h, token.message);
                 let own = match attached {
                     Attached::Inline(payload) | Attached::Apart { payload, .. } => Some(payload),
                     Attached::Nothing => None,
@@ -408,18 +412,26 @@ impl World {
                     .entries
                     .get(&token.message)
                     .map(|entry| entry.content.size);
+                let passes = token.message.node != me;
                 let right = match own {
-                    Some(Payload::Own { sequence, .. }) => sequence == token.message.sequence,
-                    Some(Payload::Held(_) | Payload::Empty) => false,
+                    Some(Payload::Own { sequence, .. }) => !passes && sequence == token.message.sequence,
+                    Some(Payload::Held(body)) => passes && Some(body.size) == size,
+                    Some(Payload::Empty) => false,
                     None => size == Some(0),
                 };
-                if !right {
+                if !right && self.plan.honest() {
                     self.check
                         .fail("P9", format!("node {h} grants {token:?} with {attached:?}"));
                 }
+                if !passes {
+                    let verdict = self.check.ledger.granted(token, self.now, self.late());
+                    self.check.verdict(verdict);
+                    self.check.order.own_gone(h, token.message);
+                }
             }
             Frame::Answer { token, .. } => {
-                if attached != Attached::Nothing && token.message.node != peer && self.plan.honest() {
+                let way = token.message.node == peer || self.check.order.is_way(h, token.message, peer);
+                if attached != Attached::Nothing && !way && self.plan.honest() {
                     self.check
                         .fail("P9", format!("node {h} sends the reply to {token:?} to {peer}"));
                 }
@@ -428,14 +440,14 @@ impl World {
                 self.check
                     .fail("P9", format!("node {h} sends {frame:?} with {attached:?}"));
             }
-            Frame::Claim { message, .. } => {
+            Frame::Claim { message, node, .. } => {
                 let known = self
                     .check
                     .ledger
                     .entries
                     .get(message)
                     .map(|e| (e.service, e.terms.priority));
-                if let Some(what) = known {
+                if let Some(what) = known.filter(|_| *node == me) {
                     self.check_choice(h, *message, what);
                 }
                 self.check.order.claimed(h, link, *message);
@@ -448,7 +460,17 @@ impl World {
 
     fn look_at_received(&mut self, h: usize, link: LinkId, header: &[u8]) {
         let now = self.now;
-        match Frame::decode(header) {
+        let frame = Frame::decode(header);
+        let me = self.hosts[h].node;
+        let Some(way) = self.peer_at(h, link) else { return };
+        match &frame {
+            Some(Frame::Offer { message, .. } | Frame::Claim { message, .. }) => {
+                self.check.order.way(h, *message, way);
+            }
+            Some(Frame::Holding { token, .. }) => self.check.order.way(h, token.message, way),
+            _ => {}
+        }
+        match frame {
             Some(Frame::Offer {
                 message,
                 service,
@@ -465,8 +487,10 @@ impl World {
                 self.check.order.offered(h, link, message, reserved);
             }
             Some(Frame::Retract { message }) => self.check.order.offer_gone(h, link, message),
-            Some(Frame::Gone { message, .. }) => self.check.order.claim_answered(h, link, message),
-            Some(Frame::Grant { token, remaining, .. }) => {
+            Some(Frame::Gone { message, node, .. }) if node == me => {
+                self.check.order.claim_answered(h, link, message)
+            }
+            Some(Frame::Grant { token, remaining, .. }) if token.node == me => {
                 self.check.order.claim_answered(h, link, token.message);
                 let deadline = remaining.map(|left| now.saturating_add(left.as_micros()));
                 if let Some(live) = self.hosts[h].live.as_mut() {

@@ -273,6 +273,7 @@ impl Scenario {
             takes: table(all_workers, all_workers + 8, 200),
             peers: table(size as u64, size as u64 + 2, 32),
             routes: table((services * size) as u64, (services * size) as u64 + 4, 128),
+            relays: table(1, 8, 200),
         };
         let narrow = rng.range(1, 6) as u16;
         let window = if rng.chance(500) { narrow } else { 256 };

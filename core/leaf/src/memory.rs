@@ -3,7 +3,7 @@
 use super::bodies::Bodies;
 use super::line::Line;
 use core::mem::MaybeUninit;
-use redlink_core::slots::{Consumer, Delivery, Message, Peer, Reservation, Route, Service, Take};
+use redlink_core::slots::{Consumer, Delivery, Message, Peer, Relay, Reservation, Route, Service, Take};
 use redlink_core::{Capacity, Config, Core, Entry, Slots, Storage, TimerCell};
 
 /// Messages of this node, up to the collection of their outcomes.
@@ -18,6 +18,8 @@ const CONSUMERS: usize = 1;
 const TAKES: usize = 1;
 /// The peer may know each service.
 const ROUTES: usize = SERVICES * PEERS;
+/// A leaf is on nobody's way.
+const RELAYS: usize = 0;
 const ENTITIES: usize = CAPACITY.entities();
 
 const CAPACITY: Capacity = Capacity {
@@ -29,6 +31,7 @@ const CAPACITY: Capacity = Capacity {
     takes: TAKES as u32,
     peers: PEERS as u32,
     routes: ROUTES as u32,
+    relays: RELAYS as u32,
 };
 
 const fn cells(slots: usize) -> usize {
@@ -52,7 +55,9 @@ pub struct Memory {
     consumer_index: [u32; cells(CONSUMERS)],
     take_index: [u32; cells(TAKES)],
     peer_index: [u32; cells(PEERS)],
-    link_index: [u32; cells(2 * PEERS)],
+    link_index: [u32; cells(PEERS)],
+    relays: [Entry<Relay>; RELAYS],
+    relay_index: [u32; cells(RELAYS)],
     timer_heap: [u32; ENTITIES],
     timer_cells: [TimerCell; ENTITIES],
     dirty: [u32; ENTITIES],
@@ -79,7 +84,9 @@ impl Memory {
             consumer_index: [0; cells(CONSUMERS)],
             take_index: [0; cells(TAKES)],
             peer_index: [0; cells(PEERS)],
-            link_index: [0; cells(2 * PEERS)],
+            link_index: [0; cells(PEERS)],
+            relays: [],
+            relay_index: [0; cells(RELAYS)],
             timer_heap: [0; ENTITIES],
             timer_cells: [const { TimerCell::EMPTY }; ENTITIES],
             dirty: [0; ENTITIES],
@@ -111,6 +118,8 @@ impl Memory {
             take_index: Slots::Lent(&mut self.take_index),
             peer_index: Slots::Lent(&mut self.peer_index),
             link_index: Slots::Lent(&mut self.link_index),
+            relays: Slots::Lent(&mut self.relays),
+            relay_index: Slots::Lent(&mut self.relay_index),
             timer_heap: Slots::Lent(&mut self.timer_heap),
             timer_cells: Slots::Lent(&mut self.timer_cells),
             dirty: Slots::Lent(&mut self.dirty),

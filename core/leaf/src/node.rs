@@ -6,7 +6,7 @@ use super::memory::Memory;
 use core::mem::MaybeUninit;
 use redlink_core::wire::HEADER_MAX;
 use redlink_core::{
-    Answered, Attached, Bound, Config, Core, Deliver, Duration, Input, Instant, Kept, LinkId, Output,
+    Answered, Attached, Bound, Config, Core, Deliver, Duration, Input, Instant, Kept, LinkId, Output, Policy,
     Refused, Row, StoreOp, Submit, Tag, Terms, Verb,
 };
 
@@ -247,6 +247,7 @@ impl<'m> Leaf<'m> {
                 link: self.link,
                 peer: "north",
                 dialled: true,
+                policy: Policy::default(),
             },
         );
     }

@@ -8,7 +8,7 @@ use crate::id::{AttemptId, GrantToken};
 use crate::input::{Body, Kept, Outcome, Row, StoredReply, Tag, Verb};
 use crate::output::{Answered, Bound, LostWhy, Misuse, Refused};
 use crate::time::Duration;
-use crate::wire::Taken;
+use crate::wire::{Path, Taken};
 
 /// An answer that came over a link.
 pub(super) struct PeerAnswer {
@@ -90,6 +90,7 @@ impl Core<'_> {
                     slot.wake = Some(self.now + slot.lease);
                 }
                 slot.out.extend = slot.source != Source::Local;
+                self.find_way(d);
                 self.time_delivery(d);
                 self.touch(Entity::Delivery(d));
                 said(self, Answered::Done)
@@ -140,6 +141,7 @@ impl Core<'_> {
 
     /// Sends the answer to its origin, or stores it here until that can be reached.
     pub(super) fn send_or_keep(&mut self, d: Ix) {
+        self.find_way(d);
         let up = matches!(self.deliveries[d].source, Source::Peer(peer) if self.is_up(peer));
         let slot = &mut self.deliveries[d];
         if up {
@@ -147,13 +149,72 @@ impl Core<'_> {
             slot.wake = Some(self.now + self.config.timing.claim);
         } else {
             slot.out.answer = false;
-            slot.wake = None;
+            // Another way may be found later.
+            slot.wake = Some(self.now + self.config.timing.claim);
         }
         if !up && slot.keeping == Keeping::No {
             self.keep(d);
         }
         self.time_delivery(d);
         self.touch(Entity::Delivery(d));
+    }
+
+    /// A delivery whose way to the origin is lost looks for the node that its offer came by.
+    fn find_way(&mut self, d: Ix) {
+        let slot = &self.deliveries[d];
+        let Some(node) = slot
+            .path
+            .last()
+            .copied()
+            .filter(|_| slot.source == Source::Absent)
+        else {
+            return;
+        };
+        if let Some(peer) = self.peer_of_node(node).filter(|&peer| self.is_up(peer)) {
+            self.deliveries[d].source = Source::Peer(peer);
+            self.peers[peer].deliveries.push_back(&mut self.deliveries, d);
+            self.say_holding(peer, d);
+        }
+    }
+
+    /// The way of a delivery is broken: it is kept here until another is found.
+    pub(super) fn origin_lost(&mut self, peer: Ix, token: &GrantToken) {
+        let Some(d) = self.find_delivery(token.attempt()) else {
+            return;
+        };
+        let slot = &self.deliveries[d];
+        if slot.source != Source::Peer(peer) || slot.token != *token {
+            return;
+        }
+        match slot.stage {
+            Stage::Claiming | Stage::Over => {}
+            Stage::Fetching => self.over(d),
+            Stage::Ready | Stage::Held | Stage::Answering => {
+                self.leave_peer(d);
+                if self.deliveries[d].stage == Stage::Answering {
+                    self.deliveries[d].wake = Some(self.now + self.config.timing.claim);
+                    if self.deliveries[d].keeping == Keeping::No {
+                        self.keep(d);
+                    }
+                    self.time_delivery(d);
+                }
+            }
+        }
+    }
+
+    /// No way is known from the delivery to its origin.
+    pub(super) fn leave_peer(&mut self, d: Ix) {
+        if let Source::Peer(peer) = self.deliveries[d].source {
+            if core::mem::take(&mut self.deliveries[d].out.say) {
+                self.said(peer);
+            }
+            self.peers[peer].deliveries.remove(&mut self.deliveries, d);
+            self.deliveries[d].source = Source::Absent;
+        }
+        let out = &mut self.deliveries[d].out;
+        out.extend = false;
+        out.release = false;
+        out.answer = false;
     }
 
     pub(super) fn keep(&mut self, d: Ix) {
@@ -295,10 +356,12 @@ impl Core<'_> {
 
     /// Another node's message, answered after a restart of this one: only its origin can judge the token.
     fn answer_foreign(&mut self, tag: Tag, token: GrantToken, verb: Verb, body: Option<Body>) -> Kept {
-        let peer = self.peer_of_node(token.message.node);
+        let peer = self
+            .peer_of_node(token.message.node)
+            .filter(|&peer| self.is_up(peer));
         let source = peer.map_or(Source::Absent, Source::Peer);
         if verb == Verb::Release {
-            if let Some(peer) = peer.filter(|&peer| self.is_up(peer)) {
+            if let Some(peer) = peer {
                 self.say(Pending::Release { peer, token });
             }
             self.say(Pending::Answered {
@@ -321,13 +384,14 @@ impl Core<'_> {
         let slot = Delivery {
             wake: Some(self.now + lease),
             send_only: verb == Verb::Ack,
+            path: Self::direct(token.message.node),
             ..Self::blank_delivery(token, source, lease)
         };
         let Some(d) = self.insert_delivery(slot, consumer) else {
             return Kept::Nothing;
         };
         if verb == Verb::Extend {
-            if let Some(peer) = peer.filter(|&peer| self.is_up(peer)) {
+            if let Some(peer) = peer {
                 self.say_holding(peer, d);
             }
             self.time_delivery(d);
@@ -356,13 +420,8 @@ impl Core<'_> {
             return Err(());
         }
         let settled = |taken| Pending::Settled { peer, token, taken };
-        // P12: an answer is taken only from the node that the grant went to.
-        let judged = if self.peers[peer].node == Some(token.node) {
-            self.judge(&token)
-        } else {
-            Err(Answered::Unknown)
-        };
-        let ix = match judged {
+        // P12: the MAC proves the grant, whichever way its answer comes.
+        let ix = match self.judge(&token) {
             Ok(Some(ix)) => ix,
             Err(Answered::Busy) | Ok(None) => return Ok(Kept::Nothing),
             Err(_) if verb == Verb::Release => return Ok(Kept::Nothing),
@@ -443,14 +502,20 @@ impl Core<'_> {
         Kept::Body
     }
 
+    /// A part of a large reply came.
+    pub(super) fn reply_comes(&mut self, ix: Ix, token: &GrantToken) {
+        let margin = self.config.timing.margin;
+        let m = &mut self.messages[ix];
+        if m.state == State::Granted && m.fence == token.fence && m.reply_verb.is_some() {
+            m.lease_until = self.now + super::origin::from_millis(m.lease_ms) + margin;
+            m.wake = Some(m.lease_until);
+            self.time_message(ix);
+        }
+    }
+
     /// A peer says after a hello that a consumer of its holds this.
     pub(super) fn holding(&mut self, peer: Ix, token: &GrantToken, lease: Duration) {
-        let judged = if self.peers[peer].node == Some(token.node) {
-            self.judge(token)
-        } else {
-            Err(Answered::Unknown)
-        };
-        match judged {
+        match self.judge(token) {
             Ok(Some(ix)) => self.held_by_peer(peer, ix, token, lease),
             Err(Answered::Busy) | Ok(None) => {}
             Err(result) => {
@@ -478,8 +543,23 @@ impl Core<'_> {
             self.messages[ix].out.grant = false;
         }
         self.messages[ix].fence = token.fence;
-        self.hold_at_peer(ix, peer, token.consumer, lease);
+        self.hold_at_peer(ix, peer, token.node, token.consumer, lease);
         self.fill(service);
+    }
+
+    /// No way leads to the holder of an attempt any more; its node looks for one until the lease runs out.
+    pub(super) fn path_lost(&mut self, ix: Ix, peer: Ix, token: &GrantToken) {
+        let m = &self.messages[ix];
+        if m.state == State::Granted && m.holder == Holder::Peer(peer) && m.fence == token.fence {
+            self.peers[peer].granted.remove(&mut self.messages, ix);
+            let m = &mut self.messages[ix];
+            m.holder = Holder::Away;
+            m.wake = Some(m.lease_until);
+            m.reply_verb = None;
+            m.out.grant = false;
+            m.out.fetch = false;
+            self.time_message(ix);
+        }
     }
 
     /// The outcome that a consumer here brought about is on disk.
@@ -555,6 +635,13 @@ impl Core<'_> {
         self.time_delivery(d);
     }
 
+    /// The way of a delivery whose own is not known any more: its origin may be a peer.
+    fn direct(origin: crate::id::NodeId) -> Path {
+        let mut path = Path::new();
+        let _ = path.push(origin);
+        path
+    }
+
     pub(super) fn recover_reply(&mut self, stored: &StoredReply) -> Result<Kept, Refused> {
         if self.deliveries.is_full() {
             return Err(Refused::Full(Bound::Deliveries));
@@ -565,6 +652,7 @@ impl Core<'_> {
             verb: Some(stored.verb),
             answer: stored.body,
             keeping: Keeping::Stored,
+            path: Self::direct(stored.token.message.node),
             ..Self::blank_delivery(stored.token, Source::Absent, self.config.lease)
         };
         if let Some(d) = self.insert_delivery(slot, None) {

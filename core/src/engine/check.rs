@@ -24,8 +24,13 @@ impl Core<'_> {
         self.delivered.check(&self.messages);
         self.starved.check(&self.routes);
         let seed = self.seed();
+        self.relays.check();
+        self.relay_index
+            .check(|ix| Self::id_hash(seed, self.relays[ix].token.message));
         self.message_index
             .check(|ix| Self::message_hash(seed, self.messages[ix].sequence));
+        self.reservation_index
+            .check(|ix| Self::id_hash(seed, self.reservations[ix].message));
         self.reservation_index
             .check(|ix| Self::id_hash(seed, self.reservations[ix].message));
         self.delivery_index
@@ -41,6 +46,7 @@ impl Core<'_> {
             s.waiting.check(&self.messages);
             s.offered.check(&self.messages);
             s.reserved.check(&self.reservations);
+            s.forwarded.check(&self.reservations);
             s.consumers.check(&self.consumers);
             s.hungry.check(&self.consumers);
             s.routes.check(&self.routes);
@@ -56,7 +62,10 @@ impl Core<'_> {
             assert_eq!(s.waiting.len(), of(State::Waiting));
             assert_eq!(s.offered.len(), of(State::Offered));
             let served = self.draining || s.hungry.is_empty() || self.deliveries.is_full();
-            let empty = s.waiting.is_empty() && s.offered.is_empty() && s.reserved.is_empty();
+            let empty = s.waiting.is_empty()
+                && s.offered.is_empty()
+                && s.reserved.is_empty()
+                && s.forwarded.is_empty();
             assert!(
                 served || empty,
                 "a consumer with room and a message for it were matched ({})",
@@ -110,10 +119,18 @@ impl Core<'_> {
             }
         }
         for (ix, r) in self.routes.iter() {
-            let live = self.messages.iter().flat_map(|(_, m)| m.copies.iter().flatten());
+            let own = self.messages.iter().flat_map(|(_, m)| m.copies.iter().flatten());
+            let passing = self
+                .reservations
+                .iter()
+                .flat_map(|(_, r)| r.copies.iter().flatten());
+            let live = own.chain(passing);
             let here = live.filter(|copy| copy.route == ix && copy.state != CopyState::ToRetract);
             assert_eq!(here.count(), r.placed as usize, "placed copies are counted");
-            let reserved = self.reservations.iter().filter(|(_, slot)| slot.route == ix);
+            let reserved = self
+                .reservations
+                .iter()
+                .filter(|(_, slot)| slot.route == ix && !slot.over);
             assert_eq!(reserved.count(), r.reserved as usize, "reservations are counted");
         }
     }

@@ -4,15 +4,17 @@
 //! from the state that is true now. A frame for a peer without a session is dropped: the next session says
 //! everything anew.
 
-use super::slots::{CopyState, Holder, Keeping, Source, Stage, State};
+use super::slots::{
+    COPIES, Copies, Copy, CopyState, Holder, Keeping, Passing, RouteOut, Source, Stage, State,
+};
 use super::tables::Entity;
 use super::{Core, Pending};
 use crate::data::slab::Ix;
-use crate::id::GrantToken;
+use crate::id::{GrantToken, MessageId};
 use crate::input::{LinkId, Part, Verb};
 use crate::output::{Attached, Deliver, Output, Payload, StoreOp};
 use crate::time::{Duration, Instant};
-use crate::wire::{Frame, Hello, Taken, VERSION};
+use crate::wire::{Frame, Hello, Path, Taken, VERSION};
 
 /// What a slot had to say.
 enum Said {
@@ -49,7 +51,9 @@ impl Core<'_> {
                 Entity::Delivery(ix) => self.emit_delivery(ix, buffer),
                 Entity::Peer(ix) => self.emit_peer(ix, buffer),
                 Entity::Route(ix) => self.emit_route(ix, buffer),
-                Entity::Reservation(_) | Entity::Consumer(_) | Entity::Core => Said::Nothing,
+                Entity::Reservation(ix) => self.emit_reservation(ix, buffer),
+                Entity::Relay(ix) => self.emit_relay(ix, buffer),
+                Entity::Consumer(_) | Entity::Core => Said::Nothing,
             };
             match said {
                 Said::Out(out) => return Some(out),
@@ -61,13 +65,25 @@ impl Core<'_> {
 
     fn emit_pending(&mut self, pending: Pending, buffer: &mut [u8]) -> Option<Output> {
         match pending {
-            Pending::Hello { link, generation } => Some(self.emit_hello(link, generation, buffer)),
+            Pending::Hello { link, generation } => {
+                self.find_link(link)?;
+                Some(self.emit_hello(link, generation, buffer))
+            }
             Pending::Retract { peer, message } => self.send(peer, &Frame::Retract { message }, buffer),
             Pending::Gone {
                 peer,
                 message,
+                node,
                 consumer,
-            } => self.send(peer, &Frame::Gone { message, consumer }, buffer),
+            } => {
+                let frame = Frame::Gone {
+                    message,
+                    node,
+                    consumer,
+                };
+                self.send(peer, &frame, buffer)
+            }
+            Pending::NoPath { peer, token } => self.send(peer, &Frame::NoPath { token }, buffer),
             Pending::Decline { peer, message, floor } => {
                 self.send(peer, &Frame::Decline { message, floor }, buffer)
             }
@@ -209,40 +225,80 @@ impl Core<'_> {
         Said::Nothing
     }
 
-    /// The next copy that is to be offered or retracted.
+    /// The next copy of a message that is to be offered or retracted.
     fn emit_copy(&mut self, ix: Ix, buffer: &mut [u8]) -> Said {
-        let wants = |state| matches!(state, CopyState::ToOffer | CopyState::ToRetract);
-        let m = &self.messages[ix];
-        let next = m
-            .copies
-            .iter()
-            .position(|copy| copy.is_some_and(|copy| wants(copy.state)));
-        let Some((at, copy)) = next.and_then(|at| m.copies[at].map(|copy| (at, copy))) else {
-            self.messages[ix].out.copies = false;
+        let m = &mut self.messages[ix];
+        let Some(copy) = next_copy(&mut m.copies) else {
+            m.out.copies = false;
             // A place that a retract held is free now.
-            if matches!(self.messages[ix].state, State::Waiting | State::Offered) {
+            if matches!(m.state, State::Waiting | State::Offered) {
                 self.place(ix);
             }
             return Said::Again;
         };
-        let message = self.message_id(m.sequence);
+        let message = MessageId {
+            node: self.config.node,
+            sequence: m.sequence,
+        };
+        let mut path = Path::new();
+        let _ = path.push(self.config.node);
+        let offer = Frame::Offer {
+            message,
+            service: self.services[m.service].name.clone(),
+            priority: m.priority,
+            age: self.now.since(m.born),
+            remaining: m.deadline.map(|at| self.now.until(at)),
+            path,
+            copies: COPIES as u8,
+        };
+        self.emit_placing(copy, message, &offer, buffer)
+    }
+
+    /// The same for a reservation that goes on from here; a place less for each that it passes.
+    fn emit_reservation(&mut self, ix: Ix, buffer: &mut [u8]) -> Said {
+        let Some(r) = self.reservations.get_mut(ix) else {
+            return Said::Nothing;
+        };
+        let Some(copy) = next_copy(&mut r.copies) else {
+            if r.over {
+                if r.copies.iter().all(Option::is_none) {
+                    self.current = None;
+                    self.reservations.remove(ix);
+                }
+            } else if r.copies.iter().any(Option::is_none) {
+                self.forward(ix);
+                // Placed once more: that is to be said.
+                if next_copy(&mut self.reservations[ix].copies.clone()).is_some() {
+                    return Said::Again;
+                }
+            }
+            return Said::Nothing;
+        };
+        let message = r.message;
+        if r.over {
+            return self.emit_placing(copy, message, &Frame::Retract { message }, buffer);
+        }
+        let mut path = r.path.clone();
+        let _ = path.push(self.config.node);
+        let live = r.copies.iter().flatten().count();
+        let offer = Frame::Offer {
+            message,
+            service: self.services[self.routes[r.route].service].name.clone(),
+            priority: r.priority,
+            age: self.now.since(r.born),
+            remaining: r.deadline.map(|at| self.now.until(at)),
+            path,
+            copies: if live > 1 { 1 } else { r.budget },
+        };
+        self.emit_placing(copy, message, &offer, buffer)
+    }
+
+    fn emit_placing(&mut self, copy: Copy, message: MessageId, offer: &Frame, buffer: &mut [u8]) -> Said {
         let out = if copy.state == CopyState::ToRetract {
-            self.messages[ix].copies[at] = None;
             self.send(copy.peer, &Frame::Retract { message }, buffer)
         } else {
-            let offer = Frame::Offer {
-                message,
-                service: self.services[m.service].name.clone(),
-                priority: m.priority,
-                age: self.now.since(m.born),
-                remaining: self.left(m.deadline),
-                size: m.size,
-            };
-            if let Some(copy) = &mut self.messages[ix].copies[at] {
-                copy.state = CopyState::Placed;
-            }
             self.counters.offers += 1;
-            self.send(copy.peer, &offer, buffer)
+            self.send(copy.peer, offer, buffer)
         };
         Self::say_or_again(out)
     }
@@ -300,6 +356,7 @@ impl Core<'_> {
             };
             let frame = Frame::Claim {
                 message: token.message,
+                node: token.node,
                 consumer: token.consumer,
                 lease,
             };
@@ -352,8 +409,9 @@ impl Core<'_> {
             let Source::Peer(peer) = source else {
                 return Said::Again;
             };
+            let path = slot.path.clone();
             self.said(peer);
-            return Self::say_or_again(self.send(peer, &Frame::Holding { token, lease }, buffer));
+            return Self::say_or_again(self.send(peer, &Frame::Holding { token, lease, path }, buffer));
         }
         if out.answer {
             out.answer = false;
@@ -510,32 +568,168 @@ impl Core<'_> {
         let Some(r) = self.routes.get_mut(ix) else {
             return Said::Nothing;
         };
-        let peer = r.peer;
-        let service = self.services[r.service].name.clone();
-        let frame = if r.out.withdraw {
-            r.out.withdraw = false;
-            Frame::Withdraw { service }
-        } else if r.out.announce {
-            r.out.announce = false;
-            let window = self.window_for(ix);
-            Frame::Announce { service, window }
-        } else {
+        let (peer, told) = (r.peer, r.told);
+        if r.out == RouteOut::default() {
             self.current = None;
             self.drop_idle_route(ix);
             return Said::Nothing;
+        }
+        let invite = core::mem::take(&mut r.out).invite;
+        let service = self.services[self.routes[ix].service].name.clone();
+        let frame = match self.announcement(ix) {
+            Some(a) => {
+                let mark = Some(self.announcement_mark(&a));
+                if told == mark && !invite {
+                    return Said::Again;
+                }
+                self.routes[ix].told = mark;
+                if a.short {
+                    // It hears of it when more room comes free.
+                    self.starve(ix);
+                } else if invite {
+                    // One that has nothing to offer must not swallow the room that another waits for.
+                    self.invite_one();
+                }
+                Frame::Announce {
+                    service,
+                    window: a.window,
+                    path: a.path,
+                }
+            }
+            None if told.is_some() => {
+                self.routes[ix].told = None;
+                self.forget_offers_of(ix);
+                Frame::Withdraw { service }
+            }
+            None => return Said::Again,
         };
         Self::say_or_again(self.send(peer, &frame, buffer))
     }
 
-    /// How many offers the route's peer may have waiting here: the configured window, or what the table has room for.
-    /// A peer that gets less hears of it when more comes free.
-    fn window_for(&mut self, route: Ix) -> u16 {
-        let free = self.reservations.capacity() - self.reservations.len();
-        let room = free + self.routes[route].reserved as usize;
-        if room >= usize::from(self.config.window) {
-            return self.config.window;
+    fn emit_relay(&mut self, ix: Ix, buffer: &mut [u8]) -> Said {
+        let Some(r) = self.relays.get_mut(ix) else {
+            return Said::Nothing;
+        };
+        let (token, up, down, size) = (r.token, r.up, r.down, r.size);
+        let out = &mut r.out;
+        if core::mem::take(&mut out.claim) {
+            let frame = Frame::Claim {
+                message: token.message,
+                node: token.node,
+                consumer: token.consumer,
+                lease: r.lease,
+            };
+            return Self::say_or_again(self.send(up, &frame, buffer));
         }
-        self.starve(route);
-        u16::try_from(room).unwrap_or(u16::MAX)
+        if core::mem::take(&mut out.fetch_payload) {
+            return self.emit_fetch(up, token, Part::Payload, size);
+        }
+        if core::mem::take(&mut out.fetch_answer) {
+            return self.emit_fetch(down, token, Part::Reply, size);
+        }
+        if core::mem::take(&mut out.grant) {
+            let (payload, remaining) = (r.body.map(Payload::Held), r.deadline.map(|at| self.now.until(at)));
+            let (priority, send_only) = (r.priority, r.send_only);
+            let (attached, inline) =
+                self.attach(payload.unwrap_or(Payload::Empty), size, token, Part::Payload);
+            self.relays[ix].out.free = inline && payload.is_some();
+            let frame = Frame::Grant {
+                token,
+                priority,
+                remaining,
+                size,
+                send_only,
+                inline,
+            };
+            return Self::say_or_again(self.send_with(down, &frame, attached, buffer));
+        }
+        if core::mem::take(&mut out.holding) {
+            let (lease, path) = (r.lease, r.path.clone());
+            return Self::say_or_again(self.send(up, &Frame::Holding { token, lease, path }, buffer));
+        }
+        if core::mem::take(&mut out.extend) {
+            return self.emit_verb(up, token, Verb::Extend, buffer);
+        }
+        if core::mem::take(&mut out.answer) {
+            let (Some(verb), payload) = (r.verb, r.body.map(Payload::Held)) else {
+                return Said::Again;
+            };
+            let (attached, inline) = self.attach(payload.unwrap_or(Payload::Empty), size, token, Part::Reply);
+            self.relays[ix].out.free = inline && payload.is_some();
+            let frame = Frame::Answer {
+                token,
+                verb,
+                size,
+                inline,
+            };
+            return Self::say_or_again(self.send_with(up, &frame, attached, buffer));
+        }
+        if core::mem::take(&mut out.release) {
+            return self.emit_verb(up, token, Verb::Release, buffer);
+        }
+        if core::mem::take(&mut out.settled) {
+            let taken = r.taken;
+            return Self::say_or_again(self.send(down, &Frame::Settled { token, taken }, buffer));
+        }
+        if core::mem::take(&mut out.gone) {
+            let frame = Frame::Gone {
+                message: token.message,
+                node: token.node,
+                consumer: token.consumer,
+            };
+            return Self::say_or_again(self.send(down, &frame, buffer));
+        }
+        if core::mem::take(&mut out.no_path_up) {
+            return Self::say_or_again(self.send(up, &Frame::NoPath { token }, buffer));
+        }
+        if core::mem::take(&mut out.no_path_down) {
+            return Self::say_or_again(self.send(down, &Frame::NoPath { token }, buffer));
+        }
+        if core::mem::take(&mut out.free) {
+            return r
+                .body
+                .take()
+                .map_or(Said::Again, |body| Said::Out(Output::Free(body)));
+        }
+        if r.stage == Passing::Over {
+            self.current = None;
+            self.free_relay(ix);
+        }
+        Said::Nothing
     }
+
+    fn emit_fetch(&mut self, peer: Ix, token: GrantToken, part: Part, size: u64) -> Said {
+        let link = self.peers.get(peer).and_then(|peer| peer.link);
+        link.map_or(Said::Again, |link| {
+            Said::Out(Output::Fetch {
+                link,
+                token,
+                part,
+                size,
+            })
+        })
+    }
+
+    fn emit_verb(&mut self, peer: Ix, token: GrantToken, verb: Verb, buffer: &mut [u8]) -> Said {
+        let frame = Frame::Answer {
+            token,
+            verb,
+            size: 0,
+            inline: true,
+        };
+        Self::say_or_again(self.send(peer, &frame, buffer))
+    }
+}
+
+/// The next copy that is to be offered or retracted, marked as done: placed, or gone.
+fn next_copy(copies: &mut Copies) -> Option<Copy> {
+    let next = copies
+        .iter_mut()
+        .find(|copy| copy.is_some_and(|copy| copy.state != CopyState::Placed))?;
+    let copy = (*next)?;
+    *next = (copy.state == CopyState::ToOffer).then_some(Copy {
+        state: CopyState::Placed,
+        ..copy
+    });
+    Some(copy)
 }

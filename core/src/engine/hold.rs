@@ -1,17 +1,18 @@
 //! Messages of peers at this node: reservations, claims, grants.
 
-use super::slots::{Reservation, Source, Stage};
+use super::place::{Claim, Offer};
+use super::slots::{COPIES, Reservation, Source, Stage};
 use super::tables::Entity;
 use super::{Core, Pending};
 use crate::data::list::ListLinks;
 use crate::data::slab::{Ix, Link};
-use crate::data::tree::TreeLinks;
+use crate::data::tree::{TreeLinks, TreeNode};
 use crate::id::{ConsumerKey, GrantToken, MessageId};
 use crate::input::{Body, Kept, Part};
 use crate::name::Name;
 use crate::output::{Answered, LostWhy, Payload};
 use crate::time::Duration;
-use crate::wire::Taken;
+use crate::wire::{Path, Taken};
 
 /// What a peer says of a message that it offers.
 pub(super) struct Offered {
@@ -19,6 +20,8 @@ pub(super) struct Offered {
     pub(super) priority: u8,
     pub(super) age: Duration,
     pub(super) remaining: Option<Duration>,
+    pub(super) path: Path,
+    pub(super) copies: u8,
 }
 
 /// What a peer says of a message that it grants.
@@ -35,53 +38,82 @@ impl Core<'_> {
     pub(super) fn offered(&mut self, peer: Ix, name: &Name, offer: &Offered) {
         let message = offer.message;
         let decline = |floor| Pending::Decline { peer, message, floor };
-        let service = self
-            .find_service(name)
-            .filter(|&s| !self.services[s].consumers.is_empty());
-        let (Some(service), false) = (service, self.draining) else {
-            return self.say(decline(u8::MAX));
+        let path = &offer.path;
+        // P12: an offer comes from its origin by the peer that brings it, and has not been here.
+        let right = path.first() == Some(&message.node) && path.last().copied() == self.peers[peer].node;
+        if !right || path.contains(&self.config.node) || self.draining {
+            return self.say(decline(None));
+        }
+        let service = self.find_service(name);
+        let route = service.and_then(|service| self.find_route(service, peer));
+        let (Some(service), Some(route)) = (service, route) else {
+            return self.say(decline(None));
         };
-        // P12: an offer is taken only from the message's own node.
-        if self.peers[peer].node != Some(message.node) {
-            return self.say(decline(u8::MAX));
+        if self.routes[route].told.is_none() {
+            // Nothing is reached from there through here any more: the withdrawal is on its way.
+            return self.say(decline(None));
         }
         if let Some(old) = self.find_reservation(message) {
-            // Offered again: what it says now counts.
+            if self.routes[self.reservations[old].route].peer != peer {
+                // It is here by another way already: this copy is free for another peer.
+                return self.say(decline(None));
+            }
+            // Offered again: what it says now counts, and next hops that had no room are asked again.
             self.drop_reservation(old);
+            self.forget_floors(service);
         }
-        if self.find_claim(message).is_some() || offer.remaining == Some(Duration::ZERO) {
-            return;
+        let claim = self
+            .find_claim(message)
+            .map(|d| self.deliveries[d].source == Source::Peer(peer));
+        let relay = self.find_relay(message).map(|ix| self.relays[ix].up == peer);
+        match claim.or(relay) {
+            // It crosses the claim, which will be answered.
+            Some(true) => return,
+            Some(false) => return self.say(decline(None)),
+            None if offer.remaining == Some(Duration::ZERO) => return,
+            None => {}
         }
-        let Some(route) = self.route(service, peer) else {
-            return self.say(decline(u8::MAX));
-        };
         if self.routes[route].reserved >= u32::from(self.config.window) {
             // More than was announced: the peer is to wait for the next announcement.
             self.starve(route);
-            return self.say(decline(u8::MAX));
+            return self.say(decline(Some(u8::MAX)));
         }
         if self.reservations.is_full() && !self.make_room(peer, service, message, offer.priority) {
             return self.starve(route);
         }
-        self.reserve(route, offer);
+        let ix = self.reserve(route, offer);
         self.match_service(service);
+        if let Some(ix) = ix.filter(|&ix| {
+            self.reservations
+                .get(ix)
+                .is_some_and(|r| r.message == message && !r.over)
+        }) {
+            self.forward(ix);
+        }
     }
 
     /// A full table gives up the service's lowest reservation for a higher offer, and says so (P5). If it does not,
     /// the offer is declined.
     fn make_room(&mut self, peer: Ix, service: Ix, message: MessageId, priority: u8) -> bool {
-        let last = self.services[service].reserved.last(&self.reservations);
+        let s = &self.services[service];
+        let waiting = s.reserved.last(&self.reservations);
+        let forwarded = s.forwarded.last(&self.reservations);
+        let last = waiting
+            .into_iter()
+            .chain(forwarded)
+            .max_by_key(|&ix| self.reservations[ix].key());
         let Some(last) = last else {
             self.say(Pending::Decline {
                 peer,
                 message,
-                floor: u8::MAX,
+                floor: Some(u8::MAX),
             });
             return false;
         };
         let r = &self.reservations[last];
-        let (floor, evicted, route) = (r.priority, r.message, r.route);
-        if floor >= priority {
+        let (lowest, evicted, route) = (r.priority, r.message, r.route);
+        let floor = Some(lowest);
+        if lowest >= priority {
             self.say(Pending::Decline { peer, message, floor });
             return false;
         }
@@ -92,10 +124,15 @@ impl Core<'_> {
         });
         self.remove_reservation(last);
         self.starve(route);
+        // One whose copies are still to be retracted keeps its slot a moment longer.
+        if self.reservations.is_full() {
+            self.say(Pending::Decline { peer, message, floor });
+            return false;
+        }
         true
     }
 
-    fn reserve(&mut self, route: Ix, offer: &Offered) {
+    fn reserve(&mut self, route: Ix, offer: &Offered) -> Link {
         let (service, peer) = (self.routes[route].service, self.routes[route].peer);
         self.next_order += 1;
         let slot = Reservation {
@@ -104,14 +141,19 @@ impl Core<'_> {
             order: self.next_order,
             deadline: offer.remaining.map(|left| self.now + left),
             priority: offer.priority,
+            budget: offer.copies.clamp(1, COPIES as u8),
             route,
+            path: offer.path.clone(),
+            copies: [None; COPIES],
+            forwarded: false,
+            over: false,
             tree: TreeLinks::default(),
             of_peer: ListLinks::default(),
         };
         let deadline = slot.deadline;
         let Ok(ix) = self.reservations.insert(slot) else {
             debug_assert!(false, "room for the reservation was made");
-            return;
+            return None;
         };
         let (seed, reservations) = (self.seed(), &self.reservations);
         self.reservation_index
@@ -124,31 +166,49 @@ impl Core<'_> {
             .push_back(&mut self.reservations, ix);
         self.routes[route].reserved += 1;
         self.set_timer(Entity::Reservation(ix), deadline);
+        Some(ix)
     }
 
     /// Removes a reservation and invites a peer that was declined before.
     pub(super) fn drop_reservation(&mut self, ix: Ix) {
         let route = self.reservations[ix].route;
         self.remove_reservation(ix);
-        if let Some(starved) = self.starved.front() {
-            self.unstarve(starved);
-            self.tell_route(starved);
-        }
+        self.invite_one();
         self.drop_idle_route(route);
     }
 
+    /// Room came free: a peer that was declined for the lack of it hears of it.
+    pub(super) fn invite_one(&mut self) {
+        if let Some(starved) = self.starved.front() {
+            self.unstarve(starved);
+            self.routes[starved].out.invite = true;
+            self.refresh_route(starved);
+        }
+    }
+
+    /// Takes the reservation out of everything. Its slot goes when its copies are retracted.
     fn remove_reservation(&mut self, ix: Ix) {
+        self.unplace_all(Offer::Reservation(ix));
         let (seed, reservations) = (self.seed(), &self.reservations);
         let hash = Self::id_hash(seed, reservations[ix].message);
         self.reservation_index
             .remove(hash, ix, |at| Self::id_hash(seed, reservations[at].message));
         let route = self.reservations[ix].route;
         let (service, peer) = (self.routes[route].service, self.routes[route].peer);
-        self.services[service].reserved.remove(&mut self.reservations, ix);
+        if self.reservations[ix].forwarded {
+            self.services[service]
+                .forwarded
+                .remove(&mut self.reservations, ix);
+        } else {
+            self.services[service].reserved.remove(&mut self.reservations, ix);
+        }
         self.peers[peer].reservations.remove(&mut self.reservations, ix);
         self.routes[route].reserved -= 1;
         self.set_timer(Entity::Reservation(ix), None);
-        self.reservations.remove(ix);
+        self.reservations[ix].over = true;
+        if self.reservations[ix].copies.iter().all(Option::is_none) {
+            self.reservations.remove(ix);
+        }
     }
 
     /// The route's peer was declined; it is told when room comes free.
@@ -181,24 +241,33 @@ impl Core<'_> {
         (right && slot.token.consumer == consumer).then_some(d)
     }
 
-    pub(super) fn gone(&mut self, peer: Ix, message: MessageId, consumer: ConsumerKey) {
-        if let Some(d) = self.claim_at(peer, message, consumer) {
+    pub(super) fn gone(&mut self, peer: Ix, claim: &Claim) {
+        if claim.node != self.config.node {
+            self.gone_passes(peer, claim);
+        } else if let Some(d) = self.claim_at(peer, claim.message, claim.consumer) {
             self.over(d);
         }
     }
 
     pub(super) fn granted(&mut self, peer: Ix, grant: &Granted, body: Option<Body>) -> Kept {
         let token = grant.token;
-        // P12: a grant is taken only from the message's own node, and only for this one.
-        let right = self.peers[peer].node == Some(token.message.node) && token.node == self.config.node;
+        if token.node != self.config.node {
+            return self.grant_passes(peer, grant, body);
+        }
+        // P12: a grant is taken only from where the offer came.
         let claim = self.claim_at(peer, token.message, token.consumer);
-        let (Some(d), true) = (claim, right && token.fence != crate::id::Fence::default()) else {
-            if right && self.find_delivery(token.attempt()).is_none() {
+        let (Some(d), true) = (claim, token.fence != crate::id::Fence::default()) else {
+            if self.find_delivery(token.attempt()).is_none() {
                 // Claimed too long ago: nobody waits for it any more.
                 self.say(Pending::Release { peer, token });
             }
             return Kept::Nothing;
         };
+        if self.find_delivery(token.attempt()).is_some() {
+            // The consumer had it already, and its answer was what the origin took the claim for: once is enough (P6).
+            self.over(d);
+            return Kept::Nothing;
+        }
         let slot = &mut self.deliveries[d];
         // The index goes by the message, which stays the same.
         slot.token = token;
@@ -240,6 +309,9 @@ impl Core<'_> {
     }
 
     pub(super) fn fetched(&mut self, token: GrantToken, part: Part, body: Option<Body>) -> Kept {
+        if token.message.node != self.config.node && token.node != self.config.node {
+            return self.fetched_to_pass(&token, part, body);
+        }
         match part {
             Part::Reply => self.reply_fetched(&token, body),
             Part::Payload => {
@@ -261,7 +333,7 @@ impl Core<'_> {
         }
     }
 
-    /// A part of a large payload came: neither side's lease shall run out while it does.
+    /// A part of a large payload or reply came: neither side's lease shall run out while it does.
     pub(super) fn progress(&mut self, token: GrantToken) {
         if let Some(d) = self.find_delivery(token.attempt())
             && self.deliveries[d].stage == Stage::Fetching
@@ -271,16 +343,24 @@ impl Core<'_> {
             slot.out.extend = true;
             self.time_delivery(d);
             self.touch(Entity::Delivery(d));
+        } else if let Some(ix) = self.own(token.message) {
+            self.reply_comes(ix, &token);
+        } else if let Some(ix) = self.passing(&token) {
+            self.relays[ix].out.extend = true;
+            self.relay_alive(ix);
         }
     }
 
     /// The origin says how it took an answer, or that an attempt no longer counts.
     pub(super) fn told(&mut self, peer: Ix, token: &GrantToken, taken: Taken) {
+        if token.node != self.config.node {
+            return self.settled_passes(peer, token, taken);
+        }
         let Some(d) = self.find_delivery(token.attempt()) else {
             return;
         };
         let slot = &self.deliveries[d];
-        // P12: only the origin may say so.
+        // P12: only the origin may say so, by the way that the grant came.
         if slot.source != Source::Peer(peer) || slot.token.mac != token.mac {
             return;
         }

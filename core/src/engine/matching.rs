@@ -10,6 +10,7 @@ use crate::id::{Fence, GrantToken};
 use crate::input::Outcome;
 use crate::output::{Answered, LostWhy};
 use crate::time::Duration;
+use crate::wire::Path;
 
 enum Best {
     Own(Ix),
@@ -50,6 +51,11 @@ impl Core<'_> {
             (a, b) => a.or(b),
         };
         let reserved = s.reserved.first().map(|ix| (self.reservations[ix].key(), ix));
+        let forwarded = s.forwarded.first().map(|ix| (self.reservations[ix].key(), ix));
+        let reserved = match (reserved, forwarded) {
+            (Some(a), Some(b)) => Some(a.min(b)),
+            (a, b) => a.or(b),
+        };
         match (own, reserved) {
             (Some((a, own)), Some((b, reserved))) => Some(if (a.0, a.1) <= (b.0, b.1) {
                 Best::Own(own)
@@ -101,7 +107,7 @@ impl Core<'_> {
     fn claim(&mut self, ix: Ix, consumer: Ix) {
         let r = &self.reservations[ix];
         let (message, priority, deadline) = (r.message, r.priority, r.deadline);
-        let peer = self.routes[r.route].peer;
+        let (peer, path) = (self.routes[r.route].peer, r.path.clone());
         let (key, lease) = (self.consumers[consumer].key, self.consumers[consumer].lease);
         self.drop_reservation(ix);
         let token = GrantToken {
@@ -116,6 +122,7 @@ impl Core<'_> {
             priority,
             deadline,
             stage: Stage::Claiming,
+            path,
             wake: Some(self.now + self.config.timing.claim),
             out: DeliveryOut {
                 claim: true,
@@ -139,6 +146,7 @@ impl Core<'_> {
             wake: None,
             deadline: None,
             lease,
+            path: Path::new(),
             payload: None,
             size: 0,
             priority: 0,
@@ -296,7 +304,10 @@ impl Core<'_> {
         slot.out.deliver = false;
         slot.out.extend = false;
         slot.out.answer = false;
-        slot.out.keep = false;
+        if core::mem::take(&mut slot.out.keep) {
+            // The store was never asked.
+            slot.keeping = Keeping::No;
+        }
         slot.out.free_payload = matches!(slot.payload, Some(crate::output::Payload::Held(_)));
         slot.out.free_answer = slot.answer.is_some();
         self.time_delivery(d);

@@ -5,10 +5,12 @@
 //! | `slots` | what the tables hold, and the two state machines `State` and `Stage` |
 //! | `tables` | capacities, storage, numbering |
 //! | `origin` | messages of this node: submit, recovery, answers, outcomes, retention |
-//! | `place` | which peers an offer is placed at, and what comes back from them |
+//! | `routes` | which services are reached through which peer, and what of it is told to whom |
+//! | `place` | which next hops an offer is placed at, and what comes back from them |
 //! | `registry` | consumers and their takes |
 //! | `matching` | which message goes to which consumer |
 //! | `hold` | messages of peers: reservations, claims, grants |
+//! | `relay` | messages that pass between two peers |
 //! | `answer` | what consumers say about their deliveries |
 //! | `session` | links, hellos, sessions, resynchronisation |
 //! | `emit` | outputs, built when polled |
@@ -27,6 +29,8 @@ mod matching;
 mod origin;
 mod place;
 mod registry;
+mod relay;
+mod routes;
 mod session;
 pub(crate) mod slots;
 mod tables;
@@ -47,7 +51,9 @@ use crate::time::Instant;
 use crate::wire::Taken;
 use core::hash::Hasher;
 use siphasher::sip128::{Hasher128, SipHasher24};
-use slots::{Consumer, Delivery, Message, OfState, Peer, Reservation, Route, Service, Stage, Starved, Take};
+use slots::{
+    Consumer, Delivery, Message, OfState, Peer, Relay, Reservation, Route, Service, Stage, Starved, Take,
+};
 use tables::Entity;
 
 pub use slots::State;
@@ -56,7 +62,7 @@ pub use timeout::{Deadline, Why};
 pub use view::{ConsumerView, Counters, MessageView, PeerView, ServiceView, Usage};
 
 /// An answer that belongs to no slot. A handled input makes at most [`ANSWERS_EACH`] of them.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 enum Pending {
     Hello {
         link: LinkId,
@@ -69,12 +75,17 @@ enum Pending {
     Gone {
         peer: Ix,
         message: MessageId,
+        node: NodeId,
         consumer: ConsumerKey,
+    },
+    NoPath {
+        peer: Ix,
+        token: GrantToken,
     },
     Decline {
         peer: Ix,
         message: MessageId,
-        floor: u8,
+        floor: Option<u8>,
     },
     Settled {
         peer: Ix,
@@ -101,7 +112,7 @@ enum Pending {
 }
 
 /// Answers without a slot that may wait to be polled.
-const ANSWERS: usize = 16;
+const ANSWERS: usize = 12;
 /// Most of them that one input makes.
 const ANSWERS_EACH: usize = 6;
 
@@ -127,6 +138,7 @@ pub struct Core<'s> {
     takes: Slab<'s, Take>,
     peers: Slab<'s, Peer>,
     routes: Slab<'s, Route>,
+    relays: Slab<'s, Relay>,
 
     message_index: Index<'s>,
     reservation_index: Index<'s>,
@@ -136,6 +148,7 @@ pub struct Core<'s> {
     take_index: Index<'s>,
     peer_index: Index<'s>,
     link_index: Index<'s>,
+    relay_index: Index<'s>,
 
     timers: Timers<'s>,
     dirty: Dirty<'s>,
@@ -201,6 +214,8 @@ impl<'s> Core<'s> {
             takes: Slab::new(storage.takes),
             peers: Slab::new(storage.peers),
             routes: Slab::new(storage.routes),
+            relays: Slab::new(storage.relays),
+            relay_index: Index::new(storage.relay_index),
             message_index: Index::new(storage.message_index),
             reservation_index: Index::new(storage.reservation_index),
             delivery_index: Index::new(storage.delivery_index),
@@ -277,7 +292,12 @@ impl<'s> Core<'s> {
                 body,
             } => self.answer(tag, token, verb, body),
             Input::Stored { row, done: on_disk } => self.stored(row, on_disk).map(done),
-            Input::LinkUp { link, peer, dialled } => self.link_up(link, peer, dialled).map(done),
+            Input::LinkUp {
+                link,
+                peer,
+                dialled,
+                policy,
+            } => self.link_up(link, peer, dialled, policy).map(done),
             Input::LinkDown { link } => {
                 self.link_down(link);
                 Ok(Kept::Nothing)
@@ -446,6 +466,7 @@ impl<'s> Core<'s> {
             waiting: crate::data::tree::Tree::new(self.config.seed),
             offered: crate::data::tree::Tree::new(self.config.seed),
             reserved: crate::data::tree::Tree::new(self.config.seed),
+            forwarded: crate::data::tree::Tree::new(self.config.seed),
             messages: 0,
         };
         let ix = self

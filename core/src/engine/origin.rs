@@ -1,5 +1,6 @@
 //! Messages of this node, from submit or recovery to the end of their retention.
 
+use super::place::Offer;
 use super::slots::{Holder, Message, MessageOut, State};
 use super::tables::Entity;
 use super::{Core, Pending};
@@ -43,6 +44,7 @@ impl Core<'_> {
             reoffer_ms: millis(terms.reoffer).max(1),
             retention_ms: millis(terms.retention),
             lease_ms: 0,
+            lease_until: born,
             session: 0,
             state: State::Storing,
             priority: terms.priority,
@@ -195,13 +197,13 @@ impl Core<'_> {
         while let Some(s) = self.services.next_live(cursor) {
             cursor = Some(s);
             while let Some(ix) = self.services[s].offered.first() {
-                self.unplace_all(ix);
-                self.back_to_waiting(ix);
+                self.unplace_all(Offer::Message(ix));
+                self.back_to_waiting(Offer::Message(ix));
             }
             while let Some(c) = self.services[s].hungry.front() {
                 self.services[s].hungry.remove(&mut self.consumers, c);
             }
-            self.withdraw_everywhere(s);
+            self.routes_changed(s);
         }
     }
 
@@ -378,7 +380,7 @@ impl Core<'_> {
             State::Recovering => self.recovering.remove(&mut self.messages, ix),
             State::Waiting => self.services[service].waiting.remove(&mut self.messages, ix),
             State::Offered => {
-                self.unplace_all(ix);
+                self.unplace_all(Offer::Message(ix));
                 self.services[service].offered.remove(&mut self.messages, ix);
             }
             State::Granted => {

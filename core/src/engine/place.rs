@@ -1,119 +1,168 @@
-//! Which peers a waiting message is offered to, and what comes back from them before a grant.
+//! Which next hops an offer is placed at, and what comes back from them before a grant.
+//!
+//! What is placed is a message of this node or a reservation of a peer that goes on from here; both have copies in
+//! their slots and wait in one of two trees of their service, placed or not.
 
 use super::origin::from_millis;
-use super::slots::{COPIES, Copy, CopyState, Holder, Route, RouteOut, State};
+use super::slots::{COPIES, Copies, Copy, CopyState, Holder, State, any_live};
 use super::tables::Entity;
 use super::{Core, Pending};
-use crate::data::list::ListLinks;
 use crate::data::slab::{Ix, Link};
 use crate::data::tree::TreeNode;
-use crate::id::{ConsumerKey, MessageId};
+use crate::id::{ConsumerKey, MessageId, NodeId};
 use crate::input::Outcome;
-use crate::name::Name;
 use crate::output::LostWhy;
-use crate::time::Duration;
+use crate::time::{Duration, Instant};
+
+/// Reservations that one call looks at for one that can go on from here.
+const LOOK_AT: usize = 16;
+
+/// Something that can be placed.
+#[derive(Clone, core::marker::Copy, PartialEq, Eq, Debug)]
+pub(super) enum Offer {
+    Message(Ix),
+    Reservation(Ix),
+}
+
+/// How offers rank: by priority, then age, then arrival.
+type Rank = (u8, Instant, u64);
 
 impl Core<'_> {
-    /// The route between a service and a peer, if there is one.
-    pub(super) fn find_route(&self, service: Ix, peer: Ix) -> Link {
-        let mut at = self.services[service].routes.front();
-        while let Some(ix) = at {
-            if self.routes[ix].peer == peer {
-                return at;
+    fn copies(&self, offer: Offer) -> &Copies {
+        match offer {
+            Offer::Message(ix) => &self.messages[ix].copies,
+            Offer::Reservation(ix) => &self.reservations[ix].copies,
+        }
+    }
+
+    fn copies_mut(&mut self, offer: Offer) -> &mut Copies {
+        match offer {
+            Offer::Message(ix) => &mut self.messages[ix].copies,
+            Offer::Reservation(ix) => &mut self.reservations[ix].copies,
+        }
+    }
+
+    fn offer_service(&self, offer: Offer) -> Ix {
+        match offer {
+            Offer::Message(ix) => self.messages[ix].service,
+            Offer::Reservation(ix) => self.routes[self.reservations[ix].route].service,
+        }
+    }
+
+    fn offer_rank(&self, offer: Offer) -> Rank {
+        match offer {
+            Offer::Message(ix) => self.messages[ix].key(),
+            Offer::Reservation(ix) => self.reservations[ix].key(),
+        }
+    }
+
+    fn offer_priority(&self, offer: Offer) -> u8 {
+        u8::MAX - self.offer_rank(offer).0
+    }
+
+    fn touch_offer(&mut self, offer: Offer) {
+        match offer {
+            Offer::Message(ix) => {
+                self.messages[ix].out.copies = true;
+                self.touch(Entity::Message(ix));
             }
-            at = self.services[service].routes.next(&self.routes, ix);
+            Offer::Reservation(ix) => self.touch(Entity::Reservation(ix)),
         }
-        None
     }
 
-    /// Finds or makes it; `None` if the table is full.
-    pub(super) fn route(&mut self, service: Ix, peer: Ix) -> Link {
-        let found = self.find_route(service, peer);
-        if found.is_some() {
-            return found;
+    /// Whether it waits, placed nowhere.
+    fn is_waiting(&self, offer: Offer) -> bool {
+        match offer {
+            Offer::Message(ix) => self.messages[ix].state == State::Waiting,
+            Offer::Reservation(ix) => !self.reservations[ix].over && !self.reservations[ix].forwarded,
         }
-        let slot = Route {
-            service,
-            peer,
-            window: None,
-            floor: None,
-            placed: 0,
-            reserved: 0,
-            told: false,
-            out: RouteOut::default(),
-            of_service: ListLinks::default(),
-            of_peer: ListLinks::default(),
-            starved: ListLinks::default(),
-        };
-        let Ok(ix) = self.routes.insert(slot) else {
-            self.counters.routes_full += 1;
-            return None;
-        };
-        self.services[service].routes.push_back(&mut self.routes, ix);
-        self.peers[peer].routes.push_back(&mut self.routes, ix);
-        Some(ix)
-    }
-
-    /// Forgets a route that neither side uses.
-    pub(super) fn drop_idle_route(&mut self, ix: Ix) {
-        let r = &self.routes[ix];
-        let (service, peer) = (r.service, r.peer);
-        if r.window.is_some() || r.told || r.placed > 0 || r.reserved > 0 || r.out != RouteOut::default() {
-            return;
-        }
-        self.unstarve(ix);
-        self.services[service].routes.remove(&mut self.routes, ix);
-        self.peers[peer].routes.remove(&mut self.routes, ix);
-        self.routes.remove(ix);
-        self.drop_idle_service(service);
     }
 
     /// Places a waiting or offered message at as many peers as its copy budget allows, least loaded first.
     pub(super) fn place(&mut self, ix: Ix) {
+        self.place_offer(Offer::Message(ix));
+    }
+
+    pub(super) fn place_offer(&mut self, offer: Offer) {
         if self.draining {
             return;
         }
-        while self.free_copy(ix).is_some() {
-            let Some(route) = self.best_route(ix) else { break };
-            self.put_copy(ix, route);
+        while self.has_budget(offer) {
+            let Some(route) = self.best_route(offer) else {
+                break;
+            };
+            self.put_copy(offer, route);
         }
-        if self.messages[ix].state == State::Waiting && self.displace_for(ix) {
-            self.place(ix);
+        if self.is_waiting(offer) && self.displace_for(offer) {
+            self.place_offer(offer);
         }
     }
 
-    fn free_copy(&self, ix: Ix) -> Option<usize> {
-        self.messages[ix].copies.iter().position(Option::is_none)
+    fn has_budget(&self, offer: Offer) -> bool {
+        let copies = self.copies(offer);
+        let live = copies
+            .iter()
+            .flatten()
+            .filter(|copy| copy.state != CopyState::ToRetract);
+        let budget = match offer {
+            Offer::Message(_) => COPIES,
+            Offer::Reservation(ix) => usize::from(self.reservations[ix].budget),
+        };
+        live.count() < budget && copies.iter().any(Option::is_none)
     }
 
-    fn best_route(&self, ix: Ix) -> Link {
-        let m = &self.messages[ix];
+    /// Whether the offer may go over the route at all.
+    fn may_go(&self, offer: Offer, route: Ix) -> bool {
+        let Offer::Reservation(ix) = offer else {
+            return true;
+        };
+        let (r, way) = (&self.reservations[ix], &self.routes[route]);
+        let seen = way.path.iter().any(|node| r.path.contains(node));
+        let fits = r.path.len() + way.path.len() <= crate::wire::HOPS;
+        !seen && fits && self.may_pass(route, self.routes[r.route].peer)
+    }
+
+    fn best_route(&self, offer: Offer) -> Link {
+        let (service, priority) = (self.offer_service(offer), self.offer_priority(offer));
         let mut best: Option<(u32, Ix)> = None;
-        let mut at = self.services[m.service].routes.front();
+        let mut at = self.services[service].routes.front();
         while let Some(route) = at {
+            at = self.services[service].routes.next(&self.routes, route);
             let r = &self.routes[route];
-            let used = m.copies.iter().flatten().any(|copy| copy.route == route);
-            if !used && r.takes(m.priority) && best.is_none_or(|(placed, _)| r.placed < placed) {
+            let used = self
+                .copies(offer)
+                .iter()
+                .flatten()
+                .any(|copy| copy.route == route);
+            let better = best.is_none_or(|(placed, _)| r.placed < placed);
+            if better && !used && r.takes(priority) && self.may_go(offer, route) {
                 best = Some((r.placed, route));
             }
-            at = self.services[m.service].routes.next(&self.routes, route);
         }
         best.map(|(_, route)| route)
     }
 
-    /// If every window is full, a message that ranks before the last one offered takes its place (P5).
-    fn displace_for(&mut self, ix: Ix) -> bool {
-        let m = &self.messages[ix];
-        let service = m.service;
-        let Some(last) = self.services[service].offered.last(&self.messages) else {
-            return false;
-        };
-        if self.free_copy(ix).is_none() || m.key() >= self.messages[last].key() {
+    /// If every window is full, an offer that ranks before the last one placed takes its place (P5).
+    fn displace_for(&mut self, offer: Offer) -> bool {
+        let service = self.offer_service(offer);
+        let s = &self.services[service];
+        let message = s.offered.last(&self.messages).map(Offer::Message);
+        let reservation = s.forwarded.last(&self.reservations).map(Offer::Reservation);
+        let last = message
+            .into_iter()
+            .chain(reservation)
+            .max_by_key(|&last| self.offer_rank(last));
+        let Some(last) = last else { return false };
+        let (rank, priority) = (self.offer_rank(offer), self.offer_priority(offer));
+        if !self.has_budget(offer) || rank >= self.offer_rank(last) {
             return false;
         }
-        let frees = self.messages[last].copies.iter().flatten().any(|copy| {
+        let frees = self.copies(last).iter().flatten().any(|copy| {
             let r = &self.routes[copy.route];
-            copy.state != CopyState::ToRetract && !r.has_window() && r.floor.is_none_or(|f| m.priority > f)
+            copy.state != CopyState::ToRetract
+                && !r.has_window()
+                && r.floor.is_none_or(|floor| priority > floor)
+                && self.may_go(offer, copy.route)
         });
         if frees {
             self.unplace_all(last);
@@ -122,34 +171,46 @@ impl Core<'_> {
         frees
     }
 
-    fn put_copy(&mut self, ix: Ix, route: Ix) {
-        let Some(free) = self.free_copy(ix) else { return };
+    fn put_copy(&mut self, offer: Offer, route: Ix) {
         let r = &mut self.routes[route];
         r.placed += 1;
         let peer = r.peer;
-        let m = &mut self.messages[ix];
-        m.copies[free] = Some(Copy {
-            route,
-            peer,
-            state: CopyState::ToOffer,
-        });
-        m.out.copies = true;
-        let service = m.service;
-        if m.state == State::Waiting {
-            self.services[service].waiting.remove(&mut self.messages, ix);
-            self.set_state(ix, State::Offered);
-            self.services[service].offered.insert(&mut self.messages, ix);
-            let m = &mut self.messages[ix];
-            m.wake = Some(self.now + from_millis(m.reoffer_ms));
-            self.time_message(ix);
+        let fresh = !any_live(self.copies(offer));
+        let free = self.copies_mut(offer).iter_mut().find(|copy| copy.is_none());
+        debug_assert!(free.is_some(), "`has_budget` found a place");
+        if let Some(free) = free {
+            *free = Some(Copy {
+                route,
+                peer,
+                state: CopyState::ToOffer,
+            });
         }
-        self.touch(Entity::Message(ix));
+        let service = self.offer_service(offer);
+        match offer {
+            Offer::Message(ix) if self.messages[ix].state == State::Waiting => {
+                self.services[service].waiting.remove(&mut self.messages, ix);
+                self.set_state(ix, State::Offered);
+                self.services[service].offered.insert(&mut self.messages, ix);
+                let m = &mut self.messages[ix];
+                m.wake = Some(self.now + from_millis(m.reoffer_ms));
+                self.time_message(ix);
+            }
+            Offer::Reservation(ix) if fresh => {
+                self.services[service].reserved.remove(&mut self.reservations, ix);
+                self.services[service]
+                    .forwarded
+                    .insert(&mut self.reservations, ix);
+                self.reservations[ix].forwarded = true;
+            }
+            _ => {}
+        }
+        self.touch_offer(offer);
     }
 
-    /// Withdraws all copies; the message stays in its tree.
-    pub(super) fn unplace_all(&mut self, ix: Ix) {
+    /// Withdraws all copies; the offer stays in its tree.
+    pub(super) fn unplace_all(&mut self, offer: Offer) {
         for at in 0..COPIES {
-            let Some(copy) = self.messages[ix].copies[at] else {
+            let Some(copy) = self.copies(offer)[at] else {
                 continue;
             };
             if copy.state == CopyState::ToRetract {
@@ -161,118 +222,169 @@ impl Core<'_> {
                 state: CopyState::ToRetract,
                 ..copy
             });
-            self.messages[ix].copies[at] = kept;
-            self.messages[ix].out.copies = true;
+            self.copies_mut(offer)[at] = kept;
         }
-        self.touch(Entity::Message(ix));
+        self.touch_offer(offer);
     }
 
-    /// An offered message without copies waits again.
-    pub(super) fn back_to_waiting(&mut self, ix: Ix) {
-        let service = self.messages[ix].service;
-        self.services[service].offered.remove(&mut self.messages, ix);
-        self.set_state(ix, State::Waiting);
-        self.messages[ix].wake = None;
-        self.services[service].waiting.insert(&mut self.messages, ix);
-        self.time_message(ix);
+    /// An offer that was placed and has no copies left waits again.
+    pub(super) fn back_to_waiting(&mut self, offer: Offer) {
+        let service = self.offer_service(offer);
+        match offer {
+            Offer::Message(ix) => {
+                self.services[service].offered.remove(&mut self.messages, ix);
+                self.set_state(ix, State::Waiting);
+                self.messages[ix].wake = None;
+                self.services[service].waiting.insert(&mut self.messages, ix);
+                self.time_message(ix);
+            }
+            Offer::Reservation(ix) => {
+                self.services[service]
+                    .forwarded
+                    .remove(&mut self.reservations, ix);
+                self.services[service].reserved.insert(&mut self.reservations, ix);
+                self.reservations[ix].forwarded = false;
+            }
+        }
     }
 
     /// The copy at this route is no more: declined, withdrawn, or its session ended. True if there was one.
-    pub(super) fn lose_copy(&mut self, ix: Ix, route: Ix) -> bool {
+    fn lose_copy(&mut self, offer: Offer, route: Ix) -> bool {
+        let before = any_live(self.copies(offer));
         let here = |copy: &Option<Copy>| copy.is_some_and(|copy| copy.route == route);
-        let Some(at) = self.messages[ix].copies.iter().position(here) else {
+        let Some(at) = self.copies(offer).iter().position(here) else {
             return false;
         };
-        let m = &mut self.messages[ix];
-        if m.copies[at]
+        if self.copies_mut(offer)[at]
             .take()
             .is_some_and(|copy| copy.state != CopyState::ToRetract)
         {
             self.routes[route].placed -= 1;
         }
-        let m = &self.messages[ix];
-        let live = m
-            .copies
-            .iter()
-            .flatten()
-            .any(|copy| copy.state != CopyState::ToRetract);
-        if m.state == State::Offered && !live {
-            self.back_to_waiting(ix);
+        if before && !any_live(self.copies(offer)) {
+            self.back_to_waiting(offer);
         }
         true
     }
 
-    /// Places waiting messages, best first, while some route has room.
-    pub(super) fn fill(&mut self, service: Ix) {
-        while let Some(ix) = self.services[service].waiting.first() {
-            if !self.services[service].hungry.is_empty() || self.services[service].routes.is_empty() {
-                return;
-            }
-            self.place(ix);
-            if self.messages[ix].state == State::Waiting {
-                return;
-            }
+    /// All copies at this route are no more.
+    pub(super) fn lose_copies_at(&mut self, route: Ix) {
+        let service = self.routes[route].service;
+        let mut at = self.services[service].offered.first();
+        while let Some(ix) = at {
+            at = self.services[service].offered.next(&self.messages, ix);
+            self.lose_copy(Offer::Message(ix), route);
         }
-    }
-
-    /// The peer has consumers of the service, or room again.
-    pub(super) fn announced(&mut self, peer: Ix, name: &Name, window: u16) {
-        let Ok(service) = self.service(name) else {
-            self.counters.routes_full += 1;
-            return;
-        };
-        let Some(route) = self.route(service, peer) else {
-            self.drop_idle_service(service);
-            return;
-        };
-        let r = &mut self.routes[route];
-        r.window = Some(window);
-        r.floor = None;
-        self.fill(service);
-    }
-
-    /// The peer has no consumers of the service any more.
-    pub(super) fn withdrawn(&mut self, peer: Ix, name: &Name) {
-        if let Some(service) = self.find_service(name)
-            && let Some(route) = self.find_route(service, peer)
-        {
-            self.route_lost(route);
-            self.fill(service);
-            self.drop_idle_route(route);
-        }
-    }
-
-    /// Nothing can be placed over this route any more; what was placed waits again.
-    pub(super) fn route_lost(&mut self, route: Ix) {
-        let r = &mut self.routes[route];
-        r.window = None;
-        r.floor = None;
-        let service = r.service;
-        if r.placed > 0 {
-            let mut at = self.services[service].offered.first();
-            while let Some(ix) = at {
-                at = self.services[service].offered.next(&self.messages, ix);
-                self.lose_copy(ix, route);
-            }
+        let mut at = self.services[service].forwarded.first();
+        while let Some(ix) = at {
+            at = self.services[service].forwarded.next(&self.reservations, ix);
+            self.lose_copy(Offer::Reservation(ix), route);
         }
         debug_assert_eq!(
             self.routes[route].placed, 0,
-            "a placed copy is an offered message's"
+            "a placed copy is in one of the two trees"
         );
     }
 
+    /// Places what waits, best first, while some route has room for it.
+    pub(super) fn fill(&mut self, service: Ix) {
+        let (mut own, mut theirs) = (true, true);
+        while own || theirs {
+            let s = &self.services[service];
+            if !s.hungry.is_empty() || s.routes.is_empty() || self.draining {
+                return;
+            }
+            let message = s.waiting.first().filter(|_| own).map(Offer::Message);
+            let reservation = if theirs {
+                self.first_to_forward(service)
+            } else {
+                None
+            };
+            let best = message
+                .into_iter()
+                .chain(reservation)
+                .min_by_key(|&offer| self.offer_rank(offer));
+            let Some(offer) = best else { return };
+            self.place_offer(offer);
+            if self.is_waiting(offer) {
+                match offer {
+                    Offer::Message(_) => own = false,
+                    Offer::Reservation(_) => theirs = false,
+                }
+            }
+        }
+    }
+
+    /// The best reservation that could go on from here.
+    fn first_to_forward(&self, service: Ix) -> Option<Offer> {
+        let s = &self.services[service];
+        let mut at = s.reserved.first();
+        for _ in 0..LOOK_AT {
+            let offer = Offer::Reservation(at?);
+            if self.has_budget(offer) && self.best_route(offer).is_some() {
+                return Some(offer);
+            }
+            at = s.reserved.next(&self.reservations, at?);
+        }
+        None
+    }
+
+    /// The offer of this id that this node has placed: its own, or one that passes.
+    fn offer_of(&self, message: MessageId) -> Option<Offer> {
+        if message.node == self.config.node {
+            self.own(message).map(Offer::Message)
+        } else {
+            self.find_reservation(message).map(Offer::Reservation)
+        }
+    }
+
     /// The peer could not keep an offer.
-    pub(super) fn declined(&mut self, peer: Ix, message: MessageId, floor: u8) {
-        let Some(ix) = self.own(message) else { return };
-        let service = self.messages[ix].service;
+    pub(super) fn declined(&mut self, peer: Ix, message: MessageId, floor: Option<u8>) {
+        let Some(offer) = self.offer_of(message) else {
+            return;
+        };
+        let service = self.offer_service(offer);
         let Some(route) = self.find_route(service, peer) else {
             return;
         };
-        if self.routes[route].window.is_some() {
-            self.routes[route].floor = Some(floor);
+        if floor.is_some() && self.routes[route].window.is_some() {
+            self.routes[route].floor = floor;
         }
-        if self.lose_copy(ix, route) && matches!(self.messages[ix].state, State::Waiting | State::Offered) {
-            self.place(ix);
+        // One that declined without a reason of room would do so again: its place is taken until the re-offer.
+        if self.lose_copy(offer, route) && floor.is_some() && self.is_open_offer(offer) {
+            self.place_offer(offer);
+        }
+        if let Offer::Message(ix) = offer
+            && self.messages[ix].state == State::Waiting
+        {
+            let m = &mut self.messages[ix];
+            m.wake = Some(self.now + from_millis(m.reoffer_ms));
+            self.time_message(ix);
+        }
+    }
+
+    /// A message that was declined everywhere asks again after the re-offer interval, whatever was said before.
+    pub(super) fn ask_again(&mut self, ix: Ix) {
+        let service = self.messages[ix].service;
+        self.messages[ix].wake = None;
+        self.time_message(ix);
+        self.forget_floors(service);
+        self.fill(service);
+    }
+
+    /// Peers that had no room may have some by now.
+    pub(super) fn forget_floors(&mut self, service: Ix) {
+        let mut at = self.services[service].routes.front();
+        while let Some(route) = at {
+            at = self.services[service].routes.next(&self.routes, route);
+            self.routes[route].floor = None;
+        }
+    }
+
+    fn is_open_offer(&self, offer: Offer) -> bool {
+        match offer {
+            Offer::Message(ix) => matches!(self.messages[ix].state, State::Waiting | State::Offered),
+            Offer::Reservation(ix) => !self.reservations[ix].over,
         }
     }
 
@@ -286,36 +398,33 @@ impl Core<'_> {
 
     /// An offer was not claimed for the re-offer interval: elsewhere too, or once more.
     pub(super) fn offer_again(&mut self, ix: Ix) {
-        let full = self.free_copy(ix).is_none();
-        if let Some(route) = self.best_route(ix) {
-            if full {
+        let offer = Offer::Message(ix);
+        if let Some(route) = self.best_route(offer) {
+            if !self.has_budget(offer) {
                 // The oldest copy makes room for a peer that has not been asked.
-                let Some(oldest) = self.messages[ix].copies[0] else {
-                    return;
-                };
-                self.retract_unsent(ix, oldest);
-                self.messages[ix].copies.rotate_left(1);
+                self.retract_oldest(ix);
             }
-            self.put_copy(ix, route);
+            self.put_copy(offer, route);
         } else {
-            let m = &mut self.messages[ix];
-            for copy in m.copies.iter_mut().flatten() {
+            for copy in self.messages[ix].copies.iter_mut().flatten() {
                 if copy.state == CopyState::Placed {
                     copy.state = CopyState::ToOffer;
-                    m.out.copies = true;
                 }
             }
         }
         let m = &mut self.messages[ix];
         m.wake = Some(self.now + from_millis(m.reoffer_ms));
         self.time_message(ix);
-        self.touch(Entity::Message(ix));
+        self.touch_offer(offer);
     }
 
     /// Takes back one copy at once, through the queue of answers, so that its place is free for another.
-    fn retract_unsent(&mut self, ix: Ix, copy: Copy) {
+    fn retract_oldest(&mut self, ix: Ix) {
+        let message = self.message_id(self.messages[ix].sequence);
+        let Some(copy) = self.messages[ix].copies[0].take() else {
+            return;
+        };
         if copy.state != CopyState::ToOffer {
-            let message = self.message_id(self.messages[ix].sequence);
             self.say(Pending::Retract {
                 peer: copy.peer,
                 message,
@@ -324,84 +433,125 @@ impl Core<'_> {
         if copy.state != CopyState::ToRetract {
             self.routes[copy.route].placed -= 1;
         }
-        self.messages[ix].copies[0] = None;
+        self.messages[ix].copies.rotate_left(1);
     }
 
     /// A peer has room for a message that was offered to it: the first claim wins.
-    pub(super) fn claimed(&mut self, peer: Ix, message: MessageId, consumer: ConsumerKey, lease: Duration) {
-        let gone = Pending::Gone {
-            peer,
-            message,
-            consumer,
+    pub(super) fn claimed(&mut self, peer: Ix, claim: &Claim) {
+        let Some(offer) = self.offer_of(claim.message) else {
+            return self.say(claim.gone(peer));
         };
-        let Some(ix) = self.own(message) else {
-            return self.say(gone);
-        };
-        let m = &self.messages[ix];
-        match m.state {
-            State::Offered if !self.draining => {
-                // P12: claims are taken only from peers that were offered to.
-                let offered = m
-                    .copies
-                    .iter()
-                    .flatten()
-                    .find(|copy| copy.state != CopyState::ToRetract && copy.peer == peer)
-                    .map(|copy| copy.route);
-                let Some(route) = offered else {
-                    return self.say(gone);
-                };
-                if self.is_late(m.deadline) {
+        // P12: claims are taken only from peers that were offered to.
+        let live = |copy: &&Copy| copy.state != CopyState::ToRetract && copy.peer == peer;
+        let route = self
+            .copies(offer)
+            .iter()
+            .flatten()
+            .find(live)
+            .map(|copy| copy.route);
+        match (offer, route) {
+            (Offer::Message(ix), Some(route))
+                if self.messages[ix].state == State::Offered && !self.draining =>
+            {
+                if self.is_late(self.messages[ix].deadline) {
                     self.end(ix, Outcome::Expired, LostWhy::Deadline);
-                    return self.say(gone);
+                    return self.say(claim.gone(peer));
                 }
-                let service = m.service;
-                self.take_copy(ix, route);
+                let service = self.messages[ix].service;
+                self.take_copy(offer, route);
                 self.leave_state(ix);
-                self.grant_to_peer(ix, peer, consumer, lease);
+                self.grant_to_peer(ix, peer, claim);
                 self.fill(service);
             }
-            State::Granted if m.holder == Holder::Peer(peer) && m.holder_key == consumer => {
+            (Offer::Message(ix), _) if self.granted_by(ix, peer, claim) => {
                 // A repeated claim gets the same grant.
                 self.messages[ix].out.grant = true;
                 self.touch(Entity::Message(ix));
             }
-            _ => self.say(gone),
+            (Offer::Reservation(ix), Some(route)) => {
+                self.take_copy(offer, route);
+                self.claim_passes(ix, peer, claim);
+            }
+            _ => self.say(claim.gone(peer)),
         }
+    }
+
+    fn granted_by(&self, ix: Ix, peer: Ix, claim: &Claim) -> bool {
+        let m = &self.messages[ix];
+        m.state == State::Granted
+            && m.holder == Holder::Peer(peer)
+            && (m.holder_node, m.holder_key) == (claim.node, claim.consumer)
     }
 
     /// The claimer's own copy has served; it needs no retract.
-    fn take_copy(&mut self, ix: Ix, route: Ix) {
-        for copy in &mut self.messages[ix].copies {
+    fn take_copy(&mut self, offer: Offer, route: Ix) {
+        let mut taken = 0;
+        for copy in self.copies_mut(offer) {
             if copy.is_some_and(|copy| copy.route == route && copy.state != CopyState::ToRetract) {
                 *copy = None;
-                self.routes[route].placed -= 1;
+                taken += 1;
             }
+        }
+        self.routes[route].placed -= taken;
+        if let Offer::Reservation(ix) = offer
+            && !any_live(&self.reservations[ix].copies)
+        {
+            self.back_to_waiting(offer);
         }
     }
 
-    fn grant_to_peer(&mut self, ix: Ix, peer: Ix, consumer: ConsumerKey, lease: Duration) {
+    fn grant_to_peer(&mut self, ix: Ix, peer: Ix, claim: &Claim) {
         let fence = self.next_fence(ix);
-        self.hold_at_peer(ix, peer, consumer, lease);
+        self.hold_at_peer(ix, peer, claim.node, claim.consumer, claim.lease);
         let m = &mut self.messages[ix];
         m.fence = fence;
         m.out.grant = true;
         self.counters.granted += 1;
     }
 
-    /// After `leave_state`: a consumer of the peer has the message, by a grant or by its own word.
-    pub(super) fn hold_at_peer(&mut self, ix: Ix, peer: Ix, consumer: ConsumerKey, lease: Duration) {
+    /// After `leave_state`: a consumer that is reached through the peer has the message, by a grant or by its own word.
+    pub(super) fn hold_at_peer(
+        &mut self,
+        ix: Ix,
+        peer: Ix,
+        node: NodeId,
+        consumer: ConsumerKey,
+        lease: Duration,
+    ) {
         self.set_state(ix, State::Granted);
-        let (node, session) = (self.peers[peer].node, self.peers[peer].session);
+        let session = self.peers[peer].session;
         let until = self.now + lease + self.config.timing.margin;
         let m = &mut self.messages[ix];
         m.holder = Holder::Peer(peer);
-        m.holder_node = node.unwrap_or_default();
+        m.holder_node = node;
         m.holder_key = consumer;
         m.lease_ms = u32::try_from(lease.as_millis()).unwrap_or(u32::MAX);
+        m.lease_until = until;
         m.session = session;
         m.wake = Some(until);
         self.peers[peer].granted.push_back(&mut self.messages, ix);
         self.time_message(ix);
         self.touch(Entity::Message(ix));
+    }
+}
+
+/// What a claim says.
+pub(super) struct Claim {
+    pub(super) message: MessageId,
+    pub(super) node: NodeId,
+    pub(super) consumer: ConsumerKey,
+    pub(super) lease: Duration,
+}
+
+impl Claim {
+    /// The answer that somebody else has it.
+    pub(super) fn gone(&self, peer: Ix) -> Pending {
+        let (message, node, consumer) = (self.message, self.node, self.consumer);
+        Pending::Gone {
+            peer,
+            message,
+            node,
+            consumer,
+        }
     }
 }

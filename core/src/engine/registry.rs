@@ -79,7 +79,7 @@ impl Core<'_> {
             });
         self.services[s].consumers.push_back(&mut self.consumers, ix);
         if self.services[s].consumers.len() == 1 {
-            self.announce_everywhere(s);
+            self.routes_changed(s);
         }
         self.refresh_consumer(ix);
         Ok(ix)
@@ -148,7 +148,8 @@ impl Core<'_> {
         self.set_timer(Entity::Consumer(ix), None);
         self.consumers.remove(ix);
         if self.services[s].consumers.is_empty() {
-            self.withdraw_everywhere(s);
+            self.routes_changed(s);
+            self.fill(s);
         }
         self.drop_idle_service(s);
     }

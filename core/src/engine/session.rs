@@ -7,14 +7,16 @@
 
 use super::answer::PeerAnswer;
 use super::hold::{Granted, Offered};
-use super::slots::{Keeping, Peer, PeerOut, RouteOut, Source, Stage};
+use super::place::Claim;
+use super::slots::{Holder, Keeping, Peer, PeerOut, RouteOut, Source, Stage};
 use super::tables::Entity;
 use super::{Core, Pending};
 use crate::data::index::{Seed, hash_bytes, hash_words};
 use crate::data::list::List;
 use crate::data::slab::{Ix, Link};
-use crate::input::{Body, Kept, LinkId};
+use crate::input::{Body, Kept, LinkId, Policy};
 use crate::output::{Bound, Fault, Misuse, Notice, Refused};
+use crate::time::Duration;
 use crate::wire::{Frame, Hello, VERSION};
 
 impl Core<'_> {
@@ -29,7 +31,7 @@ impl Core<'_> {
     }
 
     /// The peer whose session runs over this link.
-    fn find_link(&self, link: LinkId) -> Link {
+    pub(super) fn find_link(&self, link: LinkId) -> Link {
         let same = |ix: Ix| self.peers[ix].link == Some(link);
         self.link_index.find(Self::link_hash(self.seed(), link), same)
     }
@@ -60,6 +62,7 @@ impl Core<'_> {
             link: None,
             greeting: None,
             dialled: false,
+            policy: Policy::default(),
             heard: self.now,
             greeted: self.now,
             sent: self.now,
@@ -95,8 +98,8 @@ impl Core<'_> {
         let mut cursor = None;
         while let Some(m) = self.messages.next_live(cursor) {
             cursor = Some(m);
-            if self.messages[m].holder == super::slots::Holder::Peer(ix) {
-                self.messages[m].holder = super::slots::Holder::None;
+            if self.messages[m].holder == Holder::Peer(ix) {
+                self.messages[m].holder = Holder::None;
                 self.messages[m].out.tell = false;
             }
         }
@@ -108,7 +111,13 @@ impl Core<'_> {
         self.peers.remove(ix);
     }
 
-    pub(super) fn link_up(&mut self, link: LinkId, name: &str, dialled: bool) -> Result<(), Refused> {
+    pub(super) fn link_up(
+        &mut self,
+        link: LinkId,
+        name: &str,
+        dialled: bool,
+        policy: Policy,
+    ) -> Result<(), Refused> {
         if self.find_link(link).is_some() || self.find_greeting(link).is_some() {
             return Err(Refused::Misuse(Misuse::Link));
         }
@@ -116,6 +125,7 @@ impl Core<'_> {
         let p = &mut self.peers[ix];
         let old = p.greeting.replace(link);
         p.dialled = dialled;
+        p.policy = policy;
         p.greeted = self.now;
         p.our_generation += 1;
         p.out.hello = true;
@@ -179,7 +189,11 @@ impl Core<'_> {
                 self.touch(Entity::Peer(peer));
             }
             Frame::Pong => {}
-            Frame::Announce { service, window } => self.announced(peer, &service, window),
+            Frame::Announce {
+                service,
+                window,
+                path,
+            } => self.announced(peer, &service, window, &path),
             Frame::Withdraw { service } => self.withdrawn(peer, &service),
             Frame::Offer {
                 message,
@@ -187,29 +201,57 @@ impl Core<'_> {
                 priority,
                 age,
                 remaining,
-                size: _,
+                path,
+                copies,
             } => {
-                self.offered(
-                    peer,
-                    &service,
-                    &Offered {
-                        message,
-                        priority,
-                        age,
-                        remaining,
-                    },
-                );
+                let offer = Offered {
+                    message,
+                    priority,
+                    age,
+                    remaining,
+                    path,
+                    copies,
+                };
+                self.offered(peer, &service, &offer);
             }
             Frame::Retract { message } => self.retracted(peer, message),
             Frame::Decline { message, floor } => self.declined(peer, message, floor),
             Frame::Claim {
                 message,
+                node,
                 consumer,
                 lease,
-            } => self.claimed(peer, message, consumer, lease),
-            Frame::Gone { message, consumer } => self.gone(peer, message, consumer),
+            } => {
+                let claim = Claim {
+                    message,
+                    node,
+                    consumer,
+                    lease,
+                };
+                self.claimed(peer, &claim);
+            }
+            Frame::Gone {
+                message,
+                node,
+                consumer,
+            } => {
+                let claim = Claim {
+                    message,
+                    node,
+                    consumer,
+                    lease: Duration::ZERO,
+                };
+                self.gone(peer, &claim);
+            }
+            Frame::NoPath { token } => self.no_path(peer, &token),
             Frame::Settled { token, taken } => self.told(peer, &token, taken),
-            Frame::Holding { token, lease } => self.holding(peer, &token, lease),
+            Frame::Holding { token, lease, path } => {
+                if token.message.node == self.config.node {
+                    self.holding(peer, &token, lease);
+                } else {
+                    self.holding_passes(peer, token, lease, &path);
+                }
+            }
             Frame::HoldingEnd => self.holding_ended(peer),
             Frame::Grant {
                 token,
@@ -246,6 +288,9 @@ impl Core<'_> {
                     inline,
                     body,
                 };
+                if token.message.node != self.config.node {
+                    return self.answer_passes(peer, &answer);
+                }
                 return self.peer_answered(peer, &answer).unwrap_or_else(|()| {
                     self.close(link, Fault::Malformed);
                     Kept::Nothing
@@ -319,11 +364,9 @@ impl Core<'_> {
         let mut cursor = None;
         while let Some(s) = self.services.next_live(cursor) {
             cursor = Some(s);
-            if !self.services[s].consumers.is_empty()
-                && !self.draining
-                && let Some(route) = self.route(s, peer)
-            {
-                self.tell_route(route);
+            let reached = !self.services[s].consumers.is_empty() || !self.services[s].routes.is_empty();
+            if reached && let Some(route) = self.route(s, peer) {
+                self.refresh_route(route);
             }
         }
         self.find_absent(peer);
@@ -356,25 +399,16 @@ impl Core<'_> {
         self.time_peer(peer);
     }
 
-    /// Deliveries whose origin was not linked when they were filed, or was another peer's.
+    /// Deliveries that wait for a way to their origin which begins at this peer.
     fn find_absent(&mut self, peer: Ix) {
         let Some(node) = self.peers[peer].node else { return };
         let mut cursor = None;
         while let Some(d) = self.deliveries.next_live(cursor) {
             cursor = Some(d);
             let slot = &self.deliveries[d];
-            let theirs = slot.token.message.node == node;
-            match slot.source {
-                Source::Absent if theirs => {
-                    self.deliveries[d].source = Source::Peer(peer);
-                    self.peers[peer].deliveries.push_back(&mut self.deliveries, d);
-                }
-                Source::Peer(at) if at == peer && !theirs => {
-                    // The name now belongs to another node.
-                    self.peers[peer].deliveries.remove(&mut self.deliveries, d);
-                    self.deliveries[d].source = Source::Absent;
-                }
-                _ => {}
+            if slot.source == Source::Absent && slot.path.last() == Some(&node) && slot.stage != Stage::Over {
+                self.deliveries[d].source = Source::Peer(peer);
+                self.peers[peer].deliveries.push_back(&mut self.deliveries, d);
             }
         }
     }
@@ -401,7 +435,8 @@ impl Core<'_> {
         let mut at = self.peers[peer].granted.front();
         while let Some(ix) = at {
             at = self.peers[peer].granted.next(&self.messages, ix);
-            if self.messages[ix].session != session {
+            let own = Some(self.messages[ix].holder_node) == self.peers[peer].node;
+            if own && self.messages[ix].session != session {
                 self.requeue(ix);
                 // A grant made by that comes at the end of the list, with this session's number.
             }
@@ -426,7 +461,7 @@ impl Core<'_> {
         let mut at = self.peers[peer].routes.front();
         while let Some(route) = at {
             at = self.peers[peer].routes.next(&self.routes, route);
-            self.routes[route].told = false;
+            self.routes[route].told = None;
             self.routes[route].out = RouteOut::default();
             self.unstarve(route);
             self.route_lost(route);
@@ -441,7 +476,12 @@ impl Core<'_> {
             self.messages[ix].reply_verb = None;
             self.messages[ix].out.grant = false;
             self.messages[ix].out.fetch = false;
+            if Some(self.messages[ix].holder_node) != self.peers[peer].node {
+                let token = self.token_of(ix);
+                self.path_lost(ix, peer, &token);
+            }
         }
+        self.relays_down(peer);
         let mut at = self.peers[peer].deliveries.front();
         while let Some(d) = at {
             at = self.peers[peer].deliveries.next(&self.deliveries, d);
@@ -452,8 +492,14 @@ impl Core<'_> {
             let keeping = slot.keeping;
             match slot.stage {
                 Stage::Claiming | Stage::Fetching => self.over(d),
-                Stage::Answering if keeping == Keeping::No => self.send_or_keep(d),
-                _ => self.touch(Entity::Delivery(d)),
+                Stage::Over => self.touch(Entity::Delivery(d)),
+                Stage::Ready | Stage::Held | Stage::Answering => {
+                    self.leave_peer(d);
+                    if self.deliveries[d].stage == Stage::Answering && keeping == Keeping::No {
+                        self.keep(d);
+                    }
+                    self.touch(Entity::Delivery(d));
+                }
             }
         }
         // What waits again may go elsewhere.
@@ -467,53 +513,6 @@ impl Core<'_> {
             if self.services.get(service).is_some() {
                 self.match_service(service);
                 self.fill(service);
-            }
-        }
-    }
-
-    /// There are consumers of this service here now, or room for offers again.
-    pub(super) fn announce_everywhere(&mut self, service: Ix) {
-        if self.draining {
-            return;
-        }
-        let mut cursor = None;
-        while let Some(peer) = self.peers.next_live(cursor) {
-            cursor = Some(peer);
-            if self.is_up(peer)
-                && let Some(route) = self.route(service, peer)
-            {
-                self.tell_route(route);
-            }
-        }
-    }
-
-    pub(super) fn tell_route(&mut self, route: Ix) {
-        let r = &mut self.routes[route];
-        r.told = true;
-        r.out = RouteOut {
-            announce: true,
-            withdraw: false,
-        };
-        self.touch(Entity::Route(route));
-    }
-
-    /// No consumers of this service here any more: peers take back what they have placed.
-    pub(super) fn withdraw_everywhere(&mut self, service: Ix) {
-        while let Some(ix) = self.services[service].reserved.first() {
-            self.drop_reservation(ix);
-        }
-        let mut at = self.services[service].routes.front();
-        while let Some(route) = at {
-            at = self.services[service].routes.next(&self.routes, route);
-            self.unstarve(route);
-            let r = &mut self.routes[route];
-            if r.told {
-                r.told = false;
-                r.out = RouteOut {
-                    announce: false,
-                    withdraw: true,
-                };
-                self.touch(Entity::Route(route));
             }
         }
     }

@@ -6,10 +6,11 @@ use crate::data::list::{List, ListLinks, ListNode};
 use crate::data::slab::{Ix, Link};
 use crate::data::tree::{Tree, TreeLinks, TreeNode};
 use crate::id::{Boot, ConsumerKey, Fence, GrantToken, MessageId, NodeId};
-use crate::input::{Body, LinkId, Outcome, Tag, Verb};
+use crate::input::{Body, LinkId, Outcome, Policy, Tag, Verb};
 use crate::name::Name;
 use crate::output::{Answered, LostWhy, Payload};
 use crate::time::{Duration, Instant};
+use crate::wire::{Path, Taken};
 
 /// Markers: which of its lists a slot's links belong to.
 #[derive(Debug)]
@@ -127,6 +128,17 @@ pub(crate) enum CopyState {
 /// Copies of one message that may be placed at the same time (the copy budget).
 pub(crate) const COPIES: usize = 2;
 
+/// The copies of one offer that are placed at next hops.
+pub(crate) type Copies = [Option<Copy>; COPIES];
+
+/// Whether one of them counts.
+pub(crate) fn any_live(copies: &Copies) -> bool {
+    copies
+        .iter()
+        .flatten()
+        .any(|copy| copy.state != CopyState::ToRetract)
+}
+
 /// Who holds a granted message.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Holder {
@@ -134,8 +146,10 @@ pub(crate) enum Holder {
     None,
     /// A consumer of this node.
     Local,
-    /// A consumer of a peer.
+    /// A consumer of a peer, or of a node that is reached through it.
     Peer(Ix),
+    /// A consumer of a node that no path leads to just now.
+    Away,
 }
 
 /// A message of this node, from submit until its outcome was deleted.
@@ -173,6 +187,8 @@ pub struct Message {
     pub(crate) retention_ms: u32,
     /// The holder's lease in milliseconds.
     pub(crate) lease_ms: u32,
+    /// When the holder's lease runs out; `wake` may be sooner, to look for it.
+    pub(crate) lease_until: Instant,
     /// The session with the holder's peer in which the grant was sent or asserted.
     pub(crate) session: u32,
     /// Where it stands.
@@ -196,7 +212,7 @@ pub struct Message {
     /// Who holds it.
     pub(crate) holder: Holder,
     /// Where it was placed.
-    pub(crate) copies: [Option<Copy>; COPIES],
+    pub(crate) copies: Copies,
     /// What is to be told about it.
     pub(crate) out: MessageOut,
     /// In its service's tree of waiting or of offered messages.
@@ -252,7 +268,7 @@ impl ListNode<OfState> for Message {
     }
 }
 
-/// A peer's offer that waits here for a consumer with room.
+/// A peer's offer that waits here, for a consumer with room or for a next hop that has one.
 #[derive(Debug)]
 pub struct Reservation {
     /// The message.
@@ -265,9 +281,19 @@ pub struct Reservation {
     pub(crate) deadline: Option<Instant>,
     /// Its priority.
     pub(crate) priority: u8,
+    /// Next hops that it may be placed at from here.
+    pub(crate) budget: u8,
     /// How it came, and its service.
     pub(crate) route: Ix,
-    /// In its service's tree.
+    /// Nodes that it has passed: its origin first, the peer that it came from last.
+    pub(crate) path: Path,
+    /// Where it was placed.
+    pub(crate) copies: Copies,
+    /// It is in the tree of those that are placed at next hops.
+    pub(crate) forwarded: bool,
+    /// It is over; its slot waits until its copies are retracted.
+    pub(crate) over: bool,
+    /// In its service's tree of reservations that are placed nowhere, or of those that are.
     pub(crate) tree: TreeLinks,
     /// In its peer's list.
     pub(crate) of_peer: ListLinks,
@@ -394,6 +420,8 @@ pub struct Delivery {
     pub(crate) deadline: Option<Instant>,
     /// The lease.
     pub(crate) lease: Duration,
+    /// Nodes between its origin and this one: the origin first. Where its answers can go if the way is lost.
+    pub(crate) path: Path,
     /// Bytes of a peer's message.
     pub(crate) payload: Option<Payload>,
     /// Payload length in bytes.
@@ -471,6 +499,86 @@ impl ListNode<OfPeer> for Delivery {
     }
 }
 
+/// A message that passes through this node: claimed by a node behind it, and then held there.
+///
+/// Made by a claim or by a holding that passes; ends when the origin has settled the attempt, or when either
+/// side's session does.
+#[derive(Debug)]
+pub struct Relay {
+    /// Which attempt; before the grant only its message, node and consumer are set.
+    pub(crate) token: GrantToken,
+    /// The peer towards the origin.
+    pub(crate) up: Ix,
+    /// The peer towards the consumer.
+    pub(crate) down: Ix,
+    /// How far it is.
+    pub(crate) stage: Passing,
+    /// When the message expires; a settled one is forgotten at the latest then.
+    pub(crate) deadline: Option<Instant>,
+    /// When it is forgotten if nothing passes.
+    pub(crate) wake: Instant,
+    /// The consumer's lease.
+    pub(crate) lease: Duration,
+    /// Nodes that a holding still has to pass: the origin first, the peer towards it last.
+    pub(crate) path: Path,
+    /// The message's priority.
+    pub(crate) priority: u8,
+    /// Ended by an ack.
+    pub(crate) send_only: bool,
+    /// Length of what is passing, payload or answer.
+    pub(crate) size: u64,
+    /// Its bytes.
+    pub(crate) body: Option<Body>,
+    /// What the consumer said.
+    pub(crate) verb: Option<Verb>,
+    /// How the origin took it.
+    pub(crate) taken: Taken,
+    /// What is to be passed on.
+    pub(crate) out: RelayOut,
+}
+
+/// How far a message that passes is.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(crate) enum Passing {
+    /// The claim went up.
+    Claimed,
+    /// The grant went down.
+    Granted,
+    /// Over; what is pending is still to be passed on.
+    Over,
+}
+
+/// Pending outputs of a relay, in the order they are polled.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub(crate) struct RelayOut {
+    /// Claim, upwards.
+    pub(crate) claim: bool,
+    /// Fetch a large payload from above.
+    pub(crate) fetch_payload: bool,
+    /// Fetch a large answer from below.
+    pub(crate) fetch_answer: bool,
+    /// Grant, downwards.
+    pub(crate) grant: bool,
+    /// Holding, upwards.
+    pub(crate) holding: bool,
+    /// Extension, upwards.
+    pub(crate) extend: bool,
+    /// Answer, upwards.
+    pub(crate) answer: bool,
+    /// Release, upwards.
+    pub(crate) release: bool,
+    /// How the origin took it, downwards.
+    pub(crate) settled: bool,
+    /// Gone, downwards.
+    pub(crate) gone: bool,
+    /// The way is broken, upwards.
+    pub(crate) no_path_up: bool,
+    /// The way is broken, downwards.
+    pub(crate) no_path_down: bool,
+    /// Free the bytes.
+    pub(crate) free: bool,
+}
+
 /// A service that someone here offers, addresses or has heard of.
 #[derive(Debug)]
 pub struct Service {
@@ -486,8 +594,10 @@ pub struct Service {
     pub(crate) waiting: Tree<ByRank>,
     /// This node's messages that are placed at peers.
     pub(crate) offered: Tree<ByRank>,
-    /// Peers' messages that wait here.
+    /// Peers' messages that wait here and are placed nowhere.
     pub(crate) reserved: Tree<ByRank>,
+    /// Peers' messages that wait here and are placed at next hops.
+    pub(crate) forwarded: Tree<ByRank>,
     /// Messages of this node in any state.
     pub(crate) messages: u32,
 }
@@ -580,8 +690,10 @@ pub struct Peer {
     pub(crate) link: Option<LinkId>,
     /// A link whose hello has not come yet.
     pub(crate) greeting: Option<LinkId>,
-    /// Whether this node dialled the newest link.
+    /// Whether this node dialled the newest link: then the peer is to the north.
     pub(crate) dialled: bool,
+    /// What may pass over its links.
+    pub(crate) policy: Policy,
     /// Last frame that came over `link`.
     pub(crate) heard: Instant,
     /// When `greeting` came up.
@@ -630,8 +742,10 @@ pub struct Route {
     pub(crate) placed: u32,
     /// The peer's offers that wait here.
     pub(crate) reserved: u32,
-    /// The peer was told that there are consumers here.
-    pub(crate) told: bool,
+    /// The way to the nearest consumers that the peer has announced.
+    pub(crate) path: Path,
+    /// What the peer was told last: a mark of the path and the window, `None` if nothing.
+    pub(crate) told: Option<u64>,
     /// What is to be told to it.
     pub(crate) out: RouteOut,
     /// In its service's list.
@@ -642,13 +756,13 @@ pub struct Route {
     pub(crate) starved: ListLinks,
 }
 
-/// Pending outputs of a route, in the order they are polled.
+/// Pending outputs of a route. What there is to announce is found out when it is polled.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub(crate) struct RouteOut {
-    /// Tell the peer that there are no consumers here any more.
-    pub(crate) withdraw: bool,
-    /// Tell the peer that there are consumers here, or that room came free.
-    pub(crate) announce: bool,
+    /// Something has changed that the peer may have to be told.
+    pub(crate) refresh: bool,
+    /// Room came free: the peer is told even if nothing else has changed.
+    pub(crate) invite: bool,
 }
 
 impl ListNode<OfService> for Route {

@@ -1,6 +1,6 @@
 //! The tables of a core: their capacities, their storage, and the numbering of their slots as entities.
 
-use super::slots::{Consumer, Delivery, Message, Peer, Reservation, Route, Service, Take};
+use super::slots::{Consumer, Delivery, Message, Peer, Relay, Reservation, Route, Service, Take};
 use crate::data::index::Index;
 use crate::data::slab::{Entry, Ix};
 use crate::data::slots::Slots;
@@ -26,6 +26,8 @@ pub struct Capacity {
     pub peers: u32,
     /// Pairs of a service and a peer that know it of each other.
     pub routes: u32,
+    /// Messages that pass between a peer and another.
+    pub relays: u32,
 }
 
 impl Default for Capacity {
@@ -39,6 +41,7 @@ impl Default for Capacity {
             takes: 4_096,
             peers: 256,
             routes: 8_192,
+            relays: 16_384,
         }
     }
 }
@@ -52,6 +55,7 @@ impl Capacity {
             + self.consumers as usize
             + self.peers as usize
             + self.routes as usize
+            + self.relays as usize
             + 1
     }
 
@@ -71,6 +75,8 @@ impl Capacity {
             + table::<Take>(self.takes)
             + table::<Peer>(self.peers)
             + table::<Route>(self.routes)
+            + table::<Relay>(self.relays)
+            + index(self.relays)
             + index(self.messages)
             + index(self.reservations)
             + index(self.deliveries)
@@ -99,6 +105,8 @@ pub struct Storage<'s> {
     pub takes: Slots<'s, Entry<Take>>,
     pub peers: Slots<'s, Entry<Peer>>,
     pub routes: Slots<'s, Entry<Route>>,
+    pub relays: Slots<'s, Entry<Relay>>,
+    pub relay_index: Slots<'s, u32>,
     pub message_index: Slots<'s, u32>,
     pub reservation_index: Slots<'s, u32>,
     pub delivery_index: Slots<'s, u32>,
@@ -129,6 +137,7 @@ impl Storage<'_> {
             takes: self.takes.len() as u32,
             peers: self.peers.len() as u32,
             routes: self.routes.len() as u32,
+            relays: self.relays.len() as u32,
         }
     }
 }
@@ -153,6 +162,8 @@ impl Storage<'static> {
             takes: table(capacity.takes),
             peers: table(capacity.peers),
             routes: table(capacity.routes),
+            relays: table(capacity.relays),
+            relay_index: index(capacity.relays),
             message_index: index(capacity.messages),
             reservation_index: index(capacity.reservations),
             delivery_index: index(capacity.deliveries),
@@ -177,6 +188,7 @@ pub(crate) enum Entity {
     Consumer(Ix),
     Peer(Ix),
     Route(Ix),
+    Relay(Ix),
     /// The end of the recovery window.
     Core,
 }
@@ -192,7 +204,8 @@ impl Entity {
             Self::Consumer(ix) => c.messages + c.reservations + c.deliveries + at(ix),
             Self::Peer(ix) => c.messages + c.reservations + c.deliveries + c.consumers + at(ix),
             Self::Route(ix) => c.messages + c.reservations + c.deliveries + c.consumers + c.peers + at(ix),
-            Self::Core => c.messages + c.reservations + c.deliveries + c.consumers + c.peers + c.routes,
+            Self::Relay(ix) => Self::Core.number(c) - c.relays + at(ix),
+            Self::Core => c.entities() as u32 - 1,
         }
     }
 
@@ -218,6 +231,8 @@ impl Entity {
             Self::Peer
         } else if is_in(c.routes) {
             Self::Route
+        } else if is_in(c.relays) {
+            Self::Relay
         } else {
             return Self::Core;
         };
@@ -240,6 +255,7 @@ mod tests {
             takes: 9,
             peers: 2,
             routes: 4,
+            relays: 3,
         };
         for number in 0..c.entities() as u32 {
             assert_eq!(Entity::of(number, &c).number(&c), number);

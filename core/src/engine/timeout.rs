@@ -33,6 +33,8 @@ pub enum Why {
     Consumer,
     /// A link's keep-alive or silence.
     Peer,
+    /// A message that passes: its claim, its deadline, or nothing for too long.
+    Relay,
     /// The end of the recovery window.
     Recovery,
 }
@@ -50,6 +52,7 @@ impl Core<'_> {
             Entity::Delivery(_) => Why::Delivery,
             Entity::Consumer(_) => Why::Consumer,
             Entity::Peer(_) | Entity::Route(_) => Why::Peer,
+            Entity::Relay(_) => Why::Relay,
             Entity::Core => Why::Recovery,
         };
         Some(Deadline { at, why })
@@ -76,6 +79,7 @@ impl Core<'_> {
                 Entity::Consumer(ix) => self.remove_consumer(ix),
                 Entity::Peer(ix) => self.peer_timeout(ix),
                 Entity::Route(_) => {}
+                Entity::Relay(ix) => self.relay_timeout(ix),
                 Entity::Core => self.recovery_over(),
             }
         }
@@ -88,6 +92,7 @@ impl Core<'_> {
             return self.end(ix, Outcome::Expired, LostWhy::Deadline);
         }
         match state {
+            State::Waiting if due => self.ask_again(ix),
             State::Offered if due => self.offer_again(ix),
             State::Granted if due => self.lease_over(ix),
             State::Settling | State::Deleting if due => self.store_again(ix),

@@ -31,6 +31,8 @@ pub struct Counters {
     pub peer_faults: u64,
     /// Announcements that found the table of routes or services full.
     pub routes_full: u64,
+    /// Claims of nodes behind this one that found the table of relays full.
+    pub relays_full: u64,
     /// Times that the caller's clock went back.
     pub clock_back: u64,
 }
@@ -47,6 +49,7 @@ pub struct Usage {
     pub takes: u32,
     pub peers: u32,
     pub routes: u32,
+    pub relays: u32,
     /// Timers that are set.
     pub timers: u32,
     /// Recovered messages whose overdue outcome is not on disk yet. The node is not ready before this is zero (P3).
@@ -174,7 +177,7 @@ impl Core<'_> {
             consumers: s.consumers.len() as u32,
             waiting: s.waiting.len() as u32,
             offered: s.offered.len() as u32,
-            reserved: s.reserved.len() as u32,
+            reserved: (s.reserved.len() + s.forwarded.len()) as u32,
             messages: s.messages,
             peers: self.peers_of(s.routes.front(), |ix| s.routes.next(&self.routes, ix)),
         })
@@ -232,6 +235,7 @@ impl Core<'_> {
             takes: self.takes.len() as u32,
             peers: self.peers.len() as u32,
             routes: self.routes.len() as u32,
+            relays: self.relays.len() as u32,
             timers: self.timers.len() as u32,
             overdue: self.overdue,
         }

@@ -33,6 +33,12 @@ pub struct Hello {
     pub generation: u32,
 }
 
+/// Most links between an origin and a consumer's node (the hop limit).
+pub const HOPS: usize = 8;
+
+/// Nodes on a way through the mesh, in its order.
+pub type Path = heapless::Vec<NodeId, HOPS, u8>;
+
 /// How an origin took an answer that came over a link.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum Taken {
@@ -57,15 +63,17 @@ pub enum Frame {
     Ping,
     /// Still here.
     Pong,
-    /// I have consumers of this service: offer me up to `window` messages at a time. Said again, it also means
-    /// that room came free after a [`Frame::Decline`].
+    /// I reach consumers of this service: offer me up to `window` messages at a time. It replaces what I announced of
+    /// it before; said again, it also means that room came free after a [`Frame::Decline`].
     Announce {
         /// The service.
         service: Name,
         /// Most offers of it that may wait here.
         window: u16,
+        /// The way to the nearest consumers: me first, their node last.
+        path: Path,
     },
-    /// I no longer have consumers of this service.
+    /// I no longer reach consumers of this service.
     Withdraw {
         /// The service.
         service: Name,
@@ -82,25 +90,30 @@ pub enum Frame {
         age: Duration,
         /// Time left until its deadline.
         remaining: Option<Duration>,
-        /// Payload length in bytes.
-        size: u64,
+        /// Nodes that it has passed: its origin first, me last.
+        path: Path,
+        /// Next hops that it may be placed at from here at the same time.
+        copies: u8,
     },
     /// That offer is withdrawn.
     Retract {
         /// Which one.
         message: MessageId,
     },
-    /// I can't keep that offer: no room below this priority, or no consumer.
+    /// I can't keep that offer.
     Decline {
         /// Which one.
         message: MessageId,
-        /// Only an offer of a higher priority than this would find room now.
-        floor: u8,
+        /// Only an offer of a higher priority than this would find room now. `None` if room is not the reason: the
+        /// message is here already, or no consumer of it can be reached from you through me.
+        floor: Option<u8>,
     },
     /// I have room for it now.
     Claim {
         /// Which message.
         message: MessageId,
+        /// The consumer's node.
+        node: NodeId,
         /// The consumer that it is for.
         consumer: ConsumerKey,
         /// The consumer's lease.
@@ -125,6 +138,8 @@ pub enum Frame {
     Gone {
         /// Which message.
         message: MessageId,
+        /// The node that claimed it.
+        node: NodeId,
         /// The consumer that it was claimed for.
         consumer: ConsumerKey,
     },
@@ -146,12 +161,20 @@ pub enum Frame {
         /// How.
         taken: Taken,
     },
-    /// After a hello: one of my consumers holds this attempt.
+    /// One of my consumers, or of a node behind me, holds this attempt. Said after a hello, and when a way to the origin
+    /// has to be found anew: nodes on `path` let answers pass along it from then on.
     Holding {
         /// Which one.
         token: GrantToken,
         /// Its lease.
         lease: Duration,
+        /// Nodes still to pass on the way to the origin: the origin first, you last.
+        path: Path,
+    },
+    /// The way of this attempt is broken behind me: its answers and its settling do not pass here any more.
+    NoPath {
+        /// Which one.
+        token: GrantToken,
     },
     /// After a hello: that was all that I hold.
     HoldingEnd,

@@ -146,7 +146,12 @@ impl Reference {
     /// How many unexpired leases it has (P4); that it has lost one may be told a moment later.
     fn held_by(&self, key: Consumer) -> usize {
         let holds = |m: &&Message| match &m.place {
-            Place::Held { token, consumer, until, .. } => {
+            Place::Held {
+                token,
+                consumer,
+                until,
+                ..
+            } => {
                 let ending = self.ending.get(&m.sequence);
                 let revoked = ending.is_some_and(|(_, by, _)| *by != Some(*token));
                 *consumer == Some(key) && *until > self.now && !m.late(self.now) && !revoked

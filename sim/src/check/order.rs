@@ -5,7 +5,7 @@
 
 use super::{Verdict, require};
 use crate::scenario::Time;
-use redlink_core::{LinkId, MessageId};
+use redlink_core::{LinkId, MessageId, NodeId};
 use std::collections::{BTreeMap, BTreeSet};
 
 #[derive(Clone, Copy, Debug)]
@@ -24,11 +24,23 @@ pub(crate) struct Order {
     offered: BTreeMap<(usize, LinkId), BTreeMap<MessageId, Reserved>>,
     /// Claims under way: an offer that crosses one brings nothing new.
     claimed: BTreeMap<(usize, LinkId), BTreeSet<MessageId>>,
+    /// Which peers have claimed a message from a node, or said that they hold it, and which have offered it to it:
+    /// payloads go to the former only, answers to the latter (P9).
+    ways: BTreeSet<(usize, MessageId, NodeId)>,
 }
 
 impl Order {
     pub(crate) fn own(&mut self, host: usize, id: MessageId, reserved: Reserved) {
         self.own.entry(host).or_default().insert(id, reserved);
+    }
+
+    /// The peer has claimed, offered, or says that it holds the message.
+    pub(crate) fn way(&mut self, host: usize, id: MessageId, peer: NodeId) {
+        self.ways.insert((host, id, peer));
+    }
+
+    pub(crate) fn is_way(&self, host: usize, id: MessageId, peer: NodeId) -> bool {
+        self.ways.contains(&(host, id, peer))
     }
 
     pub(crate) fn own_gone(&mut self, host: usize, id: MessageId) {

@@ -313,6 +313,7 @@ impl Driver {
             link,
             peer: &peer,
             dialled,
+            policy: redlink_core::Policy::default(),
         }) {
             Err(refused) => answer(to, Err(refused.into())),
             Ok(_) => {

@@ -39,6 +39,7 @@ impl North {
                 link: LINK,
                 peer: "leaf",
                 dialled: false,
+                policy: redlink_core::Policy::default(),
             },
         )
         .unwrap();

@@ -106,6 +106,7 @@ pub(crate) fn small() -> Capacity {
         takes: 16,
         peers: 4,
         routes: 16,
+        relays: 32,
     }
 }
 

@@ -2,17 +2,13 @@
 //!
 //! Time jumps to the next wake-up, so that no test waits and none is a matter of luck.
 
-#[path = "support/pair.rs"]
-mod duo;
-mod support;
-
-use duo::Pair;
+use super::duo::Pair;
+use super::support::{Node, StoreMode, small};
 use redlink_core::wire::{Frame, Hello, Taken, VERSION};
 use redlink_core::{
     Answered, Boot, Capacity, Deliver, Duration, Fault, GrantToken, Input, LinkId, LostWhy, Name, NodeId,
     Outcome, Terms, Verb,
 };
-use support::{Node, StoreMode, small};
 
 const SECOND: Duration = Duration::from_secs(1);
 const LEASE: Duration = Duration::from_secs(30);
@@ -788,6 +784,7 @@ fn refused(change: impl FnOnce(&mut Hello)) -> Vec<Fault> {
         link,
         peer: "n1",
         dialled: false,
+        policy: redlink_core::Policy::default(),
     });
     let name = |text| Name::new(text).expect("a name");
     let mut hello = Hello {
@@ -833,6 +830,7 @@ fn nothing_but_a_hello_comes_first_and_only_one() {
         link: LinkId(1),
         peer: "n1",
         dialled: false,
+        policy: redlink_core::Policy::default(),
     });
     frame(&mut north, LinkId(1), &Frame::Ping);
     assert_eq!(north.told.closed, [Fault::Order]);
@@ -872,6 +870,7 @@ fn two_live_nodes_with_one_name_are_refused() {
         link,
         peer: "n1",
         dialled: false,
+        policy: redlink_core::Policy::default(),
     });
     let hello = Hello {
         version: VERSION,
@@ -931,6 +930,7 @@ fn a_peer_can_claim_only_what_was_offered_to_it() {
         link,
         &Frame::Claim {
             message,
+            node: NodeId(2),
             consumer,
             lease: LEASE,
         },

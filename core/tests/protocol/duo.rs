@@ -2,7 +2,7 @@
 
 use super::support::{Node, Sent, small};
 use redlink_core::wire::Frame;
-use redlink_core::{Capacity, Duration, Fault, Input, Instant, LinkId};
+use redlink_core::{Capacity, Duration, Fault, Input, Instant, LinkId, Policy};
 use std::collections::VecDeque;
 
 /// The south node dials the north one.
@@ -53,11 +53,13 @@ impl Pair {
             link,
             peer: "n1",
             dialled: false,
+            policy: Policy::default(),
         });
         self.south.must(Input::LinkUp {
             link,
             peer: "n2",
             dialled: true,
+            policy: Policy::default(),
         });
     }
 

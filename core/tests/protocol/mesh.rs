@@ -1,0 +1,244 @@
+//! Many real cores: routes that follow the hierarchy (P8), and messages over many links.
+
+use super::net::Mesh;
+use redlink_core::{Duration, Outcome, Policy, Terms};
+use std::collections::BTreeSet;
+
+fn secs(n: u64) -> Duration {
+    Duration::from_secs(n)
+}
+
+fn set<'a>(names: &[&'a str]) -> BTreeSet<&'a str> {
+    names.iter().copied().collect()
+}
+
+/// The published example: S1 does not join what is behind S10 with what is behind S11.
+#[test]
+fn isolation() {
+    let mut mesh = Mesh::new(
+        &["S1", "S2", "S3", "S10", "S11", "S12"],
+        &[("S1", "S10"), ("S1", "S11"), ("S2", "S10"), ("S3", "S11")],
+    );
+    // A consumer is known by its service here, so that each can be asked for by itself.
+    for (node, services) in [
+        ("S1", &["C1"][..]),
+        ("S2", &["C3", "C4"]),
+        ("S3", &["C5", "C6"]),
+        ("S12", &["C2", "C4", "C5"]),
+    ] {
+        for service in services {
+            mesh.worker(node, service);
+        }
+    }
+    mesh.run(secs(2));
+    let all = ["C1", "C2", "C3", "C4", "C5", "C6"];
+    for (from, reached) in [
+        ("S1", &["C1", "C3", "C4", "C5", "C6"][..]),
+        ("S10", &["C1", "C3", "C4"]),
+        ("S11", &["C1", "C5", "C6"]),
+        ("S2", &["C1", "C3", "C4"]),
+        ("S3", &["C1", "C5", "C6"]),
+        ("S12", &["C2", "C4", "C5"]),
+    ] {
+        assert_eq!(mesh.reach(from, &all, secs(3)), set(reached), "from {from}");
+    }
+    assert_eq!(mesh.faults(), []);
+}
+
+const HIGH: [&str; 6] = ["S1", "S2", "S10", "S11", "S20", "S21"];
+const HIGH_LINKS: [(&str, &str); 9] = [
+    ("S1", "S10"),
+    ("S1", "S11"),
+    ("S10", "S20"),
+    ("S10", "S11"),
+    ("S10", "S21"),
+    ("S11", "S21"),
+    ("S20", "S21"),
+    ("S20", "S11"),
+    ("S2", "S20"),
+];
+
+fn high() -> Mesh {
+    let mut links = HIGH_LINKS.to_vec();
+    links.push(("S2", "S21"));
+    let mut mesh = Mesh::new(&HIGH, &links);
+    for (node, service) in [("S1", "C1"), ("S1", "C2"), ("S2", "C3"), ("S2", "C4")] {
+        mesh.worker(node, service);
+    }
+    mesh.run(secs(2));
+    mesh
+}
+
+/// The published example of high availability: any one transit node dies, calls go on.
+#[test]
+fn any_transit_node_may_die() {
+    for dead in ["S10", "S11", "S20", "S21"] {
+        let mut mesh = high();
+        mesh.kill(dead);
+        mesh.run(secs(1));
+        assert_eq!(
+            mesh.reach("S1", &["C3", "C4"], secs(5)),
+            set(&["C3", "C4"]),
+            "without {dead}"
+        );
+        assert_eq!(
+            mesh.reach("S2", &["C1", "C2"], secs(5)),
+            set(&["C1", "C2"]),
+            "without {dead}"
+        );
+        assert_eq!(mesh.faults(), []);
+    }
+}
+
+#[test]
+fn any_link_may_be_cut() {
+    for (south, north) in HIGH_LINKS {
+        let mut mesh = high();
+        mesh.cut(south, north);
+        assert_eq!(
+            mesh.reach("S1", &["C3", "C4"], secs(5)),
+            set(&["C3", "C4"]),
+            "without {south}-{north}"
+        );
+        assert_eq!(
+            mesh.reach("S2", &["C1", "C2"], secs(5)),
+            set(&["C1", "C2"]),
+            "without {south}-{north}"
+        );
+        mesh.restore(south, north);
+        mesh.run(secs(1));
+        assert_eq!(mesh.reach("S1", &["C3"], secs(5)), set(&["C3"]));
+    }
+}
+
+/// A call is under way when the node in its path dies: it still ends in time, by another path.
+#[test]
+fn a_message_in_flight_finds_another_path() {
+    for dead in ["S10", "S11", "S20", "S21"] {
+        let mut mesh = high();
+        let terms = Terms {
+            ett: Some(secs(60)),
+            ..Terms::default()
+        };
+        let sequence = mesh.node("S1").submit("C3", terms, b"abc");
+        mesh.run(secs(1));
+        // The worker holds it now.
+        mesh.kill(dead);
+        mesh.run(secs(1));
+        for _ in 0..70 {
+            mesh.work();
+            mesh.run(secs(1));
+        }
+        assert_eq!(
+            mesh.node("S1").outcome(sequence),
+            Some(Outcome::Replied),
+            "without {dead}"
+        );
+    }
+}
+
+/// A chain of the longest allowed length works, a longer one does not, and nothing loops.
+#[test]
+fn the_hop_limit_holds() {
+    let names = ["A", "B", "C", "D", "E", "F", "G", "H", "I", "J"];
+    let links: Vec<_> = names.windows(2).map(|two| (two[0], two[1])).collect();
+    let mut mesh = Mesh::new(&names, &links);
+    mesh.worker("A", "s");
+    mesh.run(secs(2));
+    assert_eq!(mesh.reach("B", &["s"], secs(3)), set(&["s"]));
+    assert_eq!(mesh.reach("I", &["s"], secs(3)), set(&["s"]));
+    assert_eq!(mesh.reach("J", &["s"], secs(3)), set(&[]));
+}
+
+/// Three norths in a ring, which is a mistake of whoever set it up: bounded, no storm, and what can work works.
+#[test]
+fn a_ring_of_norths_is_bounded() {
+    let mut mesh = Mesh::new(
+        &["A", "B", "C", "S"],
+        &[("A", "B"), ("B", "C"), ("C", "A"), ("S", "A")],
+    );
+    mesh.worker("S", "s");
+    mesh.run(secs(5));
+    assert_eq!(mesh.reach("B", &["s"], secs(3)), set(&["s"]));
+    assert_eq!(mesh.reach("C", &["s"], secs(3)), set(&["s"]));
+    let before = mesh.frames;
+    mesh.run(secs(60));
+    let idle = mesh.frames - before;
+    assert!(idle < 200, "{idle} frames in an idle minute");
+}
+
+/// A service that is gone is forgotten everywhere.
+#[test]
+fn a_withdrawal_reaches_everyone() {
+    let mut mesh = high();
+    for node in HIGH {
+        assert!(
+            mesh.node(node).core.services().any(|s| s.name.as_str() == "C3"),
+            "{node} knows it"
+        );
+    }
+    mesh.node("S2").must(redlink_core::Input::Unregister {
+        service: "C3",
+        consumer: "w",
+    });
+    mesh.run(Duration::from_millis(10));
+    for node in HIGH {
+        assert!(
+            !mesh.node(node).core.services().any(|s| s.name.as_str() == "C3"),
+            "{node} has forgotten it"
+        );
+    }
+}
+
+/// What a link does not redistribute stays north of its node; what is not accepted from the south stays there.
+#[test]
+fn policies_hold() {
+    let links = [("S", "T"), ("T", "N")];
+    let mut mesh = Mesh::new(&["S", "T", "N"], &links);
+    mesh.worker("N", "north");
+    mesh.worker("S", "south");
+    mesh.run(secs(1));
+    assert_eq!(mesh.reach("S", &["north"], secs(2)), set(&["north"]));
+    assert_eq!(mesh.reach("N", &["south"], secs(2)), set(&["south"]));
+    let keep = Policy {
+        redistribute: false,
+        ..Policy::default()
+    };
+    mesh.set_policy("T", "N", keep);
+    mesh.run(secs(1));
+    assert_eq!(mesh.reach("T", &["north"], secs(2)), set(&["north"]));
+    assert_eq!(mesh.reach("S", &["north"], secs(2)), set(&[]));
+    let refuse = Policy {
+        accept_from_south: false,
+        ..Policy::default()
+    };
+    mesh.set_policy("T", "N", refuse);
+    mesh.run(secs(1));
+    assert_eq!(mesh.reach("S", &["north"], secs(2)), set(&["north"]));
+    assert_eq!(mesh.reach("N", &["south"], secs(2)), set(&[]));
+}
+
+/// A large payload and a large reply go through transit nodes, which keep neither.
+#[test]
+fn large_payloads_pass() {
+    let mut mesh = Mesh::new(&["S", "T", "N"], &[("S", "T"), ("T", "N")]);
+    mesh.worker("N", "s");
+    mesh.run(secs(1));
+    let payload = vec![7; 100_000];
+    let sequence = mesh.node("S").submit("s", Terms::default(), &payload);
+    mesh.run(secs(1));
+    assert_eq!(mesh.work(), 1);
+    mesh.run(secs(1));
+    assert_eq!(mesh.node("S").outcome(sequence), Some(Outcome::Replied));
+    assert_eq!(
+        mesh.node("S").disk.outcomes[&sequence].body.as_deref(),
+        Some(&payload[..])
+    );
+    let transit = mesh.node("T");
+    assert!(transit.bodies.is_empty(), "P9: nothing stays");
+    assert_eq!(transit.core.usage().relays, 0);
+    assert_eq!(
+        transit.disk.messages.len() + transit.disk.outcomes.len() + transit.disk.replies.len(),
+        0
+    );
+}

@@ -1,0 +1,317 @@
+//! Many nodes and the links between them.
+
+use super::support::{Node, Sent};
+use redlink_core::wire::Frame;
+use redlink_core::{Capacity, Duration, Fault, Input, Instant, LinkId, Outcome, Policy, Terms, Verb};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+/// One link: the south node dials the north one.
+struct Edge {
+    south: usize,
+    north: usize,
+    policy: Policy,
+    /// Its number, at both ends the same; none if it is cut.
+    link: Option<LinkId>,
+    /// Frames under way to the south and to the north.
+    flying: [VecDeque<(Instant, Sent)>; 2],
+}
+
+pub(crate) struct Mesh {
+    pub(crate) names: Vec<&'static str>,
+    nodes: Vec<Option<Node>>,
+    edges: Vec<Edge>,
+    pub(crate) now: Instant,
+    latency: Duration,
+    next_link: u32,
+    /// Frames that arrived.
+    pub(crate) frames: u64,
+}
+
+fn capacity() -> Capacity {
+    Capacity {
+        messages: 64,
+        reservations: 64,
+        deliveries: 64,
+        services: 16,
+        consumers: 16,
+        takes: 64,
+        peers: 8,
+        routes: 64,
+        relays: 64,
+    }
+}
+
+impl Mesh {
+    /// Nodes by name, and who dials whom.
+    pub(crate) fn new(names: &[&'static str], dials: &[(&str, &str)]) -> Self {
+        let nodes: Vec<_> = (1..=names.len() as u64)
+            .map(|n| Node::new(n, capacity()))
+            .collect();
+        let mut mesh = Self {
+            names: names.to_vec(),
+            now: nodes[0].now,
+            nodes: nodes.into_iter().map(Some).collect(),
+            edges: Vec::new(),
+            latency: Duration::from_millis(1),
+            next_link: 0,
+            frames: 0,
+        };
+        for (south, north) in dials {
+            mesh.edges.push(Edge {
+                south: mesh.place(south),
+                north: mesh.place(north),
+                policy: Policy::default(),
+                link: None,
+                flying: [VecDeque::new(), VecDeque::new()],
+            });
+        }
+        for at in 0..mesh.edges.len() {
+            mesh.connect(at);
+        }
+        mesh.run(Duration::from_secs(1));
+        mesh
+    }
+
+    fn place(&self, name: &str) -> usize {
+        self.names
+            .iter()
+            .position(|known| *known == name)
+            .expect("a node of that name")
+    }
+
+    pub(crate) fn node(&mut self, name: &str) -> &mut Node {
+        let at = self.place(name);
+        let now = self.now;
+        let node = self.nodes[at].as_mut().expect("the node is alive");
+        node.now = now;
+        node
+    }
+
+    fn edge(&self, south: &str, north: &str) -> usize {
+        let (south, north) = (self.place(south), self.place(north));
+        let found = self
+            .edges
+            .iter()
+            .position(|edge| (edge.south, edge.north) == (south, north));
+        found.expect("a link between the two")
+    }
+
+    /// What may pass over a link from now on; it is made anew.
+    pub(crate) fn set_policy(&mut self, south: &str, north: &str, policy: Policy) {
+        let at = self.edge(south, north);
+        self.edges[at].policy = policy;
+        self.cut(south, north);
+        self.connect(at);
+    }
+
+    fn connect(&mut self, at: usize) {
+        let (south, north, policy) = (self.edges[at].south, self.edges[at].north, self.edges[at].policy);
+        if self.nodes[south].is_none() || self.nodes[north].is_none() {
+            return;
+        }
+        self.next_link += 1;
+        let link = LinkId(self.next_link);
+        self.edges[at].link = Some(link);
+        for (me, other, dialled) in [(north, south, false), (south, north, true)] {
+            let peer = format!("n{}", other + 1);
+            let now = self.now;
+            let node = self.nodes[me].as_mut().expect("the node is alive");
+            node.now = now;
+            node.must(Input::LinkUp {
+                link,
+                peer: &peer,
+                dialled,
+                policy,
+            });
+        }
+    }
+
+    pub(crate) fn cut(&mut self, south: &str, north: &str) {
+        let at = self.edge(south, north);
+        self.cut_at(at);
+    }
+
+    pub(crate) fn restore(&mut self, south: &str, north: &str) {
+        let at = self.edge(south, north);
+        self.connect(at);
+    }
+
+    fn cut_at(&mut self, at: usize) {
+        self.collect();
+        let edge = &mut self.edges[at];
+        edge.flying.iter_mut().for_each(VecDeque::clear);
+        let Some(link) = edge.link.take() else { return };
+        for end in [edge.south, edge.north] {
+            if let Some(node) = self.nodes[end].as_mut() {
+                node.now = self.now;
+                node.must(Input::LinkDown { link });
+            }
+        }
+    }
+
+    /// The node is gone for good, and its links with it.
+    pub(crate) fn kill(&mut self, name: &str) {
+        let dead = self.place(name);
+        for at in 0..self.edges.len() {
+            if self.edges[at].south == dead || self.edges[at].north == dead {
+                self.cut_at(at);
+            }
+        }
+        self.nodes[dead] = None;
+    }
+
+    fn collect(&mut self) {
+        let at = self.now + self.latency;
+        for me in 0..self.nodes.len() {
+            let Some(node) = self.nodes[me].as_mut() else {
+                continue;
+            };
+            for sent in std::mem::take(&mut node.sent) {
+                if let Some(edge) = self.edges.iter_mut().find(|edge| edge.link == Some(sent.link)) {
+                    let to = usize::from(edge.south == me);
+                    edge.flying[to].push_back((at, sent));
+                }
+            }
+        }
+    }
+
+    /// Transfers beside the frames end at once.
+    fn transfer(&mut self) {
+        for me in 0..self.nodes.len() {
+            let Some(node) = self.nodes[me].as_mut() else {
+                continue;
+            };
+            for (link, token, part, size) in std::mem::take(&mut node.fetches) {
+                let edge = self.edges.iter().find(|edge| edge.link == Some(link));
+                let other = edge.map(|edge| if edge.south == me { edge.north } else { edge.south });
+                let other = other.and_then(|other| self.nodes[other].as_ref());
+                let bytes = other.and_then(|other| other.apart.get(&(token.attempt(), part)).cloned());
+                let bytes = bytes.filter(|bytes| bytes.len() as u64 == size);
+                let node = self.nodes[me].as_mut().expect("it asked");
+                let body = bytes.map(|bytes| node.body(bytes));
+                node.must(Input::Fetched { token, part, body });
+            }
+        }
+    }
+
+    fn deliver(&mut self) {
+        for at in 0..self.edges.len() {
+            for to in 0..2 {
+                let now = self.now;
+                while let Some((_, sent)) = self.edges[at].flying[to].pop_front_if(|(due, _)| *due <= now) {
+                    let end = if to == 1 {
+                        self.edges[at].north
+                    } else {
+                        self.edges[at].south
+                    };
+                    let Some(node) = self.nodes[end].as_mut() else {
+                        continue;
+                    };
+                    assert!(Frame::decode(&sent.header).is_some());
+                    self.frames += 1;
+                    let body = sent.body.map(|bytes| node.body(bytes));
+                    node.must(Input::Frame {
+                        link: sent.link,
+                        bytes: &sent.header,
+                        body,
+                    });
+                }
+            }
+        }
+    }
+
+    /// Lets time pass.
+    pub(crate) fn run(&mut self, time: Duration) {
+        let end = self.now + time;
+        loop {
+            for node in self.nodes.iter_mut().flatten() {
+                node.now = self.now;
+            }
+            self.deliver();
+            self.transfer();
+            self.nodes.iter_mut().flatten().for_each(Node::time);
+            self.transfer();
+            self.collect();
+            let flying = self.edges.iter().flat_map(|edge| edge.flying.iter());
+            let arrivals = flying.filter_map(|frames| frames.front().map(|(at, _)| *at));
+            let timers = self.nodes.iter().flatten().filter_map(Node::due);
+            let next = arrivals.chain(timers).min().filter(|next| *next <= end);
+            let Some(next) = next else { break };
+            self.now = self.now.max(next);
+        }
+        self.now = end;
+    }
+
+    /// Faults that any node has found in a peer.
+    pub(crate) fn faults(&self) -> Vec<Fault> {
+        let all = self
+            .nodes
+            .iter()
+            .flatten()
+            .flat_map(|node| node.told.closed.iter().copied());
+        all.collect()
+    }
+
+    /// The service of each consumer is its own, so that a call tells whether it can be reached.
+    pub(crate) fn worker(&mut self, node: &str, service: &str) {
+        let node = self.node(node);
+        node.register(service, "w", 8, Duration::from_secs(10));
+        node.take(service, "w", 8);
+    }
+
+    /// Every delivery that was made is answered with its payload turned round; how many there were.
+    pub(crate) fn work(&mut self) -> usize {
+        let mut done = 0;
+        for at in 0..self.nodes.len() {
+            let now = self.now;
+            let Some(node) = self.nodes[at].as_mut() else {
+                continue;
+            };
+            node.now = now;
+            for delivery in std::mem::take(&mut node.told.delivered) {
+                let mut bytes = node.payload(&delivery);
+                bytes.reverse();
+                node.answer(delivery.token, Verb::Reply, Some(&bytes));
+                done += 1;
+            }
+        }
+        done
+    }
+
+    /// Calls each of the services from a node; those that replied within `time`.
+    pub(crate) fn reach<'a>(
+        &mut self,
+        from: &str,
+        services: &[&'a str],
+        time: Duration,
+    ) -> BTreeSet<&'a str> {
+        let terms = Terms {
+            ett: Some(time),
+            ..Terms::default()
+        };
+        let asked: BTreeMap<u64, &str> = services
+            .iter()
+            .map(|service| (self.node(from).submit(service, terms, b"abc"), *service))
+            .collect();
+        let end = self.now + time + Duration::from_secs(1);
+        while self.now < end {
+            self.work();
+            self.run(Duration::from_millis(50));
+        }
+        let node = self.node(from);
+        let replied = asked.iter().filter(|(sequence, _)| {
+            let outcome = node
+                .outcome(**sequence)
+                .expect("each call has an outcome (P2, P3)");
+            assert!(
+                matches!(outcome, Outcome::Replied | Outcome::Expired),
+                "{outcome:?}"
+            );
+            if outcome == Outcome::Replied {
+                assert_eq!(node.disk.outcomes[*sequence].body.as_deref(), Some(&b"cba"[..]));
+            }
+            outcome == Outcome::Replied
+        });
+        replied.map(|(_, service)| *service).collect()
+    }
+}

@@ -71,6 +71,8 @@ pub struct Capacity {
     pub peers: Option<u32>,
     /// Pairs of a service and a peer that know it of each other.
     pub routes: Option<u32>,
+    /// Messages that pass between a peer and another.
+    pub relays: Option<u32>,
 }
 
 /// Some of the settings, as one place says them: the file's members, the flags of `redlink node`, or the environment.

@@ -299,6 +299,7 @@ fn capacity(config: &NodeConfig) -> Capacity {
         takes: told.takes.unwrap_or(default.takes),
         peers: told.peers.unwrap_or(default.peers),
         routes: told.routes.unwrap_or(default.routes),
+        relays: told.relays.unwrap_or(default.relays),
     }
 }
 

@@ -168,6 +168,7 @@ fn counters(counters: &Counters) -> BTreeMap<String, u64> {
         frames_out,
         peer_faults,
         routes_full,
+        relays_full,
         clock_back,
     } = *counters;
     [
@@ -181,6 +182,7 @@ fn counters(counters: &Counters) -> BTreeMap<String, u64> {
         ("frames_out", frames_out),
         ("peer_faults", peer_faults),
         ("routes_full", routes_full),
+        ("relays_full", relays_full),
         ("clock_back", clock_back),
     ]
     .map(|(name, count)| (name.to_owned(), count))

@@ -248,7 +248,7 @@ impl Hunt {
             if let Some(code) = self.one(seed)? {
                 return Ok(code);
             }
-            if seed % self.double_every == 0 && !repeats(seed, false) {
+            if seed.is_multiple_of(self.double_every) && !repeats(seed, false) {
                 println!("replay: redlink-sim double {seed}");
                 return Ok(ExitCode::from(6));
             }

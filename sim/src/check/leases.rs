@@ -68,11 +68,16 @@ impl Leases {
         );
         self.owner.insert((key.0, attempt), key.clone());
         let count = held.leases.values().filter(|lease| lease.answers == 0).count();
-        require!(
-            count <= usize::from(held.limit),
-            "P4",
-            "{key:?} holds {count} of {}",
+        let (until, before) = held.before;
+        let limit = if now < until {
+            held.limit.max(before)
+        } else {
             held.limit
+        };
+        require!(
+            count <= usize::from(limit),
+            "P4",
+            "{key:?} holds {count} of {limit}"
         );
         Ok(())
     }

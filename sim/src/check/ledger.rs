@@ -38,11 +38,6 @@ impl Entry {
     pub(crate) fn newest(&self) -> Option<Fence> {
         self.granted.keys().next_back().copied()
     }
-
-    /// On disk, without an outcome.
-    pub(crate) fn open(&self) -> bool {
-        self.on_disk.is_some() && self.outcome.is_none() && !self.lost
-    }
 }
 
 /// All messages of a run.

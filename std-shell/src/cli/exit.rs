@@ -12,7 +12,7 @@ pub(super) enum Exit {
     Failed,
     /// The command line or what it names is wrong.
     Usage,
-    /// No node could be talked to.
+    /// The node could not be talked to.
     NoNode,
     /// There is no outcome yet.
     Open,
@@ -25,8 +25,8 @@ pub(super) const TABLE: &str = "\
 Exit codes:
   0    done
   1    the outcome is a failure, or the node refused
-  2    wrong usage, or a file that can't be used
-  3    no node could be reached
+  2    wrong usage: an option, a file that can't be used, no node named and none here
+  3    the node could not be reached
   4    still open when the wait was over
   130  interrupted";
 

@@ -199,12 +199,15 @@ impl Error {
         Some(text.to_owned())
     }
 
-    /// What is given to find the node by is wrong or can't be used.
+    /// What is given to find the node by is wrong, missing or can't be used: trying again won't help.
     pub fn is_usage(&self) -> bool {
-        matches!(self, Self::Untrusted { .. } | Self::File { .. })
+        matches!(
+            self,
+            Self::NoNode { .. } | Self::NotANode { .. } | Self::Untrusted { .. } | Self::File { .. }
+        )
     }
 
-    /// There is no node, or nothing came from it. Whether a call was carried out is open after [`Error::Broken`] and
+    /// Nothing came from the node. Whether a call was carried out is open after [`Error::Broken`] and
     /// [`Error::Silent`].
     pub fn is_unreachable(&self) -> bool {
         !self.is_usage() && !matches!(self, Self::Refused(_) | Self::Puzzling { .. })

@@ -59,8 +59,8 @@ impl Child {
 
     /// Until it and all that it left its standard output to have ended.
     pub(super) async fn ended(&mut self) -> io::Result<Ended> {
-        let stdout = self.process.stdout.take();
-        let stderr = self.process.stderr.take();
+        // Lent, not taken: if this is given up, the command must still find its pipes open while it cleans up.
+        let (stdout, stderr) = (self.process.stdout.as_mut(), self.process.stderr.as_mut());
         let (reply, stderr) = tokio::try_join!(whole(stdout), tail(stderr))?;
         let status = self.process.wait().await?;
         Ok(Ended {
@@ -73,11 +73,21 @@ impl Child {
     /// Asks it to end, and ends it where it doesn't.
     pub(super) async fn end(&mut self) {
         self.signal(Signal::TERM);
-        if tokio::time::timeout(GRACE, self.process.wait()).await.is_err() {
-            self.kill().await;
-        } else {
+        let (stdout, stderr) = (self.process.stdout.take(), self.process.stderr.take());
+        // What it still says is of no use, but it must be able to say it.
+        let listen = async {
+            let _ = tokio::join!(tail(stdout), tail(stderr));
+            std::future::pending::<()>().await;
+        };
+        let ended = tokio::select! {
+            ended = tokio::time::timeout(GRACE, self.process.wait()) => ended.is_ok(),
+            () = listen => false,
+        };
+        if ended {
             // What it started and left behind.
             self.signal(Signal::KILL);
+        } else {
+            self.kill().await;
         }
     }
 

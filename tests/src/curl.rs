@@ -42,6 +42,12 @@ impl Curl {
         }
     }
 
+    /// Another request to the same node.
+    #[must_use]
+    pub fn at(&self, method: &str, url: String) -> Self {
+        Self::new(method, url, self.curlrc.as_deref())
+    }
+
     /// Adds a header.
     #[must_use]
     pub fn header(self, name: &str, value: &str) -> Self {

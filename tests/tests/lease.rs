@@ -16,10 +16,14 @@ fn a_lease_that_runs_out_makes_the_next_attempt() {
         assert_eq!((second.message.as_str(), second.attempt), (id.as_str(), 2));
         assert_eq!(second.response.body, b"payload");
 
-        for verb in ["reply", "extend", "fail"] {
-            mesh.north
-                .answer(&first.delivery, verb, b"from the first")
-                .problem(409, "stale-attempt");
+        for (verb, body) in [
+            ("reply", "from the first"),
+            ("fail", "no"),
+            ("extend", ""),
+            ("release", ""),
+        ] {
+            let late = mesh.north.answer(&first.delivery, verb, body.as_bytes());
+            late.problem(409, "stale-attempt");
         }
         mesh.north
             .answer(&second.delivery, "reply", b"from the second")

@@ -87,20 +87,24 @@ pub struct Running {
     /// What everybody else uses.
     pub handle: Handle,
     stop: Option<oneshot::Sender<()>>,
-    ended: oneshot::Receiver<()>,
+    /// None once it has been heard.
+    ended: Option<oneshot::Receiver<()>>,
 }
 
 impl Running {
     /// Waits until the driver ends by itself, which it does only by a mistake of its own.
     pub async fn ended(&mut self) {
-        let _ = (&mut self.ended).await;
+        if let Some(ended) = &mut self.ended {
+            let _ = ended.await;
+            self.ended = None;
+        }
     }
 
     /// Stops it, and waits until it has: the store has been given all that it asked for. Whoever still waits for an
     /// answer hears that the node has stopped.
     pub async fn stop(mut self) {
         drop(self.stop.take());
-        let _ = (&mut self.ended).await;
+        self.ended().await;
     }
 }
 
@@ -185,7 +189,7 @@ pub fn start(
     Ok(Running {
         handle,
         stop: Some(stop_in),
-        ended,
+        ended: Some(ended),
     })
 }
 

@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 /// Larger files make the show slow, empty ones dull.
 const SIZE: std::ops::RangeInclusive<u64> = 1..=1 << 20;
 
-/// Up to `most` regular files of `directory` in order of their names; generated ones in `spare` if there are none.
+/// Up to `most` regular files of `directory`: what one reads first, then by name. Generated ones in `spare` if there
+/// are none.
 pub(super) fn choose(directory: &Path, spare: &Path, most: usize) -> std::io::Result<Vec<PathBuf>> {
     let mut files: Vec<PathBuf> = std::fs::read_dir(directory)
         .into_iter()
@@ -21,7 +22,12 @@ pub(super) fn choose(directory: &Path, spare: &Path, most: usize) -> std::io::Re
         // Others' secrets stay others' secrets.
         .filter(|path| std::fs::File::open(path).is_ok())
         .collect();
-    files.sort();
+    files.sort_by_key(|path| {
+        let read_first = path
+            .file_name()
+            .is_some_and(|name| name.as_encoded_bytes().starts_with(b"README"));
+        (!read_first, path.clone())
+    });
     files.truncate(most);
     if files.is_empty() {
         for (at, words) in [10_usize, 1_000, 50_000].into_iter().enumerate().take(most) {
@@ -46,13 +52,13 @@ mod tests {
             (".hidden", 5),
             ("empty", 0),
             ("huge", 2 << 20),
-            ("c", 1),
+            ("README.md", 1),
         ] {
             std::fs::write(dir.path().join(name), vec![b'x'; size]).unwrap();
         }
         std::fs::create_dir(dir.path().join("d")).unwrap();
         let files = choose(dir.path(), dir.path(), 2).unwrap();
-        assert_eq!(files, [dir.path().join("a.md"), dir.path().join("b.md")]);
+        assert_eq!(files, [dir.path().join("README.md"), dir.path().join("a.md")]);
     }
 
     #[test]

@@ -247,7 +247,13 @@ impl Core<'_> {
         body: Option<Body>,
     ) -> Result<Kept, Refused> {
         let here = token.message.node == self.config.node;
-        let judged = if here { self.judge(&token) } else { Ok(None) };
+        let judged = if here {
+            self.judge(&token)
+        } else if self.has_newer(&token) {
+            Err(Answered::Stale)
+        } else {
+            Ok(None)
+        };
         let result = match judged {
             Err(result) => result,
             Ok(_) if verb != Verb::Release && self.deliveries.is_full() => {
@@ -258,6 +264,16 @@ impl Core<'_> {
         };
         self.say(Pending::Answered { tag, result });
         Ok(Kept::Nothing)
+    }
+
+    /// Whether a consumer here holds a newer attempt at the same message.
+    fn has_newer(&self, token: &GrantToken) -> bool {
+        let newer = |ix: Ix| {
+            let other = &self.deliveries[ix].token;
+            other.message == token.message && other.fence > token.fence
+        };
+        let hash = Self::id_hash(self.seed(), token.message);
+        self.delivery_index.find(hash, newer).is_some()
     }
 
     /// Whether an answer under this token may still count; the open message, or why not.

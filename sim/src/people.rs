@@ -382,7 +382,7 @@ impl World {
     }
 
     fn begin(&mut self, w: usize) {
-        if !self.workers[w].takes.is_empty() {
+        if self.closing || !self.workers[w].takes.is_empty() {
             return;
         }
         if self.workers[w].plan.registers && !self.workers[w].registered {
@@ -639,6 +639,15 @@ impl World {
         for worker in self.workers.iter_mut().filter(|worker| worker.plan.host == h) {
             // Some go on all the same and answer late: that is theirs to do, and what they planned still happens.
             worker.held.remove(&token.attempt());
+        }
+    }
+
+    /// All workers leave for good.
+    pub(crate) fn close(&mut self) {
+        self.closing = true;
+        for worker in 0..self.workers.len() {
+            let (epoch, act) = (self.workers[worker].epoch, Act::Unregister);
+            self.after(0, Event::Work { worker, epoch, act });
         }
     }
 

@@ -165,8 +165,45 @@ impl World {
         None
     }
 
-    /// Every message is gone: so is every trace of it in the cores.
-    fn empty(&mut self) {}
+    /// Every message is gone and every worker leaves: so does every trace of them in the cores.
+    fn empty(&mut self) {
+        // Long enough for what is announced, claimed or kept for a late answer to run out.
+        const AFTERWARDS: Time = 300 * SECOND;
+        self.close();
+        let until = self.now + AFTERWARDS;
+        while self.check.found.is_none() && self.step(until) {}
+        for h in 0..self.hosts.len() {
+            let Some(live) = &self.hosts[h].live else { continue };
+            let usage = live.core.usage();
+            let left = [
+                ("messages", usage.messages),
+                ("reservations", usage.reservations),
+                ("deliveries", usage.deliveries),
+                ("services", usage.services),
+                ("consumers", usage.consumers),
+                ("takes", usage.takes),
+                ("routes", usage.routes),
+                ("relays", usage.relays),
+            ];
+            for (table, used) in left {
+                if used > 0 {
+                    let what = format!("{used} {table} are left at node {h}: {usage:?}");
+                    self.check.fail_as(Class::Liveness, "P7", what);
+                }
+            }
+            if !self.hosts[h]
+                .live
+                .as_ref()
+                .is_none_or(|live| live.bodies.is_empty())
+            {
+                self.check.fail_as(
+                    Class::Liveness,
+                    "bodies",
+                    format!("node {h} holds bodies at the end"),
+                );
+            }
+        }
+    }
 
     fn seen(&self) -> Seen {
         let mut seen = Seen {

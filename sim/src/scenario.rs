@@ -197,7 +197,7 @@ impl Scenario {
                 }
             })
             .collect();
-        let healers = if rng.chance(500) {
+        let healers: Vec<usize> = if rng.chance(500) {
             (0..size).collect()
         } else {
             // One node of each link is enough: then every node has good workers of its own or next to it, and the
@@ -205,6 +205,13 @@ impl Scenario {
             let depth = Self::depths(size, &cables);
             let parity = if size == 1 { 0 } else { rng.below(2) };
             (0..size).filter(|&host| depth[host] % 2 == parity).collect()
+        };
+        // Sometimes all that is left has to find its way to one node, over as many links as that takes.
+        let mut far = Rng::new(seed, "healers");
+        let healers = if far.chance(250) {
+            vec![far.below(size as u64) as usize]
+        } else {
+            healers
         };
         let disk = rng.spread(50, 5 * MS);
         let link = rng.spread(50, 200 * MS);

@@ -119,6 +119,8 @@ pub(crate) struct World {
     pub(crate) log: Log,
     pub(crate) rng: Streams,
     pub(crate) healed: bool,
+    /// All work is done and the workers are leaving.
+    pub(crate) closing: bool,
     /// Nodes whose core had an input in this event.
     pub(crate) touched: BTreeSet<usize>,
     next_number: u64,
@@ -153,6 +155,7 @@ impl World {
             log,
             rng,
             healed: false,
+            closing: false,
             touched: BTreeSet::new(),
             next_number: 0,
             plan,

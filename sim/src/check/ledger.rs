@@ -29,6 +29,8 @@ pub(crate) struct Entry {
     pub(crate) decided: Option<Time>,
     pub(crate) outcome: Option<OutcomeRow>,
     pub(crate) told: Option<Outcome>,
+    /// Its outcome's deletion was asked for, rightly; if that fails it is asked for again.
+    pub(crate) deleting: bool,
     pub(crate) deleted: bool,
     /// The origin's disk is gone.
     pub(crate) lost: bool,
@@ -67,6 +69,7 @@ impl Ledger {
             decided: None,
             outcome: None,
             told: None,
+            deleting: false,
             deleted: false,
             lost: false,
         };
@@ -306,7 +309,7 @@ impl Ledger {
 
     /// An outcome is to be deleted; `full` says that more `Delivered` ones are there than are to be kept.
     pub(crate) fn deleting(&mut self, id: MessageId, now: Time, full: bool) -> Verdict {
-        let Some(entry) = self.entries.get(&id) else {
+        let Some(entry) = self.entries.get_mut(&id) else {
             return Err(("P1", format!("deletion of {id}, which does not exist")));
         };
         let Some(row) = &entry.outcome else {
@@ -314,11 +317,12 @@ impl Ledger {
         };
         let early = full && row.outcome == Outcome::Delivered;
         require!(
-            entry.collect_asked || early || now >= row.retain_until,
+            entry.collect_asked || entry.deleting || early || now >= row.retain_until,
             "P2",
             "{id} is deleted {} us before its retention ends and was not collected",
             row.retain_until - now
         );
+        entry.deleting = true;
         Ok(())
     }
 

@@ -5,7 +5,8 @@
 //! done. Nothing in here reads a clock, starts a thread, iterates in hash order or draws a number that the seed does
 //! not fix; the command line (`main.rs`) may look at the clock to know when to stop.
 //!
-//! Enter at [`run::run`]. `world` says what happens next, `host`, `store`, `net` and `people` what happens then,
+//! Enter at [`run::run`]. `world` says what happens next, `host`, `store`, `net`, `people` and `producers` what happens
+//! then,
 //! `faults` what goes wrong, `check` what must hold.
 
 mod check;
@@ -16,6 +17,7 @@ pub mod log;
 mod net;
 mod outputs;
 mod people;
+mod producers;
 pub mod rng;
 pub mod run;
 pub mod scenario;

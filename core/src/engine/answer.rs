@@ -1,26 +1,15 @@
-//! What consumers say about their deliveries, and how origins take it.
+//! What consumers of this node say about their deliveries.
 
 use super::slots::{Delivery, Holder, Keeping, Source, Stage, State};
 use super::tables::Entity;
 use super::{Core, Pending};
 use crate::data::slab::Ix;
-use crate::id::{AttemptId, GrantToken};
-use crate::input::{Body, Kept, Outcome, Row, StoredReply, Tag, Verb};
-use crate::output::{Answered, Bound, LostWhy, Misuse, Refused};
-use crate::time::Duration;
-use crate::wire::{Path, Taken};
-
-/// An answer that came over a link.
-pub(super) struct PeerAnswer {
-    pub(super) token: GrantToken,
-    pub(super) verb: Verb,
-    pub(super) size: u64,
-    pub(super) inline: bool,
-    pub(super) body: Option<Body>,
-}
+use crate::id::GrantToken;
+use crate::input::{Body, Kept, Outcome, Tag, Verb};
+use crate::output::{Answered, Bound, LostWhy, Refused};
 
 /// The outcome that an answer brings about. A send-only message needs no reply, so any success is `Delivered`.
-fn outcome_of(verb: Verb, send_only: bool) -> Outcome {
+pub(super) fn outcome_of(verb: Verb, send_only: bool) -> Outcome {
     match verb {
         Verb::Fail => Outcome::Failed,
         _ if send_only => Outcome::Delivered,
@@ -29,7 +18,7 @@ fn outcome_of(verb: Verb, send_only: bool) -> Outcome {
 }
 
 /// A send-only message wants `ack`, any other `reply`; both may fail.
-fn is_wrong(verb: Verb, send_only: bool) -> bool {
+pub(super) fn is_wrong(verb: Verb, send_only: bool) -> bool {
     match verb {
         Verb::Reply => send_only,
         Verb::Ack => !send_only,
@@ -37,11 +26,11 @@ fn is_wrong(verb: Verb, send_only: bool) -> bool {
     }
 }
 
-fn ends(verb: Verb) -> bool {
+pub(super) fn ends(verb: Verb) -> bool {
     matches!(verb, Verb::Reply | Verb::Ack | Verb::Fail)
 }
 
-fn kept(body: Option<Body>) -> Kept {
+pub(super) fn kept(body: Option<Body>) -> Kept {
     if body.is_some() { Kept::Body } else { Kept::Nothing }
 }
 
@@ -139,93 +128,6 @@ impl Core<'_> {
         }
     }
 
-    /// Sends the answer to its origin, or stores it here until that can be reached.
-    pub(super) fn send_or_keep(&mut self, d: Ix) {
-        self.find_way(d);
-        let up = matches!(self.deliveries[d].source, Source::Peer(peer) if self.is_up(peer));
-        let slot = &mut self.deliveries[d];
-        if up {
-            slot.out.answer = true;
-            slot.wake = Some(self.now + self.config.timing.claim);
-        } else {
-            slot.out.answer = false;
-            // Another way may be found later.
-            slot.wake = Some(self.now + self.config.timing.claim);
-        }
-        if !up && slot.keeping == Keeping::No {
-            self.keep(d);
-        }
-        self.time_delivery(d);
-        self.touch(Entity::Delivery(d));
-    }
-
-    /// A delivery whose way to the origin is lost looks for the node that its offer came by.
-    fn find_way(&mut self, d: Ix) {
-        let slot = &self.deliveries[d];
-        let Some(node) = slot
-            .path
-            .last()
-            .copied()
-            .filter(|_| slot.source == Source::Absent)
-        else {
-            return;
-        };
-        if let Some(peer) = self.peer_of_node(node).filter(|&peer| self.is_up(peer)) {
-            self.deliveries[d].source = Source::Peer(peer);
-            self.peers[peer].deliveries.push_back(&mut self.deliveries, d);
-            self.say_holding(peer, d);
-        }
-    }
-
-    /// The way of a delivery is broken: it is kept here until another is found.
-    pub(super) fn origin_lost(&mut self, peer: Ix, token: &GrantToken) {
-        let Some(d) = self.find_delivery(token.attempt()) else {
-            return;
-        };
-        let slot = &self.deliveries[d];
-        if slot.source != Source::Peer(peer) || slot.token != *token {
-            return;
-        }
-        match slot.stage {
-            Stage::Claiming | Stage::Over => {}
-            Stage::Fetching => self.over(d),
-            Stage::Ready | Stage::Held | Stage::Answering => {
-                self.leave_peer(d);
-                if self.deliveries[d].stage == Stage::Answering {
-                    self.deliveries[d].wake = Some(self.now + self.config.timing.claim);
-                    if self.deliveries[d].keeping == Keeping::No {
-                        self.keep(d);
-                    }
-                    self.time_delivery(d);
-                }
-            }
-        }
-    }
-
-    /// No way is known from the delivery to its origin.
-    pub(super) fn leave_peer(&mut self, d: Ix) {
-        if let Source::Peer(peer) = self.deliveries[d].source {
-            if core::mem::take(&mut self.deliveries[d].out.say) {
-                self.said(peer);
-            }
-            self.peers[peer].deliveries.remove(&mut self.deliveries, d);
-            self.deliveries[d].source = Source::Absent;
-        }
-        let out = &mut self.deliveries[d].out;
-        out.extend = false;
-        out.release = false;
-        out.answer = false;
-    }
-
-    pub(super) fn keep(&mut self, d: Ix) {
-        let life = self.now + self.config.timing.reply_life;
-        let slot = &mut self.deliveries[d];
-        slot.keeping = Keeping::Storing;
-        slot.out.keep = true;
-        slot.deadline.get_or_insert(life);
-        self.touch(Entity::Delivery(d));
-    }
-
     /// The origin has taken the answer, or never will.
     pub(super) fn answer_taken(&mut self, d: Ix, result: Answered) {
         let slot = &mut self.deliveries[d];
@@ -277,7 +179,7 @@ impl Core<'_> {
     }
 
     /// Whether an answer under this token may still count; the open message, or why not.
-    fn judge(&self, token: &GrantToken) -> Result<Option<Ix>, Answered> {
+    pub(super) fn judge(&self, token: &GrantToken) -> Result<Option<Ix>, Answered> {
         if !self.is_mine(token) {
             return Err(Answered::Unknown);
         }
@@ -363,7 +265,7 @@ impl Core<'_> {
     }
 
     /// Takes an open message out of its state, and from a consumer here that holds an older attempt.
-    fn take_back(&mut self, ix: Ix) {
+    pub(super) fn take_back(&mut self, ix: Ix) {
         if self.messages[ix].holder == Holder::Local {
             self.lose_local(ix, LostWhy::Revoked);
         }
@@ -423,161 +325,6 @@ impl Core<'_> {
         kept(body)
     }
 
-    /// A consumer of a peer answers. `Err` if the frame contradicts itself.
-    pub(super) fn peer_answered(&mut self, peer: Ix, answer: &PeerAnswer) -> Result<Kept, ()> {
-        let PeerAnswer {
-            token,
-            verb,
-            size,
-            inline,
-            body,
-        } = *answer;
-        if ends(verb) && inline && size != body.map_or(0, |body| body.size) {
-            return Err(());
-        }
-        let settled = |taken| Pending::Settled { peer, token, taken };
-        // P12: the MAC proves the grant, whichever way its answer comes.
-        let ix = match self.judge(&token) {
-            Ok(Some(ix)) => ix,
-            Err(Answered::Busy) | Ok(None) => return Ok(Kept::Nothing),
-            Err(_) if verb == Verb::Release => return Ok(Kept::Nothing),
-            Err(result) => {
-                let taken = match result {
-                    Answered::Done => Taken::Done,
-                    Answered::Stale => Taken::Stale,
-                    Answered::Over => Taken::Over,
-                    _ => Taken::Unknown,
-                };
-                self.say(settled(taken));
-                return Ok(Kept::Nothing);
-            }
-        };
-        let m = &self.messages[ix];
-        if is_wrong(verb, m.send_only) {
-            self.say(settled(Taken::WrongVerb));
-            return Ok(Kept::Nothing);
-        }
-        let holds = m.state == State::Granted && m.fence == token.fence && m.holder == Holder::Peer(peer);
-        match verb {
-            Verb::Release if holds => {
-                self.requeue(ix);
-                Ok(Kept::Nothing)
-            }
-            Verb::Release => Ok(Kept::Nothing),
-            Verb::Extend => {
-                let lease = if holds {
-                    super::origin::from_millis(m.lease_ms)
-                } else {
-                    self.config.lease
-                };
-                self.held_by_peer(peer, ix, &token, lease);
-                Ok(Kept::Nothing)
-            }
-            Verb::Reply | Verb::Ack | Verb::Fail if size > 0 && !inline => {
-                if !holds {
-                    let lease = self.config.lease;
-                    self.held_by_peer(peer, ix, &token, lease);
-                }
-                let m = &mut self.messages[ix];
-                if m.reply_verb.is_none() {
-                    m.reply_verb = Some(verb);
-                    m.reply_size = size;
-                    m.out.fetch = true;
-                    self.touch(Entity::Message(ix));
-                }
-                Ok(Kept::Nothing)
-            }
-            Verb::Reply | Verb::Ack | Verb::Fail => {
-                let send_only = m.send_only;
-                if !holds {
-                    let lease = self.config.lease;
-                    self.held_by_peer(peer, ix, &token, lease);
-                }
-                self.settle(ix, outcome_of(verb, send_only), true, body);
-                Ok(kept(body))
-            }
-        }
-    }
-
-    pub(super) fn reply_fetched(&mut self, token: &GrantToken, body: Option<Body>) -> Kept {
-        let Some(ix) = self.own(token.message) else {
-            return Kept::Nothing;
-        };
-        let m = &mut self.messages[ix];
-        if !m.state.is_open() || m.fence != token.fence {
-            return Kept::Nothing;
-        }
-        let (Some(verb), send_only) = (m.reply_verb.take(), m.send_only) else {
-            return Kept::Nothing;
-        };
-        let Some(body) = body else {
-            // Its node says the answer again when it hears nothing.
-            return Kept::Nothing;
-        };
-        self.settle(ix, outcome_of(verb, send_only), true, Some(body));
-        Kept::Body
-    }
-
-    /// A part of a large reply came.
-    pub(super) fn reply_comes(&mut self, ix: Ix, token: &GrantToken) {
-        let margin = self.config.timing.margin;
-        let m = &mut self.messages[ix];
-        if m.state == State::Granted && m.fence == token.fence && m.reply_verb.is_some() {
-            m.lease_until = self.now + super::origin::from_millis(m.lease_ms) + margin;
-            m.wake = Some(m.lease_until);
-            self.time_message(ix);
-        }
-    }
-
-    /// A peer says after a hello that a consumer of its holds this.
-    pub(super) fn holding(&mut self, peer: Ix, token: &GrantToken, lease: Duration) {
-        match self.judge(token) {
-            Ok(Some(ix)) => self.held_by_peer(peer, ix, token, lease),
-            Err(Answered::Busy) | Ok(None) => {}
-            Err(result) => {
-                let taken = if result == Answered::Stale {
-                    Taken::Stale
-                } else {
-                    Taken::Over
-                };
-                self.say(Pending::Settled {
-                    peer,
-                    token: *token,
-                    taken,
-                });
-            }
-        }
-    }
-
-    /// An open message turns out to be held by a consumer of the peer, under an attempt that is not older than any.
-    fn held_by_peer(&mut self, peer: Ix, ix: Ix, token: &GrantToken, lease: Duration) {
-        let service = self.messages[ix].service;
-        let fresh = self.messages[ix].fence != token.fence;
-        self.take_back(ix);
-        if fresh {
-            self.messages[ix].reply_verb = None;
-            self.messages[ix].out.grant = false;
-        }
-        self.messages[ix].fence = token.fence;
-        self.hold_at_peer(ix, peer, token.node, token.consumer, lease);
-        self.fill(service);
-    }
-
-    /// No way leads to the holder of an attempt any more; its node looks for one until the lease runs out.
-    pub(super) fn path_lost(&mut self, ix: Ix, peer: Ix, token: &GrantToken) {
-        let m = &self.messages[ix];
-        if m.state == State::Granted && m.holder == Holder::Peer(peer) && m.fence == token.fence {
-            self.peers[peer].granted.remove(&mut self.messages, ix);
-            let m = &mut self.messages[ix];
-            m.holder = Holder::Away;
-            m.wake = Some(m.lease_until);
-            m.reply_verb = None;
-            m.out.grant = false;
-            m.out.fetch = false;
-            self.time_message(ix);
-        }
-    }
-
     /// The outcome that a consumer here brought about is on disk.
     pub(super) fn answer_stored(&mut self, ix: Ix) {
         if self.messages[ix].holder == Holder::Local && self.messages[ix].answered {
@@ -588,92 +335,5 @@ impl Core<'_> {
                 self.answer_taken(d, Answered::Done);
             }
         }
-    }
-
-    fn not_stored(&mut self, d: Ix) {
-        let slot = &mut self.deliveries[d];
-        slot.result = Answered::StoreFailed;
-        slot.out.answered = slot.asked.is_some();
-        self.touch(Entity::Delivery(d));
-    }
-
-    /// The store has answered about a reply that is kept here.
-    pub(super) fn stored_reply(&mut self, row: Row, attempt: AttemptId, done: bool) -> Result<(), Refused> {
-        let misuse = Refused::Misuse(Misuse::Row);
-        let d = self.find_delivery(attempt).ok_or(misuse)?;
-        let slot = &mut self.deliveries[d];
-        match (row, slot.keeping) {
-            (Row::Keep(_), Keeping::Storing) if !slot.out.keep => {
-                slot.keeping = if done { Keeping::Stored } else { Keeping::No };
-                if slot.stage == Stage::Over {
-                    // The origin was quicker: the row is not needed any more.
-                    if done {
-                        slot.keeping = Keeping::Dropping;
-                        slot.out.drop = true;
-                    }
-                } else if done {
-                    // It can't be lost any more: the consumer is done and its place is free (P1).
-                    slot.result = Answered::Done;
-                    slot.out.answered = slot.asked.is_some();
-                    let service = slot.consumer.map(|c| self.consumers[c].service);
-                    self.detach(d);
-                    if let Some(service) = service {
-                        self.match_service(service);
-                    }
-                } else if !matches!(slot.source, Source::Peer(peer) if self.peers[peer].link.is_some()) {
-                    self.give_back(d);
-                }
-            }
-            (Row::Drop(_), Keeping::Dropping) if !slot.out.drop => {
-                if done {
-                    slot.keeping = Keeping::No;
-                } else {
-                    slot.wake = Some(self.now + self.config.timing.store_retry);
-                    self.set_timer(Entity::Delivery(d), self.deliveries[d].wake);
-                }
-            }
-            _ => return Err(misuse),
-        }
-        self.touch(Entity::Delivery(d));
-        Ok(())
-    }
-
-    /// Neither the origin nor the disk could take the answer: the consumer holds the message as before.
-    fn give_back(&mut self, d: Ix) {
-        self.not_stored(d);
-        self.set_stage(d, Stage::Held);
-        let slot = &mut self.deliveries[d];
-        slot.verb = None;
-        slot.wake = Some(self.now + slot.lease);
-        if let Some(body) = slot.answer.take() {
-            self.say(Pending::Free(body));
-        }
-        self.time_delivery(d);
-    }
-
-    /// The way of a delivery whose own is not known any more: its origin may be a peer.
-    fn direct(origin: crate::id::NodeId) -> Path {
-        let mut path = Path::new();
-        let _ = path.push(origin);
-        path
-    }
-
-    pub(super) fn recover_reply(&mut self, stored: &StoredReply) -> Result<Kept, Refused> {
-        if self.deliveries.is_full() {
-            return Err(Refused::Full(Bound::Deliveries));
-        }
-        let slot = Delivery {
-            stage: Stage::Answering,
-            deadline: Some(self.now + stored.remaining),
-            verb: Some(stored.verb),
-            answer: stored.body,
-            keeping: Keeping::Stored,
-            path: Self::direct(stored.token.message.node),
-            ..Self::blank_delivery(stored.token, Source::Absent, self.config.lease)
-        };
-        if let Some(d) = self.insert_delivery(slot, None) {
-            self.time_delivery(d);
-        }
-        Ok(kept(stored.body))
     }
 }

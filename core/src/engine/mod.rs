@@ -11,7 +11,9 @@
 //! | `matching` | which message goes to which consumer |
 //! | `hold` | messages of peers: reservations, claims, grants |
 //! | `relay` | messages that pass between two peers |
-//! | `answer` | what consumers say about their deliveries |
+//! | `answer` | what consumers of this node say about their deliveries |
+//! | `answer_far` | what consumers of other nodes say about messages of this one |
+//! | `keep` | answers to other nodes' messages, until their origin has them |
 //! | `session` | links, hellos, sessions, resynchronisation |
 //! | `emit` | outputs, built when polled |
 //! | `timeout` | what happens when a timer fires |
@@ -22,9 +24,11 @@
 //! offer that was retracted before it was polled is never sent.
 
 mod answer;
+mod answer_far;
 mod check;
 mod emit;
 mod hold;
+mod keep;
 mod matching;
 mod origin;
 mod place;

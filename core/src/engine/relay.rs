@@ -184,7 +184,7 @@ impl Core<'_> {
     }
 
     /// A consumer behind this node answers.
-    pub(super) fn answer_passes(&mut self, peer: Ix, answer: &super::answer::PeerAnswer) -> Kept {
+    pub(super) fn answer_passes(&mut self, peer: Ix, answer: &super::answer_far::PeerAnswer) -> Kept {
         let token = answer.token;
         let Some(ix) = self.passing(&token).filter(|&ix| self.relays[ix].down == peer) else {
             if answer.verb != Verb::Release {
@@ -207,7 +207,7 @@ impl Core<'_> {
         }
     }
 
-    fn result_passes(&mut self, ix: Ix, answer: &super::answer::PeerAnswer) -> Kept {
+    fn result_passes(&mut self, ix: Ix, answer: &super::answer_far::PeerAnswer) -> Kept {
         let r = &mut self.relays[ix];
         // Something is passing already; what is said twice is said once more later.
         if r.out.fetch_answer

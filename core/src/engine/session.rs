@@ -5,7 +5,7 @@
 //! forgets what the other had placed here before. That is at most a window of offers for each service, so
 //! it costs less than keeping sent frames for the case that a link comes back in time.
 
-use super::answer::PeerAnswer;
+use super::answer_far::PeerAnswer;
 use super::hold::{Granted, Offered};
 use super::place::Claim;
 use super::slots::{Holder, Keeping, Peer, PeerOut, RouteOut, Source, Stage};

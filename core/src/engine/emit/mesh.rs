@@ -1,0 +1,274 @@
+//! What is to be told to peers: hellos, routes, and what passes.
+
+use super::Said;
+use crate::data::slab::Ix;
+use crate::engine::Core;
+use crate::engine::slots::{Copies, Copy, CopyState, Passing, RouteOut};
+use crate::id::{GrantToken, MessageId};
+use crate::input::{LinkId, Part, Verb};
+use crate::output::{Attached, Output, Payload};
+use crate::wire::{Frame, Hello, VERSION};
+
+impl Core<'_> {
+    /// The same for a reservation that goes on from here; a place less for each that it passes.
+    pub(super) fn emit_reservation(&mut self, ix: Ix, buffer: &mut [u8]) -> Said {
+        let Some(r) = self.reservations.get_mut(ix) else {
+            return Said::Nothing;
+        };
+        let Some(copy) = next_copy(&mut r.copies) else {
+            if r.over {
+                if r.copies.iter().all(Option::is_none) {
+                    self.current = None;
+                    self.reservations.remove(ix);
+                }
+            } else if r.copies.iter().any(Option::is_none) {
+                self.forward(ix);
+                // Placed once more: that is to be said.
+                if next_copy(&mut self.reservations[ix].copies.clone()).is_some() {
+                    return Said::Again;
+                }
+            }
+            return Said::Nothing;
+        };
+        let message = r.message;
+        if r.over {
+            return self.emit_placing(copy, message, &Frame::Retract { message }, buffer);
+        }
+        let mut path = r.path.clone();
+        let _ = path.push(self.config.node);
+        let live = r.copies.iter().flatten().count();
+        let offer = Frame::Offer {
+            message,
+            service: self.services[self.routes[r.route].service].name.clone(),
+            priority: r.priority,
+            age: self.now.since(r.born),
+            remaining: r.deadline.map(|at| self.now.until(at)),
+            path,
+            copies: if live > 1 { 1 } else { r.budget },
+        };
+        self.emit_placing(copy, message, &offer, buffer)
+    }
+
+    pub(super) fn emit_placing(
+        &mut self,
+        copy: Copy,
+        message: MessageId,
+        offer: &Frame,
+        buffer: &mut [u8],
+    ) -> Said {
+        let out = if copy.state == CopyState::ToRetract {
+            self.send(copy.peer, &Frame::Retract { message }, buffer)
+        } else {
+            self.counters.offers += 1;
+            self.send(copy.peer, offer, buffer)
+        };
+        Self::say_or_again(out)
+    }
+
+    pub(super) fn emit_peer(&mut self, ix: Ix, buffer: &mut [u8]) -> Said {
+        let Some(p) = self.peers.get_mut(ix) else {
+            return Said::Nothing;
+        };
+        if p.out.hello {
+            p.out.hello = false;
+            let (Some(link), generation) = (p.greeting, p.our_generation) else {
+                return Said::Again;
+            };
+            return Said::Out(self.emit_hello(link, generation, buffer));
+        }
+        let frame = if p.out.holding_end && p.unsaid == 0 {
+            p.out.holding_end = false;
+            Frame::HoldingEnd
+        } else if p.out.ping {
+            p.out.ping = false;
+            Frame::Ping
+        } else if p.out.pong {
+            p.out.pong = false;
+            Frame::Pong
+        } else {
+            return Said::Nothing;
+        };
+        Self::say_or_again(self.send(ix, &frame, buffer))
+    }
+
+    pub(super) fn emit_hello(&mut self, link: LinkId, generation: u32, buffer: &mut [u8]) -> Output {
+        let hello = Frame::Hello(Hello {
+            version: VERSION,
+            mesh: self.config.mesh.clone(),
+            name: self.config.name.clone(),
+            node: self.config.node,
+            boot: self.config.boot,
+            generation,
+        });
+        self.send_on(link, &hello, Attached::Nothing, buffer)
+    }
+
+    pub(super) fn emit_route(&mut self, ix: Ix, buffer: &mut [u8]) -> Said {
+        let Some(r) = self.routes.get_mut(ix) else {
+            return Said::Nothing;
+        };
+        let (peer, told) = (r.peer, r.told);
+        if r.out == RouteOut::default() {
+            self.current = None;
+            self.drop_idle_route(ix);
+            return Said::Nothing;
+        }
+        let invite = core::mem::take(&mut r.out).invite;
+        let service = self.services[self.routes[ix].service].name.clone();
+        let frame = match self.announcement(ix) {
+            Some(a) => {
+                let mark = Some(self.announcement_mark(&a));
+                if told == mark && !invite {
+                    return Said::Again;
+                }
+                self.routes[ix].told = mark;
+                if a.short {
+                    // It hears of it when more room comes free.
+                    self.starve(ix);
+                } else if invite {
+                    // One that has nothing to offer must not swallow the room that another waits for.
+                    self.invite_one();
+                }
+                Frame::Announce {
+                    service,
+                    window: a.window,
+                    path: a.path,
+                }
+            }
+            None if told.is_some() => {
+                self.routes[ix].told = None;
+                self.forget_offers_of(ix);
+                Frame::Withdraw { service }
+            }
+            None => return Said::Again,
+        };
+        Self::say_or_again(self.send(peer, &frame, buffer))
+    }
+
+    pub(super) fn emit_relay(&mut self, ix: Ix, buffer: &mut [u8]) -> Said {
+        let Some(r) = self.relays.get_mut(ix) else {
+            return Said::Nothing;
+        };
+        let (token, up, down, size) = (r.token, r.up, r.down, r.size);
+        let out = &mut r.out;
+        if core::mem::take(&mut out.claim) {
+            let frame = Frame::Claim {
+                message: token.message,
+                node: token.node,
+                consumer: token.consumer,
+                lease: r.lease,
+            };
+            return Self::say_or_again(self.send(up, &frame, buffer));
+        }
+        if core::mem::take(&mut out.fetch_payload) {
+            return self.emit_fetch(up, token, Part::Payload, size);
+        }
+        if core::mem::take(&mut out.fetch_answer) {
+            return self.emit_fetch(down, token, Part::Reply, size);
+        }
+        if core::mem::take(&mut out.grant) {
+            let (payload, remaining) = (r.body.map(Payload::Held), r.deadline.map(|at| self.now.until(at)));
+            let (priority, send_only) = (r.priority, r.send_only);
+            let (attached, inline) =
+                self.attach(payload.unwrap_or(Payload::Empty), size, token, Part::Payload);
+            self.relays[ix].out.free = inline && payload.is_some();
+            let frame = Frame::Grant {
+                token,
+                priority,
+                remaining,
+                size,
+                send_only,
+                inline,
+            };
+            return Self::say_or_again(self.send_with(down, &frame, attached, buffer));
+        }
+        if core::mem::take(&mut out.holding) {
+            let (lease, path) = (r.lease, r.path.clone());
+            return Self::say_or_again(self.send(up, &Frame::Holding { token, lease, path }, buffer));
+        }
+        if core::mem::take(&mut out.extend) {
+            return self.emit_verb(up, token, Verb::Extend, buffer);
+        }
+        if core::mem::take(&mut out.answer) {
+            let (Some(verb), payload) = (r.verb, r.body.map(Payload::Held)) else {
+                return Said::Again;
+            };
+            let (attached, inline) = self.attach(payload.unwrap_or(Payload::Empty), size, token, Part::Reply);
+            self.relays[ix].out.free = inline && payload.is_some();
+            let frame = Frame::Answer {
+                token,
+                verb,
+                size,
+                inline,
+            };
+            return Self::say_or_again(self.send_with(up, &frame, attached, buffer));
+        }
+        if core::mem::take(&mut out.release) {
+            return self.emit_verb(up, token, Verb::Release, buffer);
+        }
+        if core::mem::take(&mut out.settled) {
+            let taken = r.taken;
+            return Self::say_or_again(self.send(down, &Frame::Settled { token, taken }, buffer));
+        }
+        if core::mem::take(&mut out.gone) {
+            let frame = Frame::Gone {
+                message: token.message,
+                node: token.node,
+                consumer: token.consumer,
+            };
+            return Self::say_or_again(self.send(down, &frame, buffer));
+        }
+        if core::mem::take(&mut out.no_path_up) {
+            return Self::say_or_again(self.send(up, &Frame::NoPath { token }, buffer));
+        }
+        if core::mem::take(&mut out.no_path_down) {
+            return Self::say_or_again(self.send(down, &Frame::NoPath { token }, buffer));
+        }
+        if core::mem::take(&mut out.free) {
+            return r
+                .body
+                .take()
+                .map_or(Said::Again, |body| Said::Out(Output::Free(body)));
+        }
+        if r.stage == Passing::Over {
+            self.current = None;
+            self.free_relay(ix);
+        }
+        Said::Nothing
+    }
+
+    pub(super) fn emit_fetch(&mut self, peer: Ix, token: GrantToken, part: Part, size: u64) -> Said {
+        let link = self.peers.get(peer).and_then(|peer| peer.link);
+        link.map_or(Said::Again, |link| {
+            Said::Out(Output::Fetch {
+                link,
+                token,
+                part,
+                size,
+            })
+        })
+    }
+
+    pub(super) fn emit_verb(&mut self, peer: Ix, token: GrantToken, verb: Verb, buffer: &mut [u8]) -> Said {
+        let frame = Frame::Answer {
+            token,
+            verb,
+            size: 0,
+            inline: true,
+        };
+        Self::say_or_again(self.send(peer, &frame, buffer))
+    }
+}
+
+/// The next copy that is to be offered or retracted, marked as done: placed, or gone.
+pub(super) fn next_copy(copies: &mut Copies) -> Option<Copy> {
+    let next = copies
+        .iter_mut()
+        .find(|copy| copy.is_some_and(|copy| copy.state != CopyState::Placed))?;
+    let copy = (*next)?;
+    *next = (copy.state == CopyState::ToOffer).then_some(Copy {
+        state: CopyState::Placed,
+        ..copy
+    });
+    Some(copy)
+}

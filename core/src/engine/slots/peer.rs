@@ -1,0 +1,143 @@
+//! Peers, and what each was told of each service.
+
+use super::{OfPeer, OfService, OfState, Starved};
+use crate::data::list::{List, ListLinks, ListNode};
+use crate::data::slab::Ix;
+use crate::id::{Boot, NodeId};
+use crate::input::{LinkId, Policy};
+use crate::name::Name;
+use crate::time::Instant;
+use crate::wire::Path;
+
+/// A peer, known by its certificate's name.
+#[derive(Debug)]
+pub struct Peer {
+    /// Its name.
+    pub(crate) name: Name,
+    /// Its identity, once a session told it.
+    pub(crate) node: Option<NodeId>,
+    /// Its life in the last session.
+    pub(crate) boot: Option<Boot>,
+    /// Its generation in the last session.
+    pub(crate) their_generation: u32,
+    /// This node's generation with it.
+    pub(crate) our_generation: u32,
+    /// Sessions so far.
+    pub(crate) session: u32,
+    /// The link of the session that is up.
+    pub(crate) link: Option<LinkId>,
+    /// A link whose hello has not come yet.
+    pub(crate) greeting: Option<LinkId>,
+    /// Whether this node dialled the newest link: then the peer is to the north.
+    pub(crate) dialled: bool,
+    /// What may pass over its links.
+    pub(crate) policy: Policy,
+    /// Last frame that came over `link`.
+    pub(crate) heard: Instant,
+    /// When `greeting` came up.
+    pub(crate) greeted: Instant,
+    /// Last frame sent on `link`.
+    pub(crate) sent: Instant,
+    /// Holdings still to be said in this session.
+    pub(crate) unsaid: u32,
+    /// Routes to it.
+    pub(crate) routes: List<OfPeer>,
+    /// Its offers that wait here.
+    pub(crate) reservations: List<OfPeer>,
+    /// Its messages that consumers of this node hold.
+    pub(crate) deliveries: List<OfPeer>,
+    /// This node's messages that its consumers hold.
+    pub(crate) granted: List<OfState>,
+    /// What is to be told to it.
+    pub(crate) out: PeerOut,
+}
+
+/// Pending outputs of a peer, in the order they are polled.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub(crate) struct PeerOut {
+    /// Send a hello on `greeting`.
+    pub(crate) hello: bool,
+    /// Say that all holdings were said.
+    pub(crate) holding_end: bool,
+    /// Send a ping.
+    pub(crate) ping: bool,
+    /// Send a pong.
+    pub(crate) pong: bool,
+}
+
+/// What one peer and this node told each other about one service.
+#[derive(Debug)]
+pub struct Route {
+    /// The service.
+    pub(crate) service: Ix,
+    /// The peer.
+    pub(crate) peer: Ix,
+    /// The peer has consumers and takes this many offers.
+    pub(crate) window: Option<u16>,
+    /// The peer said that only higher priorities find room.
+    pub(crate) floor: Option<u8>,
+    /// This node's copies that are placed there.
+    pub(crate) placed: u32,
+    /// The peer's offers that wait here.
+    pub(crate) reserved: u32,
+    /// The way to the nearest consumers that the peer has announced.
+    pub(crate) path: Path,
+    /// What the peer was told last: a mark of the path and the window, `None` if nothing.
+    pub(crate) told: Option<u64>,
+    /// What is to be told to it.
+    pub(crate) out: RouteOut,
+    /// In its service's list.
+    pub(crate) of_service: ListLinks,
+    /// In its peer's list.
+    pub(crate) of_peer: ListLinks,
+    /// In the list of those to be invited.
+    pub(crate) starved: ListLinks,
+}
+
+/// Pending outputs of a route. What there is to announce is found out when it is polled.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub(crate) struct RouteOut {
+    /// Something has changed that the peer may have to be told.
+    pub(crate) refresh: bool,
+    /// Room came free: the peer is told even if nothing else has changed.
+    pub(crate) invite: bool,
+}
+
+impl ListNode<OfService> for Route {
+    fn links(&self) -> &ListLinks {
+        &self.of_service
+    }
+    fn links_mut(&mut self) -> &mut ListLinks {
+        &mut self.of_service
+    }
+}
+
+impl ListNode<OfPeer> for Route {
+    fn links(&self) -> &ListLinks {
+        &self.of_peer
+    }
+    fn links_mut(&mut self) -> &mut ListLinks {
+        &mut self.of_peer
+    }
+}
+
+impl ListNode<Starved> for Route {
+    fn links(&self) -> &ListLinks {
+        &self.starved
+    }
+    fn links_mut(&mut self) -> &mut ListLinks {
+        &mut self.starved
+    }
+}
+
+impl Route {
+    /// Whether an offer of this priority may be placed at the peer now.
+    pub(crate) fn takes(&self, priority: u8) -> bool {
+        self.has_window() && self.floor.is_none_or(|floor| priority > floor)
+    }
+
+    /// Whether the peer's window has room.
+    pub(crate) fn has_window(&self) -> bool {
+        self.window.is_some_and(|window| self.placed < u32::from(window))
+    }
+}

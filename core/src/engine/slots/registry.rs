@@ -1,0 +1,109 @@
+//! Services, consumers and their takes.
+
+use super::{ByRank, Hungry, OfConsumer, OfService};
+use crate::data::list::{List, ListLinks, ListNode};
+use crate::data::slab::Ix;
+use crate::data::tree::Tree;
+use crate::id::ConsumerKey;
+use crate::input::Tag;
+use crate::name::Name;
+use crate::time::Duration;
+
+/// A service that someone here offers, addresses or has heard of.
+#[derive(Debug)]
+pub struct Service {
+    /// Its name.
+    pub(crate) name: Name,
+    /// Consumers of this node.
+    pub(crate) consumers: List<OfService>,
+    /// Those of them that have room and a waiting take; the front is next.
+    pub(crate) hungry: List<Hungry>,
+    /// Routes to and from peers.
+    pub(crate) routes: List<OfService>,
+    /// This node's messages that are placed nowhere.
+    pub(crate) waiting: Tree<ByRank>,
+    /// This node's messages that are placed at peers.
+    pub(crate) offered: Tree<ByRank>,
+    /// Peers' messages that wait here and are placed nowhere.
+    pub(crate) reserved: Tree<ByRank>,
+    /// Peers' messages that wait here and are placed at next hops.
+    pub(crate) forwarded: Tree<ByRank>,
+    /// Messages of this node in any state.
+    pub(crate) messages: u32,
+}
+
+/// A program that takes messages of one service from this node.
+#[derive(Debug)]
+pub struct Consumer {
+    /// Its service.
+    pub(crate) service: Ix,
+    /// Its name.
+    pub(crate) name: Name,
+    /// As the origins know it.
+    pub(crate) key: ConsumerKey,
+    /// Leases that it may hold.
+    pub(crate) limit: u16,
+    /// Deliveries that take room.
+    pub(crate) held: u16,
+    /// Of those, the ones that no take has been used for yet.
+    pub(crate) coming: u16,
+    /// Messages that its waiting takes ask for.
+    pub(crate) wanted: u32,
+    /// Its lease.
+    pub(crate) lease: Duration,
+    /// Waiting takes, oldest first.
+    pub(crate) takes: List<OfConsumer>,
+    /// What it holds.
+    pub(crate) deliveries: List<OfConsumer>,
+    /// In its service's list.
+    pub(crate) of_service: ListLinks,
+    /// In its service's list of hungry ones.
+    pub(crate) hungry: ListLinks,
+}
+
+impl ListNode<OfService> for Consumer {
+    fn links(&self) -> &ListLinks {
+        &self.of_service
+    }
+    fn links_mut(&mut self) -> &mut ListLinks {
+        &mut self.of_service
+    }
+}
+
+impl ListNode<Hungry> for Consumer {
+    fn links(&self) -> &ListLinks {
+        &self.hungry
+    }
+    fn links_mut(&mut self) -> &mut ListLinks {
+        &mut self.hungry
+    }
+}
+
+/// A waiting take.
+#[derive(Debug)]
+pub struct Take {
+    /// The caller's number for it.
+    pub(crate) tag: Tag,
+    /// Who asks.
+    pub(crate) consumer: Ix,
+    /// For how many more.
+    pub(crate) left: u16,
+    /// In its consumer's list.
+    pub(crate) of_consumer: ListLinks,
+}
+
+impl ListNode<OfConsumer> for Take {
+    fn links(&self) -> &ListLinks {
+        &self.of_consumer
+    }
+    fn links_mut(&mut self) -> &mut ListLinks {
+        &mut self.of_consumer
+    }
+}
+
+impl Consumer {
+    /// Whether one more message may be claimed for it (P4), and a take waits for it.
+    pub(crate) fn has_room(&self) -> bool {
+        self.held < self.limit && self.wanted > u32::from(self.coming)
+    }
+}

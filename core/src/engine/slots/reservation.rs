@@ -1,0 +1,62 @@
+//! Offers of peers that wait here.
+
+use super::{ByRank, Copies, OfPeer};
+use crate::data::list::{ListLinks, ListNode};
+use crate::data::slab::Ix;
+use crate::data::tree::{TreeLinks, TreeNode};
+use crate::id::MessageId;
+use crate::time::Instant;
+use crate::wire::Path;
+
+/// A peer's offer that waits here, for a consumer with room or for a next hop that has one.
+#[derive(Debug)]
+pub struct Reservation {
+    /// The message.
+    pub(crate) message: MessageId,
+    /// When it was born, by this node's clock.
+    pub(crate) born: Instant,
+    /// Breaks ties: order of arrival.
+    pub(crate) order: u64,
+    /// When it expires.
+    pub(crate) deadline: Option<Instant>,
+    /// Its priority.
+    pub(crate) priority: u8,
+    /// Next hops that it may be placed at from here.
+    pub(crate) budget: u8,
+    /// How it came, and its service.
+    pub(crate) route: Ix,
+    /// Nodes that it has passed: its origin first, the peer that it came from last.
+    pub(crate) path: Path,
+    /// Where it was placed.
+    pub(crate) copies: Copies,
+    /// It is in the tree of those that are placed at next hops.
+    pub(crate) forwarded: bool,
+    /// It is over; its slot waits until its copies are retracted.
+    pub(crate) over: bool,
+    /// In its service's tree of reservations that are placed nowhere, or of those that are.
+    pub(crate) tree: TreeLinks,
+    /// In its peer's list.
+    pub(crate) of_peer: ListLinks,
+}
+
+impl TreeNode<ByRank> for Reservation {
+    type Key = (u8, Instant, u64);
+    fn key(&self) -> Self::Key {
+        (u8::MAX - self.priority, self.born, self.order)
+    }
+    fn tree(&self) -> &TreeLinks {
+        &self.tree
+    }
+    fn tree_mut(&mut self) -> &mut TreeLinks {
+        &mut self.tree
+    }
+}
+
+impl ListNode<OfPeer> for Reservation {
+    fn links(&self) -> &ListLinks {
+        &self.of_peer
+    }
+    fn links_mut(&mut self) -> &mut ListLinks {
+        &mut self.of_peer
+    }
+}

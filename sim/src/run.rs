@@ -226,3 +226,33 @@ impl World {
         seen
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::run;
+    use crate::log::Log;
+    use crate::scenario::{Kind, Reduced};
+
+    #[test]
+    fn a_seed_repeats_byte_for_byte_and_keeps_the_promises() {
+        for seed in [2, 6] {
+            let lines = || {
+                let verdict = run(seed, &Reduced::default(), Log::kept());
+                assert_eq!(verdict.violation, None, "seed {seed}");
+                verdict.log.into_lines()
+            };
+            assert_eq!(lines(), lines(), "seed {seed}");
+        }
+    }
+
+    #[test]
+    fn leaving_out_trouble_leaves_the_rest_of_the_run_as_it_is() {
+        let calm = Reduced {
+            without: Kind::all().to_vec(),
+            until: Some(50),
+        };
+        let verdict = run(6, &calm, Log::off());
+        assert_eq!(verdict.violation, None);
+        assert!(verdict.seen.accepted > 0);
+    }
+}

@@ -103,3 +103,6 @@ macro_rules! require {
     };
 }
 pub(crate) use require;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,204 @@
+//! Each checker finds what it is there for: a promise that nobody could see broken would be kept by accident only.
+
+use super::Verdict;
+use super::leases::Leases;
+use super::ledger::Ledger;
+use super::order::{Order, Reserved};
+use crate::disk::{Content, MessageRow, OutcomeRow};
+use crate::scenario::{SECOND, Time};
+use redlink_core::{
+    ConsumerKey, Duration, Fence, GrantToken, LinkId, MessageId, NodeId, Outcome, Terms, Verb,
+};
+
+const ID: MessageId = MessageId {
+    node: NodeId(1),
+    sequence: 1,
+};
+const REPLY: Content = Content { mark: 2, size: 5 };
+
+fn rule(verdict: Verdict) -> Option<&'static str> {
+    verdict.err().map(|(rule, _)| rule)
+}
+
+fn token(attempt: u32) -> GrantToken {
+    GrantToken {
+        message: ID,
+        inserted: 1,
+        fence: Fence { boot: 1, attempt },
+        node: NodeId(2),
+        consumer: ConsumerKey(3),
+        mac: [0; 16],
+    }
+}
+
+fn outcome(outcome: Outcome, by: Option<GrantToken>) -> OutcomeRow {
+    OutcomeRow {
+        outcome,
+        token: by,
+        content: by.map(|_| REPLY),
+        retain_until: 1_000 * SECOND,
+    }
+}
+
+/// A ledger with one message that is on disk and due at ten seconds.
+fn stored() -> Ledger {
+    let mut ledger = Ledger::default();
+    let row = MessageRow {
+        inserted: 1,
+        service: 0,
+        terms: Terms {
+            ett: Some(Duration::from_secs(10)),
+            max_attempts: 0,
+            ..Terms::default()
+        },
+        content: Content { mark: 1, size: 1 },
+        submitted_at: 0,
+        deadline_at: Some(10 * SECOND),
+    };
+    assert_eq!(rule(ledger.inserting(ID, 0, &row)), None);
+    ledger.inserted(ID, 1);
+    ledger
+}
+
+fn decide(ledger: &mut Ledger, row: &OutcomeRow, now: Time) -> Option<&'static str> {
+    rule(ledger.deciding(ID, row, 1, (now, 0)))
+}
+
+#[test]
+fn an_accepted_message_must_be_on_disk_and_stay_there() {
+    let mut ledger = Ledger::default();
+    assert_eq!(rule(ledger.accepted(ID)), Some("P1"));
+    let mut ledger = stored();
+    assert_eq!(rule(ledger.accepted(ID)), None);
+    assert_eq!(rule(ledger.sweep(|_, _| true)), None);
+    assert_eq!(rule(ledger.sweep(|_, _| false)), Some("P1"));
+}
+
+#[test]
+fn there_is_one_outcome_and_it_is_told_when_it_is_on_disk() {
+    let mut ledger = stored();
+    assert_eq!(rule(ledger.granted(&token(1), SECOND, 0)), None);
+    ledger.said(&token(1), Verb::Reply, Some(REPLY));
+    let row = outcome(Outcome::Replied, Some(token(1)));
+    assert_eq!(decide(&mut ledger, &row, SECOND), None);
+    assert_eq!(rule(ledger.told(ID, Outcome::Replied)), Some("P2"));
+    ledger.settled(ID, &row);
+    assert_eq!(rule(ledger.told(ID, Outcome::Expired)), Some("P2"));
+    assert_eq!(rule(ledger.told(ID, Outcome::Replied)), None);
+    assert_eq!(
+        decide(&mut ledger, &outcome(Outcome::Expired, None), 11 * SECOND),
+        Some("P2")
+    );
+    assert_eq!(
+        rule(ledger.deleting(ID, SECOND, false)),
+        Some("P2"),
+        "nobody has collected it"
+    );
+}
+
+#[test]
+fn nobody_can_put_words_into_a_workers_mouth() {
+    let mut ledger = stored();
+    let row = outcome(Outcome::Replied, Some(token(1)));
+    assert_eq!(decide(&mut ledger, &row, SECOND), Some("P6"), "never granted");
+    let mut ledger = stored();
+    assert_eq!(rule(ledger.granted(&token(1), SECOND, 0)), None);
+    assert_eq!(decide(&mut ledger, &row, SECOND), Some("P2"), "never said");
+    assert_eq!(
+        decide(&mut ledger, &outcome(Outcome::Cancelled, None), SECOND),
+        Some("P2")
+    );
+}
+
+#[test]
+fn the_deadline_decides() {
+    let mut ledger = stored();
+    assert_eq!(
+        decide(&mut ledger, &outcome(Outcome::Expired, None), 9 * SECOND),
+        Some("P3")
+    );
+    let mut ledger = stored();
+    assert_eq!(rule(ledger.granted(&token(1), 10 * SECOND, 0)), Some("P3"));
+    let up = |_| Some(0);
+    assert_eq!(rule(ledger.overdue(10 * SECOND, up)), None);
+    assert_eq!(rule(ledger.overdue(12 * SECOND, up)), Some("P3"));
+    assert_eq!(
+        rule(ledger.overdue(12 * SECOND, |_| None)),
+        None,
+        "its origin is down"
+    );
+    assert_eq!(
+        rule(ledger.overdue(12 * SECOND, |_| Some(12 * SECOND))),
+        None,
+        "its origin has just come back"
+    );
+}
+
+#[test]
+fn an_older_attempt_counts_for_nothing() {
+    let mut ledger = stored();
+    assert_eq!(rule(ledger.granted(&token(1), SECOND, 0)), None);
+    ledger.said(&token(1), Verb::Reply, Some(REPLY));
+    assert_eq!(rule(ledger.granted(&token(2), SECOND, 0)), None);
+    let row = outcome(Outcome::Replied, Some(token(1)));
+    assert_eq!(decide(&mut ledger, &row, SECOND), Some("P6"));
+    let other = GrantToken {
+        node: NodeId(9),
+        ..token(2)
+    };
+    assert_eq!(
+        rule(ledger.granted(&other, SECOND, 0)),
+        Some("P6"),
+        "one fence, two holders"
+    );
+    assert_eq!(
+        rule(ledger.granted(&token(0), SECOND, 0)),
+        Some("P6"),
+        "not newer"
+    );
+}
+
+#[test]
+fn a_lease_too_many_is_seen() {
+    let mut leases = Leases::default();
+    let key = (0, 0, "w".to_owned());
+    leases.limited(&key, 1, 0, 0);
+    assert_eq!(rule(leases.delivered(&key, &token(1), 0, SECOND)), None);
+    assert_eq!(
+        rule(leases.delivered(&key, &token(1), 0, SECOND)),
+        Some("P6"),
+        "twice the same"
+    );
+    assert_eq!(
+        rule(leases.delivered(&key, &token(2), SECOND / 2, SECOND)),
+        Some("P4")
+    );
+    let mut leases = Leases::default();
+    leases.limited(&key, 1, 0, 0);
+    assert_eq!(rule(leases.delivered(&key, &token(1), 0, SECOND)), None);
+    assert_eq!(
+        rule(leases.delivered(&key, &token(2), SECOND, SECOND)),
+        None,
+        "the first has run out"
+    );
+}
+
+#[test]
+fn a_better_message_that_waits_is_seen() {
+    let mut order = Order::default();
+    let better = MessageId { sequence: 2, ..ID };
+    let reserved = Reserved {
+        service: 0,
+        priority: 5,
+        deadline: None,
+        event: 7,
+    };
+    order.offered(0, LinkId(1), better, reserved);
+    let chosen = |order: &Order, what, event| rule(order.chosen(0, ID, what, 0, event));
+    assert_eq!(chosen(&order, (0, 4), 8), Some("P5"));
+    assert_eq!(chosen(&order, (0, 5), 8), None);
+    assert_eq!(chosen(&order, (1, 4), 8), None, "another service");
+    assert_eq!(chosen(&order, (0, 4), 6), None, "it came later");
+    order.claimed(0, LinkId(1), better);
+    assert_eq!(chosen(&order, (0, 4), 8), None, "it is under way itself");
+}

@@ -299,7 +299,7 @@ impl Core<'_> {
             self.said(peer);
         }
         let slot = &mut self.deliveries[d];
-        slot.out.claim = false;
+        // A claim that was not sent yet still goes out: its reservation is used up, and the grant will be released.
         slot.out.fetch = false;
         slot.out.deliver = false;
         slot.out.extend = false;

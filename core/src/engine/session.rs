@@ -531,6 +531,19 @@ impl Core<'_> {
         self.set_timer(Entity::Peer(ix), at);
     }
 
+    /// On an idle link nothing comes free that would invite the peer again: what it was declined is announced anew.
+    fn invite_peer(&mut self, peer: Ix) {
+        let mut at = self.peers[peer].routes.front();
+        while let Some(route) = at {
+            at = self.peers[peer].routes.next(&self.routes, route);
+            if self.routes[route].starved.is_linked() {
+                self.unstarve(route);
+                self.routes[route].out.invite = true;
+                self.refresh_route(route);
+            }
+        }
+    }
+
     pub(super) fn peer_timeout(&mut self, ix: Ix) {
         let silence = self.config.timing.silence;
         let p = &self.peers[ix];
@@ -548,6 +561,7 @@ impl Core<'_> {
                 p.sent = self.now;
                 p.out.ping = true;
                 self.touch(Entity::Peer(ix));
+                self.invite_peer(ix);
             }
         }
         self.time_peer(ix);

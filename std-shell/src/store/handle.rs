@@ -38,7 +38,7 @@ impl StoreHandle {
     }
 
     /// Gives an operation to the store; never blocks. Its [`Done`](super::Done) comes on the channel given to
-    /// [`open`](super::open). The queue has no bound of its own: the core asks for no more than its tables hold.
+    /// [`open`](super::open()). The queue has no bound of its own: the core asks for no more than its tables hold.
     /// Operations about one row have no order among them: give the next one when the one before is answered.
     /// After [`StoreHandle::close`] nothing happens.
     pub fn send(&self, op: Op) {

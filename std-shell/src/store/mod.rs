@@ -11,7 +11,7 @@
 //!       └── large ops ──▶ file thread ──┘       └── unlink after commit ──▶ file thread
 //! ```
 //!
-//! Enter at [`open`]; [`StoreHandle`] is what the rest of the node holds. Inside: `engine` is the narrow trait that a
+//! Enter at [`open()`]; [`StoreHandle`] is what the rest of the node holds. Inside: `engine` is the narrow trait that a
 //! database has to fulfil, `turso` the one that does, `schema` its tables, `thread` the group commit, `repair` what
 //! happens after an error, `payload` the files, `lock` the guard against a second node on one directory.
 

@@ -1,7 +1,7 @@
 //! Who is who: the mesh's certificate authority, this node's certificate, join tokens, the administrator's token.
 //!
 //! The first node of a mesh makes the authority ([`Authority`]); every other node is enrolled with a join token
-//! ([`JoinToken`]): it makes its own key, finds the authority's certificate by the hash in the token ([`join`]) and has
+//! ([`JoinToken`]): it makes its own key, finds the authority's certificate by the hash in the token ([`mod@join`]) and has
 //! its public key signed. Keys never travel. A node's name is proved by the URI `redlink:<mesh>/node/<name>` in its
 //! certificate ([`peer_name`]); what it may be dialled as, by the host names and addresses beside it.
 //!

@@ -466,6 +466,9 @@ impl World {
         match &frame {
             Some(Frame::Offer { message, .. } | Frame::Claim { message, .. }) => {
                 self.check.order.way(h, *message, way);
+                if matches!(frame, Some(Frame::Claim { .. })) {
+                    self.check.order.relayed(h, *message);
+                }
             }
             Some(Frame::Holding { token, .. }) => self.check.order.way(h, token.message, way),
             _ => {}

@@ -64,6 +64,16 @@ impl Order {
         self.claimed.entry((host, link)).or_default().insert(id);
     }
 
+    /// A peer has claimed it through this node: whether it is still to be had here can't be told from outside.
+    pub(crate) fn relayed(&mut self, host: usize, id: MessageId) {
+        for (_, offered) in self
+            .offered
+            .range_mut((host, LinkId(0))..=(host, LinkId(u32::MAX)))
+        {
+            offered.remove(&id);
+        }
+    }
+
     /// A claim is answered, either way.
     pub(crate) fn claim_answered(&mut self, host: usize, link: LinkId, id: MessageId) {
         self.offer_gone(host, link, id);

@@ -118,14 +118,15 @@ impl Core<'_> {
         let frame = match self.announcement(ix) {
             Some(a) => {
                 let mark = Some(self.announcement_mark(&a));
+                if a.short {
+                    // It hears of it when more room comes free.
+                    self.starve(ix);
+                }
                 if told == mark && !invite {
                     return Said::Again;
                 }
                 self.routes[ix].told = mark;
-                if a.short {
-                    // It hears of it when more room comes free.
-                    self.starve(ix);
-                } else if invite {
+                if invite && !a.short {
                     // One that has nothing to offer must not swallow the room that another waits for.
                     self.invite_one();
                 }

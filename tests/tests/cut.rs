@@ -58,6 +58,10 @@ fn cuts_in_the_middle_of_frames_lose_and_double_nothing() {
                         let headers = [("Redlink-Max-Attempts", "0"), ("Redlink-Reoffer", "1s")];
                         let id = node.submit(service, &headers, &payload);
                         sent.push((id, payload));
+                        // A few stay under way.
+                        if let Some((id, payload)) = sent.len().checked_sub(8).and_then(|at| sent.get(at)) {
+                            assert_same(id, &node.collect(id).status(200).body, payload);
+                        }
                     }
                     (node, sent)
                 })
@@ -75,7 +79,7 @@ fn cuts_in_the_middle_of_frames_lose_and_double_nothing() {
         for producer in producers {
             let (node, sent) = producer.join().expect("a producer that is content");
             all += sent.len();
-            for (id, payload) in &sent {
+            for (id, payload) in sent.iter().skip(sent.len().saturating_sub(7)) {
                 assert_same(id, &node.collect(id).status(200).body, payload);
             }
         }

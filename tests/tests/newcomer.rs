@@ -70,7 +70,9 @@ fn a_join_token_is_wrong_used_or_of_another_mesh() {
 
     let token = mesh.north.token();
     let third = Node::join("third", &mesh.north.url(), &token);
-    join(&token).code(1).says(&["token", "redlink token create"]);
+    join(&token)
+        .code(1)
+        .says(&["token", "used already", "make a new one"]);
     third.cli(&["status"], b"").ok();
 
     let other = Node::first("other");

@@ -64,6 +64,8 @@ impl Core<'_> {
         }
         let claim = self
             .find_claim(message)
+            // One that was answered a moment ago may wait to be polled; this offer came after the answer.
+            .filter(|&d| self.deliveries[d].stage != Stage::Over)
             .map(|d| self.deliveries[d].source == Source::Peer(peer));
         let relay = self.find_relay(message).map(|ix| self.relays[ix].up == peer);
         match claim.or(relay) {

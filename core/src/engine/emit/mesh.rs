@@ -123,6 +123,10 @@ impl Core<'_> {
                     self.starve(ix);
                 }
                 if told == mark && !invite {
+                    if a.short {
+                        // The same as before, but now for want of room here.
+                        self.starve(ix);
+                    }
                     return Said::Again;
                 }
                 self.routes[ix].told = mark;

@@ -85,6 +85,19 @@ fn a_join_token_is_wrong_used_or_of_another_mesh() {
     elsewhere(&line).code(1).says(&["token", "redlink token create"]);
 }
 
+/// The one that was there first keeps its link, and the north's log says what to do about the other.
+#[test]
+fn there_are_two_nodes_of_one_name() {
+    let mut mesh = Mesh::start();
+    let token = mesh.north.token();
+    let _second = Node::join("south", &mesh.north.url(), &token);
+    until("the second one to be refused", || {
+        let log = mesh.north.process().output();
+        log.contains("another live node has the same name").then_some(())
+    });
+    mesh.south.wait_link(true);
+}
+
 #[test]
 fn names_and_values_are_wrong() {
     let node = Node::first("alone");

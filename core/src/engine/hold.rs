@@ -1,7 +1,7 @@
 //! Messages of peers at this node: reservations, claims, grants.
 
 use super::place::{Claim, Offer};
-use super::slots::{COPIES, Reservation, Source, Stage};
+use super::slots::{COPIES, Passing, Reservation, Source, Stage};
 use super::tables::Entity;
 use super::{Core, Pending};
 use crate::data::list::ListLinks;
@@ -64,10 +64,12 @@ impl Core<'_> {
         }
         let claim = self
             .find_claim(message)
-            // One that was answered a moment ago may wait to be polled; this offer came after the answer.
-            .filter(|&d| self.deliveries[d].stage != Stage::Over)
             .map(|d| self.deliveries[d].source == Source::Peer(peer));
-        let relay = self.find_relay(message).map(|ix| self.relays[ix].up == peer);
+        let passes = |ix: &Ix| self.relays[*ix].stage != Passing::Over;
+        let relay = self
+            .find_relay(message)
+            .filter(passes)
+            .map(|ix| self.relays[ix].up == peer);
         match claim.or(relay) {
             // It crosses the claim, which will be answered.
             Some(true) => return,

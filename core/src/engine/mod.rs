@@ -47,7 +47,7 @@ use crate::data::index::{Index, Seed, hash_bytes, hash_words};
 use crate::data::list::List;
 use crate::data::slab::{Ix, Slab};
 use crate::data::timers::Timers;
-use crate::id::{AttemptId, ConsumerKey, Fence, GrantToken, MessageId, NodeId};
+use crate::id::{AttemptId, ConsumerKey, GrantToken, MessageId, NodeId};
 use crate::input::{Body, Input, Kept, LinkId, Row, Tag};
 use crate::name::Name;
 use crate::output::{Answered, Bound, Fault, Misuse, Notice, Refused};
@@ -386,12 +386,15 @@ impl<'s> Core<'s> {
             .find(Self::id_hash(self.seed(), attempt.message), same)
     }
 
-    /// The claim for a message that waits for its grant.
+    /// The claim for a message that waits for its grant. One that was answered a moment ago and waits to be polled is
+    /// none any more.
     fn find_claim(&self, message: MessageId) -> Option<Ix> {
-        self.find_delivery(AttemptId {
-            message,
-            fence: Fence::default(),
-        })
+        let same = |ix: Ix| {
+            let slot = &self.deliveries[ix];
+            slot.stage == Stage::Claiming && slot.token.message == message
+        };
+        self.delivery_index
+            .find(Self::id_hash(self.seed(), message), same)
     }
 
     fn message_id(&self, sequence: u64) -> MessageId {

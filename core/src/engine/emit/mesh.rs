@@ -119,14 +119,10 @@ impl Core<'_> {
             Some(a) => {
                 let mark = Some(self.announcement_mark(&a));
                 if a.short {
-                    // It hears of it when more room comes free.
+                    // It hears of it when more room comes free, even if this is what it was told before.
                     self.starve(ix);
                 }
                 if told == mark && !invite {
-                    if a.short {
-                        // The same as before, but now for want of room here.
-                        self.starve(ix);
-                    }
                     return Said::Again;
                 }
                 self.routes[ix].told = mark;

@@ -107,10 +107,19 @@ impl Core<'_> {
         self.set_stage(d, Stage::Answering);
         let slot = &mut self.deliveries[d];
         slot.verb = Some(verb);
-        slot.asked = Some(tag);
+        // An extension that waited for the origin's word is overtaken by the end of the work.
+        let overtaken = slot.asked.replace(tag);
+        slot.out.answered = false;
         slot.out.deliver = false;
         slot.out.extend = false;
         let token = slot.token;
+        if let Some(tag) = overtaken {
+            self.say(Pending::Answered {
+                tag,
+                result: Answered::Done,
+            });
+        }
+        let slot = &mut self.deliveries[d];
         match slot.source {
             Source::Local => {
                 slot.wake = None;
@@ -311,13 +320,18 @@ impl Core<'_> {
         if verb == Verb::Extend {
             if let Some(peer) = peer {
                 self.say_holding(peer, d);
+                // Only the origin can judge it, and it speaks up only if it does not agree: it is given a moment.
+                let slot = &mut self.deliveries[d];
+                slot.asked = Some(tag);
+                slot.wake = Some(self.now + self.config.timing.ready);
+            } else {
+                self.say(Pending::Answered {
+                    tag,
+                    result: Answered::Done,
+                });
             }
             self.time_delivery(d);
             self.touch(Entity::Delivery(d));
-            self.say(Pending::Answered {
-                tag,
-                result: Answered::Done,
-            });
             return Kept::Nothing;
         }
         let body = body.filter(|_| verb != Verb::Ack);

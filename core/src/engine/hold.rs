@@ -368,20 +368,18 @@ impl Core<'_> {
         if slot.source != Source::Peer(peer) || slot.token.mac != token.mac {
             return;
         }
+        let result = match taken {
+            Taken::Done => Answered::Done,
+            Taken::Stale => Answered::Stale,
+            Taken::Over => Answered::Over,
+            Taken::WrongVerb => Answered::WrongVerb,
+            Taken::Unknown => Answered::Unknown,
+        };
         match slot.stage {
-            Stage::Answering => {
-                let result = match taken {
-                    Taken::Done => Answered::Done,
-                    Taken::Stale => Answered::Stale,
-                    Taken::Over => Answered::Over,
-                    Taken::WrongVerb => Answered::WrongVerb,
-                    Taken::Unknown => Answered::Unknown,
-                };
-                self.answer_taken(d, result);
-            }
+            Stage::Answering => self.answer_taken(d, result),
             Stage::Held | Stage::Ready | Stage::Fetching => {
                 self.lost(d, LostWhy::Revoked);
-                self.over(d);
+                self.answer_taken(d, result);
             }
             Stage::Claiming | Stage::Over => {}
         }

@@ -299,6 +299,10 @@ impl Core<'_> {
             self.said(peer);
         }
         let slot = &mut self.deliveries[d];
+        if slot.asked.is_some() && !slot.out.answered {
+            slot.result = Answered::Over;
+            slot.out.answered = true;
+        }
         // A claim that was not sent yet still goes out: its reservation is used up, and the grant will be released.
         slot.out.fetch = false;
         slot.out.deliver = false;

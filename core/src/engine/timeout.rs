@@ -125,6 +125,7 @@ impl Core<'_> {
             Stage::Claiming if late || due => self.over(d),
             Stage::Fetching | Stage::Ready if late || due => self.release(d),
             Stage::Held if late => self.late_here(d),
+            Stage::Held if due && slot.asked.is_some() => self.not_objected(d),
             Stage::Held if due => self.lease_over_here(d),
             _ => self.time_delivery(d),
         }
@@ -139,6 +140,16 @@ impl Core<'_> {
         }
         self.lost(d, LostWhy::Deadline);
         self.over(d);
+    }
+
+    /// The origin has had its moment to say no to an extension that was taken on trust.
+    fn not_objected(&mut self, d: Ix) {
+        let slot = &mut self.deliveries[d];
+        slot.result = Answered::Done;
+        slot.out.answered = true;
+        slot.wake = Some(self.now + slot.lease);
+        self.time_delivery(d);
+        self.touch(Entity::Delivery(d));
     }
 
     /// The consumer has not given a sign of life. The origin of a peer's message finds out by itself, a little later.

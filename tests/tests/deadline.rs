@@ -37,10 +37,8 @@ fn a_reply_after_the_deadline_is_refused() {
         mesh.north
             .answer(&taken.delivery, "reply", b"late")
             .problem(410, "message-over");
-        if origin.name() == mesh.north.name() {
-            let late = mesh.north.answer(&taken.delivery, "extend", b"");
-            late.problem(410, "message-over");
-        }
+        let late = mesh.north.answer(&taken.delivery, "extend", b"");
+        late.problem(410, "message-over");
         origin.collect(&id).problem(424, "expired");
     }
 }

@@ -300,6 +300,10 @@ fn it_expires_while_it_is_held() {
     let tag = pair.north.answer(deliver.token, Verb::Reply, Some(b"late"));
     pair.drive();
     assert_eq!(pair.north.result(tag), Some(Answered::Over));
+    // An extension is taken on trust only until the origin has had its word (and for no longer than a moment).
+    let tag = pair.north.answer(deliver.token, Verb::Extend, None);
+    pair.drive();
+    assert_eq!(pair.north.result(tag), Some(Answered::Over));
 }
 
 #[test]

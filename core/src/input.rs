@@ -176,20 +176,29 @@ pub enum Part {
     Reply,
 }
 
-/// What may pass over a link, as this end wants it.
+/// What may pass over a link, as this end wants it (P12).
+///
+/// Rules are patterns of services between blanks, each allowed, or denied with a `!` before it. The first that matches
+/// counts; where none does, the service may pass if the rules are only denials, or none.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub struct Policy {
+pub struct Policy<'a> {
     /// Of a north peer: what it announces may be told to this node's south peers.
     pub redistribute: bool,
     /// Of a south peer: what it announces is taken.
     pub accept_from_south: bool,
+    /// Rules for what the peer may announce to this node, and so for what is offered to it.
+    pub import: &'a str,
+    /// Rules for what this node announces to the peer, and so for what the peer may offer here.
+    pub export: &'a str,
 }
 
-impl Default for Policy {
+impl Default for Policy<'_> {
     fn default() -> Self {
         Self {
             redistribute: true,
             accept_from_south: true,
+            import: "",
+            export: "",
         }
     }
 }
@@ -285,8 +294,9 @@ pub enum Input<'a> {
         peer: &'a str,
         /// True if this node dialled: then the peer is to the north.
         dialled: bool,
-        /// What may pass over it.
-        policy: Policy,
+        /// What may pass over it. It counts at once, also for a session that an older link of the peer still has.
+        #[serde(borrow)]
+        policy: Policy<'a>,
     },
     /// That connection is gone.
     LinkDown {

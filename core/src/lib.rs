@@ -18,13 +18,14 @@ mod id;
 mod input;
 mod name;
 mod output;
+mod pattern;
 mod time;
 pub mod wire;
 
 /// What the tables of a [`Storage`] are made of, for who lends them: an [`Entry`] of each. Nothing in them is for use.
 pub mod slots {
     pub use crate::engine::slots::{
-        Consumer, Delivery, Message, Peer, Relay, Reservation, Route, Service, Take,
+        Consumer, Delivery, Message, Peer, Relay, Reservation, Route, Rule, Service, Take,
     };
 }
 
@@ -45,4 +46,5 @@ pub use name::{NAME_MAX, Name, NameError};
 pub use output::{
     Answered, Attached, Bound, Deliver, Fault, LostWhy, Misuse, Notice, Output, Payload, Refused, StoreOp,
 };
+pub use pattern::Pattern;
 pub use time::{Duration, Instant};

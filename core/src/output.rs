@@ -269,6 +269,8 @@ pub enum Bound {
     Deliveries,
     /// Peers.
     Peers,
+    /// Rules of links.
+    Rules,
     /// Answers that wait to be polled.
     Answers,
 }

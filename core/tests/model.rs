@@ -137,6 +137,7 @@ fn capacity() -> Capacity {
         peers: 2,
         routes: 4,
         relays: 4,
+        rules: 4,
     }
 }
 

@@ -119,7 +119,7 @@ impl World {
             Bound::Messages => (live.rows.len() + coming - 1, capacity.messages),
             Bound::Takes => (live.takes.len() - 1, capacity.takes),
             // A scenario has never more of these than its tables hold.
-            Bound::Services | Bound::Consumers | Bound::Peers => (0, 1),
+            Bound::Services | Bound::Consumers | Bound::Peers | Bound::Rules => (0, 1),
             // From outside it can't be told how many are in use.
             Bound::Deliveries | Bound::Answers => (1, 1),
         };

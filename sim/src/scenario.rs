@@ -281,6 +281,7 @@ impl Scenario {
             peers: table(size as u64, size as u64 + 2, 32),
             routes: table((services * size) as u64, (services * size) as u64 + 4, 128),
             relays: table(1, 8, 200),
+            rules: 16,
         };
         let narrow = rng.range(1, 6) as u16;
         let window = if rng.chance(500) { narrow } else { 256 };

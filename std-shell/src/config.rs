@@ -73,6 +73,8 @@ pub struct Capacity {
     pub routes: Option<u32>,
     /// Messages that pass between a peer and another.
     pub relays: Option<u32>,
+    /// Rules of all links together for what may pass over them.
+    pub rules: Option<u32>,
 }
 
 /// Some of the settings, as one place says them: the file's members, the flags of `redlink node`, or the environment.

@@ -300,6 +300,7 @@ fn capacity(config: &NodeConfig) -> Capacity {
         peers: told.peers.unwrap_or(default.peers),
         routes: told.routes.unwrap_or(default.routes),
         relays: told.relays.unwrap_or(default.relays),
+        rules: told.rules.unwrap_or(default.rules),
     }
 }
 

@@ -3,7 +3,9 @@
 use super::bodies::Bodies;
 use super::line::Line;
 use core::mem::MaybeUninit;
-use redlink_core::slots::{Consumer, Delivery, Message, Peer, Relay, Reservation, Route, Service, Take};
+use redlink_core::slots::{
+    Consumer, Delivery, Message, Peer, Relay, Reservation, Route, Rule, Service, Take,
+};
 use redlink_core::{Capacity, Config, Core, Entry, Slots, Storage, TimerCell};
 
 /// Messages of this node, up to the collection of their outcomes.
@@ -20,6 +22,8 @@ const TAKES: usize = 1;
 const ROUTES: usize = SERVICES * PEERS;
 /// A leaf is on nobody's way.
 const RELAYS: usize = 0;
+/// Everything that it has may pass over its one link.
+const RULES: usize = 0;
 const ENTITIES: usize = CAPACITY.entities();
 
 const CAPACITY: Capacity = Capacity {
@@ -32,6 +36,7 @@ const CAPACITY: Capacity = Capacity {
     peers: PEERS as u32,
     routes: ROUTES as u32,
     relays: RELAYS as u32,
+    rules: RULES as u32,
 };
 
 const fn cells(slots: usize) -> usize {
@@ -57,6 +62,7 @@ pub struct Memory {
     peer_index: [u32; cells(PEERS)],
     link_index: [u32; cells(PEERS)],
     relays: [Entry<Relay>; RELAYS],
+    rules: [Entry<Rule>; RULES],
     relay_index: [u32; cells(RELAYS)],
     timer_heap: [u32; ENTITIES],
     timer_cells: [TimerCell; ENTITIES],
@@ -86,6 +92,7 @@ impl Memory {
             peer_index: [0; cells(PEERS)],
             link_index: [0; cells(PEERS)],
             relays: [],
+            rules: [],
             relay_index: [0; cells(RELAYS)],
             timer_heap: [0; ENTITIES],
             timer_cells: [const { TimerCell::EMPTY }; ENTITIES],
@@ -119,6 +126,7 @@ impl Memory {
             peer_index: Slots::Lent(&mut self.peer_index),
             link_index: Slots::Lent(&mut self.link_index),
             relays: Slots::Lent(&mut self.relays),
+            rules: Slots::Lent(&mut self.rules),
             relay_index: Slots::Lent(&mut self.relay_index),
             timer_heap: Slots::Lent(&mut self.timer_heap),
             timer_cells: Slots::Lent(&mut self.timer_cells),

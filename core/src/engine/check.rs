@@ -119,6 +119,10 @@ impl Core<'_> {
             }
         }
         for (ix, r) in self.routes.iter() {
+            assert!(
+                r.window.is_none() || self.may_announce(r.peer, &self.services[r.service].name),
+                "what a peer may not announce is not known from it (P12)"
+            );
             let own = self.messages.iter().flat_map(|(_, m)| m.copies.iter().flatten());
             let passing = self
                 .reservations
@@ -165,6 +169,7 @@ impl Core<'_> {
     fn check_peers(&self) {
         for (ix, p) in self.peers.iter() {
             p.routes.check(&self.routes);
+            p.rules.check(&self.rules);
             p.reservations.check(&self.reservations);
             p.deliveries.check(&self.deliveries);
             p.granted.check(&self.messages);

@@ -6,6 +6,7 @@
 //! | `tables` | capacities, storage, numbering |
 //! | `origin` | messages of this node: submit, recovery, answers, outcomes, retention |
 //! | `routes` | which services are reached through which peer, and what of it is told to whom |
+//! | `policy` | which services may pass over a link at all |
 //! | `place` | which next hops an offer is placed at, and what comes back from them |
 //! | `registry` | consumers and their takes |
 //! | `matching` | which message goes to which consumer |
@@ -32,6 +33,7 @@ mod keep;
 mod matching;
 mod origin;
 mod place;
+mod policy;
 mod registry;
 mod relay;
 mod routes;
@@ -56,7 +58,8 @@ use crate::wire::Taken;
 use core::hash::Hasher;
 use siphasher::sip128::{Hasher128, SipHasher24};
 use slots::{
-    Consumer, Delivery, Message, OfState, Peer, Relay, Reservation, Route, Service, Stage, Starved, Take,
+    Consumer, Delivery, Message, OfState, Peer, Relay, Reservation, Route, Rule, Service, Stage, Starved,
+    Take,
 };
 use tables::Entity;
 
@@ -143,6 +146,7 @@ pub struct Core<'s> {
     peers: Slab<'s, Peer>,
     routes: Slab<'s, Route>,
     relays: Slab<'s, Relay>,
+    rules: Slab<'s, Rule>,
 
     message_index: Index<'s>,
     reservation_index: Index<'s>,
@@ -219,6 +223,7 @@ impl<'s> Core<'s> {
             peers: Slab::new(storage.peers),
             routes: Slab::new(storage.routes),
             relays: Slab::new(storage.relays),
+            rules: Slab::new(storage.rules),
             relay_index: Index::new(storage.relay_index),
             message_index: Index::new(storage.message_index),
             reservation_index: Index::new(storage.reservation_index),
@@ -301,7 +306,7 @@ impl<'s> Core<'s> {
                 peer,
                 dialled,
                 policy,
-            } => self.link_up(link, peer, dialled, policy).map(done),
+            } => self.link_up(link, peer, dialled, &policy).map(done),
             Input::LinkDown { link } => {
                 self.link_down(link);
                 Ok(Kept::Nothing)

@@ -15,7 +15,7 @@
 //! the announcement is built from what is true then, and sent if it differs from what was told last.
 
 use super::Core;
-use super::slots::{Route, RouteOut};
+use super::slots::{Direction, Route, RouteOut};
 use super::tables::Entity;
 use crate::data::index::hash_words;
 use crate::data::list::ListLinks;
@@ -53,6 +53,7 @@ impl Core<'_> {
         let slot = Route {
             service,
             peer,
+            exports: self.may_pass_over(peer, Direction::Export, &self.services[service].name),
             window: None,
             floor: None,
             placed: 0,
@@ -92,7 +93,7 @@ impl Core<'_> {
     pub(super) fn may_pass(&self, route: Ix, to: Ix) -> bool {
         let r = &self.routes[route];
         let (from, to_peer) = (&self.peers[r.peer], &self.peers[to]);
-        let hierarchy = !from.dialled || (!to_peer.dialled && from.policy.redistribute);
+        let hierarchy = !from.dialled || (!to_peer.dialled && from.redistribute);
         let loops = to_peer.node.is_none_or(|node| r.path.contains(&node));
         r.peer != to && r.window.is_some() && hierarchy && !loops && r.path.len() < HOPS
     }
@@ -100,7 +101,7 @@ impl Core<'_> {
     /// What the peer of this route is to be told now; `None` if there is nothing that it can reach through here.
     pub(super) fn announcement(&self, route: Ix) -> Option<Announcement> {
         let (service, peer) = (self.routes[route].service, self.routes[route].peer);
-        if self.draining {
+        if self.draining || !self.routes[route].exports {
             return None;
         }
         let mut path = Path::new();
@@ -175,12 +176,11 @@ impl Core<'_> {
 
     /// The peer reaches consumers of the service, or has room again.
     pub(super) fn announced(&mut self, peer: Ix, name: &Name, window: u16, path: &Path) {
-        let p = &self.peers[peer];
-        if !p.dialled && !p.policy.accept_from_south {
+        if !self.may_announce(peer, name) {
             return;
         }
         // P12: a way begins at the peer itself; one through this node is no way.
-        if path.first().copied() != p.node || path.contains(&self.config.node) {
+        if path.first().copied() != self.peers[peer].node || path.contains(&self.config.node) {
             return self.withdrawn(peer, name);
         }
         let Ok(service) = self.service(name) else {

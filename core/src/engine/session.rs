@@ -62,7 +62,9 @@ impl Core<'_> {
             link: None,
             greeting: None,
             dialled: false,
-            policy: Policy::default(),
+            redistribute: true,
+            accept_from_south: true,
+            rules: List::default(),
             heard: self.now,
             greeted: self.now,
             sent: self.now,
@@ -108,6 +110,7 @@ impl Core<'_> {
         self.peer_index
             .remove(hash, ix, |at| hash_bytes(seed, peers[at].name.as_bytes()));
         self.set_timer(Entity::Peer(ix), None);
+        self.drop_rules(ix);
         self.peers.remove(ix);
     }
 
@@ -116,16 +119,16 @@ impl Core<'_> {
         link: LinkId,
         name: &str,
         dialled: bool,
-        policy: Policy,
+        policy: &Policy<'_>,
     ) -> Result<(), Refused> {
         if self.find_link(link).is_some() || self.find_greeting(link).is_some() {
             return Err(Refused::Misuse(Misuse::Link));
         }
+        self.check_policy(self.find_peer(name), policy)?;
         let ix = self.peer(name)?;
         let p = &mut self.peers[ix];
         let old = p.greeting.replace(link);
         p.dialled = dialled;
-        p.policy = policy;
         p.greeted = self.now;
         p.our_generation += 1;
         p.out.hello = true;
@@ -135,6 +138,7 @@ impl Core<'_> {
                 fault: Fault::Superseded,
             });
         }
+        self.set_policy(ix, policy);
         self.time_peer(ix);
         self.touch(Entity::Peer(ix));
         Ok(())

@@ -1,6 +1,6 @@
 //! The tables of a core: their capacities, their storage, and the numbering of their slots as entities.
 
-use super::slots::{Consumer, Delivery, Message, Peer, Relay, Reservation, Route, Service, Take};
+use super::slots::{Consumer, Delivery, Message, Peer, Relay, Reservation, Route, Rule, Service, Take};
 use crate::data::index::Index;
 use crate::data::slab::{Entry, Ix};
 use crate::data::slots::Slots;
@@ -28,6 +28,8 @@ pub struct Capacity {
     pub routes: u32,
     /// Messages that pass between a peer and another.
     pub relays: u32,
+    /// Rules of all links together for what may pass over them.
+    pub rules: u32,
 }
 
 impl Default for Capacity {
@@ -42,12 +44,13 @@ impl Default for Capacity {
             peers: 256,
             routes: 8_192,
             relays: 16_384,
+            rules: 2_048,
         }
     }
 }
 
 impl Capacity {
-    /// Slots that have a timer and a place in the dirty queue: all but services and takes, and the core itself.
+    /// Slots that have a timer and a place in the dirty queue: all but services, takes and rules, and the core itself.
     pub const fn entities(&self) -> usize {
         self.messages as usize
             + self.reservations as usize
@@ -76,6 +79,7 @@ impl Capacity {
             + table::<Peer>(self.peers)
             + table::<Route>(self.routes)
             + table::<Relay>(self.relays)
+            + table::<Rule>(self.rules)
             + index(self.relays)
             + index(self.messages)
             + index(self.reservations)
@@ -106,6 +110,7 @@ pub struct Storage<'s> {
     pub peers: Slots<'s, Entry<Peer>>,
     pub routes: Slots<'s, Entry<Route>>,
     pub relays: Slots<'s, Entry<Relay>>,
+    pub rules: Slots<'s, Entry<Rule>>,
     pub relay_index: Slots<'s, u32>,
     pub message_index: Slots<'s, u32>,
     pub reservation_index: Slots<'s, u32>,
@@ -138,6 +143,7 @@ impl Storage<'_> {
             peers: self.peers.len() as u32,
             routes: self.routes.len() as u32,
             relays: self.relays.len() as u32,
+            rules: self.rules.len() as u32,
         }
     }
 }
@@ -163,6 +169,7 @@ impl Storage<'static> {
             peers: table(capacity.peers),
             routes: table(capacity.routes),
             relays: table(capacity.relays),
+            rules: table(capacity.rules),
             relay_index: index(capacity.relays),
             message_index: index(capacity.messages),
             reservation_index: index(capacity.reservations),
@@ -256,6 +263,7 @@ mod tests {
             peers: 2,
             routes: 4,
             relays: 3,
+            rules: 9,
         };
         for number in 0..c.entities() as u32 {
             assert_eq!(Entity::of(number, &c).number(&c), number);

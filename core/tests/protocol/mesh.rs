@@ -218,6 +218,97 @@ fn policies_hold() {
     assert_eq!(mesh.reach("N", &["south"], secs(2)), set(&[]));
 }
 
+/// P12: what a link may tell or carry binds all that comes through it.
+#[test]
+fn service_filters_hold() {
+    let links = [("S", "T"), ("U", "T"), ("T", "N")];
+    let mut mesh = Mesh::new(&["S", "U", "T", "N"], &links);
+    for service in ["jobs.a", "jobs.b", "other"] {
+        mesh.worker("N", service);
+        mesh.worker("S", &format!("s-{service}"));
+    }
+    mesh.run(secs(1));
+    let all = ["jobs.a", "jobs.b", "other", "s-jobs.a", "s-jobs.b", "s-other"];
+    assert_eq!(mesh.reach("U", &all, secs(3)), set(&all));
+    // T tells S of some services only; what it knows itself and tells U stays.
+    let told = Policy {
+        export: "!jobs.b jobs.*",
+        ..Policy::default()
+    };
+    mesh.set_policy_of("T", "S", told);
+    mesh.run(secs(1));
+    assert_eq!(mesh.reach("S", &all[..3], secs(3)), set(&["jobs.a"]));
+    assert_eq!(mesh.reach("U", &all[..3], secs(3)), set(&all[..3]));
+    // T takes some services of S only, and so nobody beyond learns of the others.
+    let taken = Policy {
+        import: "!s-o*",
+        ..Policy::default()
+    };
+    mesh.set_policy_of("T", "S", taken);
+    mesh.run(secs(1));
+    for node in ["T", "U", "N"] {
+        assert_eq!(
+            mesh.reach(node, &all[3..], secs(3)),
+            set(&["s-jobs.a", "s-jobs.b"]),
+            "from {node}"
+        );
+    }
+    assert_eq!(mesh.reach("S", &all[..3], secs(3)), set(&all[..3]));
+    assert_eq!(mesh.faults(), []);
+}
+
+/// A policy counts from its link on, before the peer has said anything; what waits meanwhile goes elsewhere.
+#[test]
+fn a_stricter_policy_takes_back_what_was_told() {
+    let mut mesh = Mesh::new(&["S", "N"], &[("S", "N")]);
+    mesh.worker("S", "s");
+    mesh.run(secs(1));
+    let sequence = mesh.node("N").submit("s", Terms::default(), b"abc");
+    mesh.run(secs(1));
+    let strict = Policy {
+        import: "!*",
+        ..Policy::default()
+    };
+    let link = redlink_core::LinkId(1_000);
+    mesh.node("N").must(redlink_core::Input::LinkUp {
+        link,
+        peer: "n1",
+        dialled: false,
+        policy: strict,
+    });
+    let view = mesh.node("N").core.services().next().map(|s| s.peers);
+    assert_eq!(view, Some(0), "the route over the older link is gone at once");
+    assert_eq!(mesh.node("N").outcome(sequence), None);
+}
+
+/// Rules that there is no room for, or that are none, are refused, and nothing has changed.
+#[test]
+fn bad_policies_are_refused() {
+    use redlink_core::{Bound, Input, LinkId, NameError, Refused};
+    let mut mesh = Mesh::new(&["N"], &[]);
+    let up = |import| Input::LinkUp {
+        link: LinkId(7),
+        peer: "x",
+        dialled: false,
+        policy: Policy {
+            import,
+            ..Policy::default()
+        },
+    };
+    let node = mesh.node("N");
+    let now = node.now;
+    assert_eq!(
+        node.core.handle_input(now, up("a b c d e f g h i")),
+        Err(Refused::Full(Bound::Rules))
+    );
+    assert_eq!(
+        node.core.handle_input(now, up("a ! b")),
+        Err(Refused::Name(NameError::Empty))
+    );
+    assert_eq!(node.core.usage().peers, 0);
+    node.must(up("a b c d e f g h"));
+}
+
 /// A large payload and a large reply go through transit nodes, which keep neither.
 #[test]
 fn large_payloads_pass() {

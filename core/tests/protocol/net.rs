@@ -9,7 +9,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 struct Edge {
     south: usize,
     north: usize,
-    policy: Policy,
+    /// As the south end wants it, and the north end.
+    policy: [Policy<'static>; 2],
     /// Its number, at both ends the same; none if it is cut.
     link: Option<LinkId>,
     /// Frames under way to the south and to the north.
@@ -38,6 +39,7 @@ fn capacity() -> Capacity {
         peers: 8,
         routes: 64,
         relays: 64,
+        rules: 8,
     }
 }
 
@@ -60,7 +62,7 @@ impl Mesh {
             mesh.edges.push(Edge {
                 south: mesh.place(south),
                 north: mesh.place(north),
-                policy: Policy::default(),
+                policy: [Policy::default(); 2],
                 link: None,
                 flying: [VecDeque::new(), VecDeque::new()],
             });
@@ -97,10 +99,24 @@ impl Mesh {
     }
 
     /// What may pass over a link from now on; it is made anew.
-    pub(crate) fn set_policy(&mut self, south: &str, north: &str, policy: Policy) {
+    pub(crate) fn set_policy(&mut self, south: &str, north: &str, policy: Policy<'static>) {
         let at = self.edge(south, north);
-        self.edges[at].policy = policy;
+        self.edges[at].policy = [policy; 2];
         self.cut(south, north);
+        self.connect(at);
+    }
+
+    /// What one end of a link wants from now on; it is made anew.
+    pub(crate) fn set_policy_of(&mut self, node: &str, peer: &str, policy: Policy<'static>) {
+        let here = self.place(node);
+        let at = self.edges.iter().position(|edge| {
+            let ends = [edge.south, edge.north];
+            ends.contains(&here) && ends.contains(&self.place(peer))
+        });
+        let at = at.expect("a link between the two");
+        let (south, north) = (self.edges[at].south, self.edges[at].north);
+        self.edges[at].policy[usize::from(here == north)] = policy;
+        self.cut(self.names[south], self.names[north]);
         self.connect(at);
     }
 
@@ -112,7 +128,9 @@ impl Mesh {
         self.next_link += 1;
         let link = LinkId(self.next_link);
         self.edges[at].link = Some(link);
-        for (me, other, dialled) in [(north, south, false), (south, north, true)] {
+        for (me, other, dialled, policy) in
+            [(north, south, false, policy[1]), (south, north, true, policy[0])]
+        {
             let peer = format!("n{}", other + 1);
             let now = self.now;
             let node = self.nodes[me].as_mut().expect("the node is alive");

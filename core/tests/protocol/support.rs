@@ -107,6 +107,7 @@ pub(crate) fn small() -> Capacity {
         peers: 4,
         routes: 16,
         relays: 32,
+        rules: 8,
     }
 }
 

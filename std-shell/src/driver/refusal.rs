@@ -52,6 +52,7 @@ fn bound(bound: Bound) -> &'static str {
         Bound::Takes => "waiting takes",
         Bound::Deliveries => "deliveries",
         Bound::Peers => "peers",
+        Bound::Rules => "rules of links",
         Bound::Answers => "answers",
     }
 }

@@ -4,8 +4,9 @@ use super::{OfPeer, OfService, OfState, Starved};
 use crate::data::list::{List, ListLinks, ListNode};
 use crate::data::slab::Ix;
 use crate::id::{Boot, NodeId};
-use crate::input::{LinkId, Policy};
+use crate::input::LinkId;
 use crate::name::Name;
+use crate::pattern::Pattern;
 use crate::time::Instant;
 use crate::wire::Path;
 
@@ -30,8 +31,12 @@ pub struct Peer {
     pub(crate) greeting: Option<LinkId>,
     /// Whether this node dialled the newest link: then the peer is to the north.
     pub(crate) dialled: bool,
-    /// What may pass over its links.
-    pub(crate) policy: Policy,
+    /// Of a north peer: what it announces may be told to south peers.
+    pub(crate) redistribute: bool,
+    /// Of a south peer: what it announces is taken.
+    pub(crate) accept_from_south: bool,
+    /// Which services may pass over its links, in the order in which they count.
+    pub(crate) rules: List<OfPeer>,
     /// Last frame that came over `link`.
     pub(crate) heard: Instant,
     /// When `greeting` came up.
@@ -72,6 +77,8 @@ pub struct Route {
     pub(crate) service: Ix,
     /// The peer.
     pub(crate) peer: Ix,
+    /// The service may be announced to the peer, and so offered by it.
+    pub(crate) exports: bool,
     /// The peer has consumers and takes this many offers.
     pub(crate) window: Option<u16>,
     /// The peer said that only higher priorities find room.
@@ -92,6 +99,37 @@ pub struct Route {
     pub(crate) of_peer: ListLinks,
     /// In the list of those to be invited.
     pub(crate) starved: ListLinks,
+}
+
+/// Which services may pass over a peer's links: one rule of them.
+#[derive(Debug)]
+pub struct Rule {
+    /// Whose announcements it is about.
+    pub(crate) direction: Direction,
+    /// Services that match may pass, or else may not.
+    pub(crate) allow: bool,
+    /// What it matches.
+    pub(crate) pattern: Pattern,
+    /// In its peer's list.
+    pub(crate) of_peer: ListLinks,
+}
+
+/// Whose announcements.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Direction {
+    /// The peer's.
+    Import,
+    /// This node's.
+    Export,
+}
+
+impl ListNode<OfPeer> for Rule {
+    fn links(&self) -> &ListLinks {
+        &self.of_peer
+    }
+    fn links_mut(&mut self) -> &mut ListLinks {
+        &mut self.of_peer
+    }
 }
 
 /// Pending outputs of a route. What there is to announce is found out when it is polled.

@@ -1,0 +1,100 @@
+//! Which services may pass over a link, as this end of it wants it (P12).
+//!
+//! Rules are asked when a service is announced, here or there, and again when the peer's policy changes. Offers, claims
+//! and grants follow announcements, so that nothing else has to be asked.
+
+use super::Core;
+use super::slots::{Direction, Rule};
+use crate::data::list::ListLinks;
+use crate::data::slab::{Ix, Link};
+use crate::input::Policy;
+use crate::name::Name;
+use crate::output::{Bound, Refused};
+use crate::pattern::rules;
+
+impl Core<'_> {
+    /// Whether a policy can be set: its rules can be read, and there is room for them in place of the peer's present ones.
+    pub(super) fn check_policy(&self, peer: Link, policy: &Policy<'_>) -> Result<(), Refused> {
+        let mut wanted = 0;
+        for rule in rules(policy.import).chain(rules(policy.export)) {
+            rule.map_err(Refused::Name)?;
+            wanted += 1;
+        }
+        let old = peer.map_or(0, |ix| self.peers[ix].rules.len());
+        let room = self.rules.capacity() - self.rules.len() + old;
+        if wanted > room {
+            return Err(Refused::Full(Bound::Rules));
+        }
+        Ok(())
+    }
+
+    /// Sets a policy that was checked. What may not pass any more is forgotten here and withdrawn there.
+    pub(super) fn set_policy(&mut self, peer: Ix, policy: &Policy<'_>) {
+        self.peers[peer].redistribute = policy.redistribute;
+        self.peers[peer].accept_from_south = policy.accept_from_south;
+        self.drop_rules(peer);
+        for (direction, text) in [
+            (Direction::Import, policy.import),
+            (Direction::Export, policy.export),
+        ] {
+            for (allow, pattern) in rules(text).flatten() {
+                let rule = Rule {
+                    direction,
+                    allow,
+                    pattern,
+                    of_peer: ListLinks::default(),
+                };
+                // `check_policy` made sure of the room.
+                if let Ok(ix) = self.rules.insert(rule) {
+                    self.peers[peer].rules.push_back(&mut self.rules, ix);
+                }
+            }
+        }
+        let mut at = self.peers[peer].routes.front();
+        while let Some(route) = at {
+            at = self.peers[peer].routes.next(&self.routes, route);
+            let service = self.routes[route].service;
+            let name = &self.services[service].name;
+            self.routes[route].exports = self.may_pass_over(peer, Direction::Export, name);
+            if !self.may_announce(peer, name) {
+                self.route_lost(route);
+            }
+            self.refresh_route(route);
+            // What it announced may be redistributed now, or no more.
+            self.routes_changed(service);
+            self.fill(service);
+        }
+    }
+
+    pub(super) fn drop_rules(&mut self, peer: Ix) {
+        while let Some(ix) = self.peers[peer].rules.front() {
+            self.peers[peer].rules.remove(&mut self.rules, ix);
+            self.rules.remove(ix);
+        }
+    }
+
+    /// Whether what the peer announces of a service is taken.
+    pub(super) fn may_announce(&self, peer: Ix, service: &Name) -> bool {
+        let p = &self.peers[peer];
+        (p.dialled || p.accept_from_south) && self.may_pass_over(peer, Direction::Import, service)
+    }
+
+    /// What the peer's rules say of a service: the first that matches counts.
+    pub(super) fn may_pass_over(&self, peer: Ix, direction: Direction, service: &Name) -> bool {
+        let list = &self.peers[peer].rules;
+        let mut denials = true;
+        let mut at = list.front();
+        while let Some(ix) = at {
+            at = list.next(&self.rules, ix);
+            let rule = &self.rules[ix];
+            if rule.direction != direction {
+                continue;
+            }
+            if rule.pattern.matches(service) {
+                return rule.allow;
+            }
+            denials &= !rule.allow;
+        }
+        denials
+    }
+}

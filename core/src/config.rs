@@ -52,6 +52,9 @@ pub struct Timing {
     pub margin: Duration,
     /// A claim that is not answered this long is given up.
     pub claim: Duration,
+    /// An offer to a peer that should have claimed it at once waits this long before another peer is asked too ("hedged
+    /// requests"; Dean and Barroso, "The Tail at Scale", 2013).
+    pub hedge: Duration,
     /// A store operation that failed is tried again after this.
     pub store_retry: Duration,
     /// A reply to a message without deadline is worth sending this long.
@@ -68,6 +71,7 @@ impl Default for Timing {
             ready: Duration::from_secs(2),
             margin: Duration::from_secs(5),
             claim: Duration::from_secs(10),
+            hedge: Duration::from_millis(500),
             store_retry: Duration::from_secs(1),
             reply_life: Duration::from_secs(86_400),
         }

@@ -308,6 +308,7 @@ impl Scenario {
             ready: time(500 * MS, 3 * SECOND),
             margin: time(SECOND, 5 * SECOND),
             claim: time(2 * SECOND, 10 * SECOND),
+            hedge: Duration::from_millis(500),
             store_retry: time(100 * MS, SECOND),
             reply_life: time(30 * SECOND, 100 * SECOND),
         }

@@ -50,6 +50,7 @@ impl Core<'_> {
             s.consumers.check(&self.consumers);
             s.hungry.check(&self.consumers);
             s.routes.check(&self.routes);
+            s.spent.check(&self.routes);
             assert_eq!(
                 self.find_service(&s.name),
                 Some(ix),
@@ -119,6 +120,11 @@ impl Core<'_> {
             }
         }
         for (ix, r) in self.routes.iter() {
+            assert_eq!(
+                r.spent.is_linked(),
+                r.told.is_some() && r.told_room == 0,
+                "who knows of no room is listed"
+            );
             assert!(
                 r.window.is_none() || self.may_announce(r.peer, &self.services[r.service].name),
                 "what a peer may not announce is not known from it (P12)"

@@ -53,6 +53,7 @@ impl Core<'_> {
             // Nothing is reached from there through here any more: the withdrawal is on its way.
             return self.say(decline(None));
         }
+        self.room_used(route);
         if let Some(old) = self.find_reservation(message) {
             if self.routes[self.reservations[old].route].peer != peer {
                 // It is here by another way already: this copy is free for another peer.

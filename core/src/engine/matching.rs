@@ -28,7 +28,7 @@ impl Core<'_> {
                 return;
             }
             match self.best(service) {
-                None => return,
+                None => return self.tell_room(service),
                 Some(Best::Own(ix)) if self.is_late(self.messages[ix].deadline) => {
                     self.end(ix, Outcome::Expired, LostWhy::Deadline);
                 }

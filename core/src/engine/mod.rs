@@ -7,6 +7,7 @@
 //! | `origin` | messages of this node: submit, recovery, answers, outcomes, retention |
 //! | `routes` | which services are reached through which peer, and what of it is told to whom |
 //! | `policy` | which services may pass over a link at all |
+//! | `room` | who is told of room at consumers, and which offers go there |
 //! | `place` | which next hops an offer is placed at, and what comes back from them |
 //! | `registry` | consumers and their takes |
 //! | `matching` | which message goes to which consumer |
@@ -36,6 +37,7 @@ mod place;
 mod policy;
 mod registry;
 mod relay;
+mod room;
 mod routes;
 mod session;
 pub(crate) mod slots;
@@ -475,6 +477,7 @@ impl<'s> Core<'s> {
             consumers: List::default(),
             hungry: List::default(),
             routes: List::default(),
+            spent: List::default(),
             waiting: crate::data::tree::Tree::new(self.config.seed),
             offered: crate::data::tree::Tree::new(self.config.seed),
             reserved: crate::data::tree::Tree::new(self.config.seed),

@@ -4,7 +4,7 @@
 //! their slots and wait in one of two trees of their service, placed or not.
 
 use super::origin::from_millis;
-use super::slots::{COPIES, Copies, Copy, CopyState, Holder, State, any_live};
+use super::slots::{COPIES, Copies, Copy, CopyState, Holder, Route, State, any_live};
 use super::tables::Entity;
 use super::{Core, Pending};
 use crate::data::slab::{Ix, Link};
@@ -28,39 +28,39 @@ pub(super) enum Offer {
 type Rank = (u8, Instant, u64);
 
 impl Core<'_> {
-    fn copies(&self, offer: Offer) -> &Copies {
+    pub(super) fn copies(&self, offer: Offer) -> &Copies {
         match offer {
             Offer::Message(ix) => &self.messages[ix].copies,
             Offer::Reservation(ix) => &self.reservations[ix].copies,
         }
     }
 
-    fn copies_mut(&mut self, offer: Offer) -> &mut Copies {
+    pub(super) fn copies_mut(&mut self, offer: Offer) -> &mut Copies {
         match offer {
             Offer::Message(ix) => &mut self.messages[ix].copies,
             Offer::Reservation(ix) => &mut self.reservations[ix].copies,
         }
     }
 
-    fn offer_service(&self, offer: Offer) -> Ix {
+    pub(super) fn offer_service(&self, offer: Offer) -> Ix {
         match offer {
             Offer::Message(ix) => self.messages[ix].service,
             Offer::Reservation(ix) => self.routes[self.reservations[ix].route].service,
         }
     }
 
-    fn offer_rank(&self, offer: Offer) -> Rank {
+    pub(super) fn offer_rank(&self, offer: Offer) -> Rank {
         match offer {
             Offer::Message(ix) => self.messages[ix].key(),
             Offer::Reservation(ix) => self.reservations[ix].key(),
         }
     }
 
-    fn offer_priority(&self, offer: Offer) -> u8 {
+    pub(super) fn offer_priority(&self, offer: Offer) -> u8 {
         u8::MAX - self.offer_rank(offer).0
     }
 
-    fn touch_offer(&mut self, offer: Offer) {
+    pub(super) fn touch_offer(&mut self, offer: Offer) {
         match offer {
             Offer::Message(ix) => {
                 self.messages[ix].out.copies = true;
@@ -78,7 +78,8 @@ impl Core<'_> {
         }
     }
 
-    /// Places a waiting or offered message at as many peers as its copy budget allows, least loaded first.
+    /// Places a waiting or offered message: at one peer that should claim it at once, or else at as many as its copy
+    /// budget allows, least loaded first.
     pub(super) fn place(&mut self, ix: Ix) {
         self.place_offer(Offer::Message(ix));
     }
@@ -87,7 +88,7 @@ impl Core<'_> {
         if self.draining {
             return;
         }
-        while self.has_budget(offer) {
+        while self.has_budget(offer) && !self.is_sure(offer) {
             let Some(route) = self.best_route(offer) else {
                 break;
             };
@@ -98,7 +99,7 @@ impl Core<'_> {
         }
     }
 
-    fn has_budget(&self, offer: Offer) -> bool {
+    pub(super) fn has_budget(&self, offer: Offer) -> bool {
         let copies = self.copies(offer);
         let live = copies
             .iter()
@@ -112,7 +113,7 @@ impl Core<'_> {
     }
 
     /// Whether the offer may go over the route at all.
-    fn may_go(&self, offer: Offer, route: Ix) -> bool {
+    pub(super) fn may_go(&self, offer: Offer, route: Ix) -> bool {
         let Offer::Reservation(ix) = offer else {
             return true;
         };
@@ -124,7 +125,12 @@ impl Core<'_> {
 
     fn best_route(&self, offer: Offer) -> Link {
         let (service, priority) = (self.offer_service(offer), self.offer_priority(offer));
-        let mut best: Option<(u32, Ix)> = None;
+        // Room first, and then near; where there is none the least loaded.
+        let load = |r: &Route| match r.room {
+            0 => (true, r.placed, r.path.len()),
+            _ => (false, r.path.len() as u32, 0),
+        };
+        let mut best: Option<((bool, u32, usize), Ix)> = None;
         let mut at = self.services[service].routes.front();
         while let Some(route) = at {
             at = self.services[service].routes.next(&self.routes, route);
@@ -134,9 +140,9 @@ impl Core<'_> {
                 .iter()
                 .flatten()
                 .any(|copy| copy.route == route);
-            let better = best.is_none_or(|(placed, _)| r.placed < placed);
+            let better = best.is_none_or(|(least, _)| load(r) < least);
             if better && !used && r.takes(priority) && self.may_go(offer, route) {
-                best = Some((r.placed, route));
+                best = Some((load(r), route));
             }
         }
         best.map(|(_, route)| route)
@@ -171,10 +177,11 @@ impl Core<'_> {
         frees
     }
 
-    fn put_copy(&mut self, offer: Offer, route: Ix) {
+    pub(super) fn put_copy(&mut self, offer: Offer, route: Ix) {
         let r = &mut self.routes[route];
         r.placed += 1;
-        let peer = r.peer;
+        let (peer, sure) = (r.peer, r.room > 0);
+        r.room = r.room.saturating_sub(1);
         let fresh = !any_live(self.copies(offer));
         let free = self.copies_mut(offer).iter_mut().find(|copy| copy.is_none());
         debug_assert!(free.is_some(), "`has_budget` found a place");
@@ -183,6 +190,7 @@ impl Core<'_> {
                 route,
                 peer,
                 state: CopyState::ToOffer,
+                sure,
             });
         }
         let service = self.offer_service(offer);
@@ -191,9 +199,7 @@ impl Core<'_> {
                 self.services[service].waiting.remove(&mut self.messages, ix);
                 self.set_state(ix, State::Offered);
                 self.services[service].offered.insert(&mut self.messages, ix);
-                let m = &mut self.messages[ix];
-                m.wake = Some(self.now + from_millis(m.reoffer_ms));
-                self.time_message(ix);
+                self.time_offered(ix);
             }
             Offer::Reservation(ix) if fresh => {
                 self.services[service].reserved.remove(&mut self.reservations, ix);
@@ -201,6 +207,7 @@ impl Core<'_> {
                     .forwarded
                     .insert(&mut self.reservations, ix);
                 self.reservations[ix].forwarded = true;
+                self.time_reservation(ix);
             }
             _ => {}
         }
@@ -412,9 +419,7 @@ impl Core<'_> {
                 }
             }
         }
-        let m = &mut self.messages[ix];
-        m.wake = Some(self.now + from_millis(m.reoffer_ms));
-        self.time_message(ix);
+        self.time_offered(ix);
         self.touch_offer(offer);
     }
 

@@ -27,6 +27,8 @@ use crate::wire::{HOPS, Path};
 pub(super) struct Announcement {
     pub(super) path: Path,
     pub(super) window: u16,
+    /// Offers of the peer that would be claimed at once.
+    pub(super) room: u16,
     /// The table had less room than would be announced else.
     pub(super) short: bool,
 }
@@ -56,14 +58,17 @@ impl Core<'_> {
             exports: self.may_pass_over(peer, Direction::Export, &self.services[service].name),
             window: None,
             floor: None,
+            room: 0,
             placed: 0,
             reserved: 0,
             path: Path::new(),
             told: None,
+            told_room: 0,
             out: RouteOut::default(),
             of_service: ListLinks::default(),
             of_peer: ListLinks::default(),
             starved: ListLinks::default(),
+            spent: ListLinks::default(),
         };
         let Ok(ix) = self.routes.insert(slot) else {
             self.counters.routes_full += 1;
@@ -120,6 +125,7 @@ impl Core<'_> {
         Some(Announcement {
             path,
             window: u16::try_from(wanted.min(room)).unwrap_or(u16::MAX),
+            room: self.room_for(service, peer),
             short: room < wanted,
         })
     }
@@ -175,7 +181,7 @@ impl Core<'_> {
     }
 
     /// The peer reaches consumers of the service, or has room again.
-    pub(super) fn announced(&mut self, peer: Ix, name: &Name, window: u16, path: &Path) {
+    pub(super) fn announced(&mut self, peer: Ix, name: &Name, window: u16, room: u16, path: &Path) {
         if !self.may_announce(peer, name) {
             return;
         }
@@ -196,10 +202,12 @@ impl Core<'_> {
         let changed = r.window != Some(window) || r.path != *path;
         r.window = Some(window);
         r.path = path.clone();
+        r.room = room;
         if changed {
             self.routes_changed(service);
         }
         self.fill(service);
+        self.draw(route);
     }
 
     /// The peer does not reach consumers of the service any more.
@@ -218,6 +226,7 @@ impl Core<'_> {
         let r = &mut self.routes[route];
         let known = r.window.take().is_some();
         r.floor = None;
+        r.room = 0;
         r.path.clear();
         let service = r.service;
         if r.placed > 0 {

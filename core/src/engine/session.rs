@@ -196,8 +196,9 @@ impl Core<'_> {
             Frame::Announce {
                 service,
                 window,
+                room,
                 path,
-            } => self.announced(peer, &service, window, &path),
+            } => self.announced(peer, &service, window, room, &path),
             Frame::Withdraw { service } => self.withdrawn(peer, &service),
             Frame::Offer {
                 message,
@@ -465,7 +466,7 @@ impl Core<'_> {
         let mut at = self.peers[peer].routes.front();
         while let Some(route) = at {
             at = self.peers[peer].routes.next(&self.routes, route);
-            self.routes[route].told = None;
+            self.set_told(route, None);
             self.routes[route].out = RouteOut::default();
             self.unstarve(route);
             self.route_lost(route);

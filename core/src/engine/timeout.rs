@@ -1,5 +1,6 @@
 //! What happens when a timer fires. One heap holds one timer for each slot: the soonest of its times.
 
+use super::place::Offer;
 use super::slots::{Keeping, Stage, State};
 use super::tables::Entity;
 use super::{ANSWERS_EACH, Core};
@@ -74,7 +75,7 @@ impl Core<'_> {
             };
             match Entity::of(number, &self.capacity) {
                 Entity::Message(ix) => self.message_timeout(ix),
-                Entity::Reservation(ix) => self.drop_reservation(ix),
+                Entity::Reservation(ix) => self.reservation_timeout(ix),
                 Entity::Delivery(ix) => self.delivery_timeout(ix),
                 Entity::Consumer(ix) => self.remove_consumer(ix),
                 Entity::Peer(ix) => self.peer_timeout(ix),
@@ -93,6 +94,7 @@ impl Core<'_> {
         }
         match state {
             State::Waiting if due => self.ask_again(ix),
+            State::Offered if due && self.is_sure(Offer::Message(ix)) => self.hedge_message(ix),
             State::Offered if due => self.offer_again(ix),
             State::Granted if due => self.lease_over(ix),
             State::Settling | State::Deleting if due => self.store_again(ix),

@@ -11,7 +11,7 @@ use crate::time::Duration;
 use serde::{Deserialize, Serialize};
 
 /// Version of the link protocol; peers must speak the same one.
-pub const VERSION: u16 = 1;
+pub const VERSION: u16 = 2;
 
 /// No encoded header is longer: a `Hello` with two longest names, and room to spare.
 pub const HEADER_MAX: usize = 256;
@@ -64,12 +64,14 @@ pub enum Frame {
     /// Still here.
     Pong,
     /// I reach consumers of this service: offer me up to `window` messages at a time. It replaces what I announced of
-    /// it before; said again, it also means that room came free after a [`Frame::Decline`].
+    /// it before; said again, it also means that room came free: after a [`Frame::Decline`], or at consumers.
     Announce {
         /// The service.
         service: Name,
         /// Most offers of it that may wait here.
         window: u16,
+        /// Offers that would be claimed at once; each offer after this announcement takes one of them.
+        room: u16,
         /// The way to the nearest consumers: me first, their node last.
         path: Path,
     },

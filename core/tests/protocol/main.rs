@@ -4,4 +4,5 @@ mod duo;
 mod mesh;
 mod net;
 mod pair;
+mod room;
 mod support;

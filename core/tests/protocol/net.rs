@@ -20,6 +20,8 @@ struct Edge {
 pub(crate) struct Mesh {
     pub(crate) names: Vec<&'static str>,
     nodes: Vec<Option<Node>>,
+    /// Nodes that stand still: what comes waits, and no timer fires.
+    frozen: BTreeSet<usize>,
     edges: Vec<Edge>,
     pub(crate) now: Instant,
     latency: Duration,
@@ -31,7 +33,8 @@ pub(crate) struct Mesh {
 fn capacity() -> Capacity {
     Capacity {
         messages: 64,
-        reservations: 64,
+        // More than a window: none of them is short.
+        reservations: 512,
         deliveries: 64,
         services: 16,
         consumers: 16,
@@ -53,6 +56,7 @@ impl Mesh {
             names: names.to_vec(),
             now: nodes[0].now,
             nodes: nodes.into_iter().map(Some).collect(),
+            frozen: BTreeSet::new(),
             edges: Vec::new(),
             latency: Duration::from_millis(1),
             next_link: 0,
@@ -178,6 +182,11 @@ impl Mesh {
         self.nodes[dead] = None;
     }
 
+    /// The node stands still from now on.
+    pub(crate) fn freeze(&mut self, name: &str) {
+        self.frozen.insert(self.place(name));
+    }
+
     fn collect(&mut self) {
         let at = self.now + self.latency;
         for me in 0..self.nodes.len() {
@@ -216,12 +225,12 @@ impl Mesh {
         for at in 0..self.edges.len() {
             for to in 0..2 {
                 let now = self.now;
+                let edge = &self.edges[at];
+                let end = if to == 1 { edge.north } else { edge.south };
+                if self.frozen.contains(&end) {
+                    continue;
+                }
                 while let Some((_, sent)) = self.edges[at].flying[to].pop_front_if(|(due, _)| *due <= now) {
-                    let end = if to == 1 {
-                        self.edges[at].north
-                    } else {
-                        self.edges[at].south
-                    };
                     let Some(node) = self.nodes[end].as_mut() else {
                         continue;
                     };
@@ -247,12 +256,22 @@ impl Mesh {
             }
             self.deliver();
             self.transfer();
-            self.nodes.iter_mut().flatten().for_each(Node::time);
+            for (at, node) in self.nodes.iter_mut().enumerate() {
+                if let Some(node) = node.as_mut().filter(|_| !self.frozen.contains(&at)) {
+                    node.time();
+                }
+            }
             self.transfer();
             self.collect();
-            let flying = self.edges.iter().flat_map(|edge| edge.flying.iter());
-            let arrivals = flying.filter_map(|frames| frames.front().map(|(at, _)| *at));
-            let timers = self.nodes.iter().flatten().filter_map(Node::due);
+            let awake = |at: &usize| !self.frozen.contains(at);
+            let flying = self
+                .edges
+                .iter()
+                .flat_map(|edge| [(edge.south, &edge.flying[0]), (edge.north, &edge.flying[1])]);
+            let flying = flying.filter(|(end, _)| awake(end));
+            let arrivals = flying.filter_map(|(_, frames)| frames.front().map(|(at, _)| *at));
+            let nodes = self.nodes.iter().enumerate().filter(|(at, _)| awake(at));
+            let timers = nodes.filter_map(|(_, node)| node.as_ref().and_then(Node::due));
             let next = arrivals.chain(timers).min().filter(|next| *next <= end);
             let Some(next) = next else { break };
             self.now = self.now.max(next);

@@ -122,10 +122,11 @@ impl Core<'_> {
                     // It hears of it when more room comes free, even if this is what it was told before.
                     self.starve(ix);
                 }
-                if told == mark && !invite {
+                let roomier = a.room > 0 && self.routes[ix].told_room == 0;
+                if told == mark && !invite && !roomier {
                     return Said::Again;
                 }
-                self.routes[ix].told = mark;
+                self.set_told(ix, mark.map(|mark| (mark, a.room)));
                 if invite && !a.short {
                     // One that has nothing to offer must not swallow the room that another waits for.
                     self.invite_one();
@@ -133,11 +134,12 @@ impl Core<'_> {
                 Frame::Announce {
                     service,
                     window: a.window,
+                    room: a.room,
                     path: a.path,
                 }
             }
             None if told.is_some() => {
-                self.routes[ix].told = None;
+                self.set_told(ix, None);
                 self.forget_offers_of(ix);
                 Frame::Withdraw { service }
             }

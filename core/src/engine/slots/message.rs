@@ -86,6 +86,8 @@ pub(crate) struct Copy {
     pub(crate) peer: Ix,
     /// How far it is.
     pub(crate) state: CopyState,
+    /// The peer should claim it at once: no other is asked before [`Timing::hedge`](crate::Timing::hedge) is over.
+    pub(crate) sure: bool,
 }
 
 /// How far a copy is.

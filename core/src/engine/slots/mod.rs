@@ -38,6 +38,9 @@ pub(crate) struct Hungry;
 /// Among the routes whose peer was declined and is to be invited when a reservation comes free.
 #[derive(Debug)]
 pub(crate) struct Starved;
+/// Among the routes whose peer has used up the room that it was told of.
+#[derive(Debug)]
+pub(crate) struct Spent;
 /// In order of priority, then age.
 #[derive(Debug)]
 pub(crate) struct ByRank;

@@ -1,6 +1,6 @@
 //! Peers, and what each was told of each service.
 
-use super::{OfPeer, OfService, OfState, Starved};
+use super::{OfPeer, OfService, OfState, Spent, Starved};
 use crate::data::list::{List, ListLinks, ListNode};
 use crate::data::slab::Ix;
 use crate::id::{Boot, NodeId};
@@ -83,6 +83,8 @@ pub struct Route {
     pub(crate) window: Option<u16>,
     /// The peer said that only higher priorities find room.
     pub(crate) floor: Option<u8>,
+    /// Offers that consumers behind the peer would claim at once, as far as this node knows.
+    pub(crate) room: u16,
     /// This node's copies that are placed there.
     pub(crate) placed: u32,
     /// The peer's offers that wait here.
@@ -91,6 +93,8 @@ pub struct Route {
     pub(crate) path: Path,
     /// What the peer was told last: a mark of the path and the window, `None` if nothing.
     pub(crate) told: Option<u64>,
+    /// The room that the peer was told of, less its offers since.
+    pub(crate) told_room: u16,
     /// What is to be told to it.
     pub(crate) out: RouteOut,
     /// In its service's list.
@@ -99,6 +103,8 @@ pub struct Route {
     pub(crate) of_peer: ListLinks,
     /// In the list of those to be invited.
     pub(crate) starved: ListLinks,
+    /// In its service's list of those that know of no room, if the peer was told of the service.
+    pub(crate) spent: ListLinks,
 }
 
 /// Which services may pass over a peer's links: one rule of them.
@@ -165,6 +171,15 @@ impl ListNode<Starved> for Route {
     }
     fn links_mut(&mut self) -> &mut ListLinks {
         &mut self.starved
+    }
+}
+
+impl ListNode<Spent> for Route {
+    fn links(&self) -> &ListLinks {
+        &self.spent
+    }
+    fn links_mut(&mut self) -> &mut ListLinks {
+        &mut self.spent
     }
 }
 

@@ -1,6 +1,6 @@
 //! Services, consumers and their takes.
 
-use super::{ByRank, Hungry, OfConsumer, OfService};
+use super::{ByRank, Hungry, OfConsumer, OfService, Spent};
 use crate::data::list::{List, ListLinks, ListNode};
 use crate::data::slab::Ix;
 use crate::data::tree::Tree;
@@ -20,6 +20,8 @@ pub struct Service {
     pub(crate) hungry: List<Hungry>,
     /// Routes to and from peers.
     pub(crate) routes: List<OfService>,
+    /// Those of them whose peer has used up the room that it was told of.
+    pub(crate) spent: List<Spent>,
     /// This node's messages that are placed nowhere.
     pub(crate) waiting: Tree<ByRank>,
     /// This node's messages that are placed at peers.
@@ -104,6 +106,12 @@ impl ListNode<OfConsumer> for Take {
 impl Consumer {
     /// Whether one more message may be claimed for it (P4), and a take waits for it.
     pub(crate) fn has_room(&self) -> bool {
-        self.held < self.limit && self.wanted > u32::from(self.coming)
+        self.room() > 0
+    }
+
+    /// How many more may be.
+    pub(crate) fn room(&self) -> u32 {
+        let places = self.limit.saturating_sub(self.held);
+        u32::from(places).min(self.wanted.saturating_sub(u32::from(self.coming)))
     }
 }

@@ -47,7 +47,8 @@ pub(crate) struct Tree<M> {
     /// The largest, kept so that a larger one, the common case, is appended without a search.
     last: Link,
     len: u32,
-    seed: u64,
+    /// Half of what was given: a service has four trees, and a small device little room.
+    seed: u32,
     kind: PhantomData<M>,
 }
 
@@ -59,7 +60,7 @@ impl<M> Tree<M> {
             first: None,
             last: None,
             len: 0,
-            seed,
+            seed: (seed ^ (seed >> 32)) as u32,
             kind: PhantomData,
         }
     }
@@ -331,7 +332,7 @@ impl<M> Tree<M> {
 
     /// A parent has a higher rank than its children. No two slots have the same.
     const fn rank(&self, ix: Ix) -> u64 {
-        mix(self.seed, ix.get() as u64)
+        mix(self.seed as u64, ix.get() as u64)
     }
 }
 

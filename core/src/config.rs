@@ -55,6 +55,8 @@ pub struct Timing {
     /// An offer to a peer that should have claimed it at once waits this long before another peer is asked too ("hedged
     /// requests"; Dean and Barroso, "The Tail at Scale", 2013).
     pub hedge: Duration,
+    /// The holder of an attempt whose way is broken is looked for this often, until its lease is over.
+    pub seek: Duration,
     /// A store operation that failed is tried again after this.
     pub store_retry: Duration,
     /// A reply to a message without deadline is worth sending this long.
@@ -72,6 +74,7 @@ impl Default for Timing {
             margin: Duration::from_secs(5),
             claim: Duration::from_secs(10),
             hedge: Duration::from_millis(500),
+            seek: Duration::from_secs(2),
             store_retry: Duration::from_secs(1),
             reply_life: Duration::from_secs(86_400),
         }

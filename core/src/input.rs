@@ -2,6 +2,7 @@
 
 use crate::id::{AttemptId, Fence, GrantToken};
 use crate::time::Duration;
+use crate::wire::Path;
 use serde::{Deserialize, Serialize};
 
 /// The caller's own number for a request; answers to it carry the same one.
@@ -150,6 +151,8 @@ pub struct StoredReply {
     pub body: Option<Body>,
     /// How long it is still worth sending.
     pub remaining: Duration,
+    /// Nodes on its way, as they were stored with it.
+    pub path: Path,
 }
 
 /// Which row of the store.

@@ -4,6 +4,7 @@ use crate::id::{AttemptId, GrantToken, NodeId};
 use crate::input::{Body, LinkId, Outcome, Part, Tag, Verb};
 use crate::name::NameError;
 use crate::time::Duration;
+use crate::wire::Path;
 use serde::{Deserialize, Serialize};
 
 /// A change on disk that the core asks for and, unless said otherwise, waits for.
@@ -45,6 +46,8 @@ pub enum StoreOp {
         body: Option<Body>,
         /// How long it is worth sending.
         remaining: Duration,
+        /// Nodes on its way: the origin first, a peer of this node last.
+        path: Path,
     },
     /// Delete such a reply.
     Drop {
@@ -148,6 +151,14 @@ pub enum Notice {
         /// With this node.
         node: NodeId,
     },
+    /// The north links form a ring: the peer at the other end of this one is also below this node. Messages don't go round,
+    /// but the hierarchy is not what it should be.
+    Cycle {
+        /// The link to the peer, which this node dials.
+        link: LinkId,
+        /// The peer.
+        node: NodeId,
+    },
     /// A session is over.
     SessionDown {
         /// It ran over this link.
@@ -176,6 +187,8 @@ pub enum Fault {
     Silent,
     /// A newer link of the same peer took over.
     Superseded,
+    /// The peer dials this node and is dialled by it: one of the two is too much.
+    BothDial,
     /// The table of peers is full.
     Full,
 }

@@ -45,6 +45,7 @@ pub(crate) struct ReplyRow {
     pub(crate) verb: Verb,
     pub(crate) content: Option<Content>,
     pub(crate) until: Time,
+    pub(crate) path: redlink_core::wire::Path,
 }
 
 /// What survives a crash.

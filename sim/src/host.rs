@@ -238,6 +238,7 @@ impl World {
                 verb: row.verb,
                 body,
                 remaining: left(row.until),
+                path: row.path,
             };
             self.must(h, Input::RecoverReply(stored));
         }

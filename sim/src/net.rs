@@ -471,6 +471,7 @@ impl World {
                 }
             }
             Some(Frame::Holding { token, .. }) => self.check.order.way(h, token.message, way),
+            Some(Frame::Seek { token, .. }) => self.check.order.sought(h, token.message.node, way),
             _ => {}
         }
         match frame {

@@ -69,7 +69,7 @@ impl World {
                 }
             }
             Output::Notice(Notice::SessionDown { link }) => self.check.order.link_gone(h, link),
-            Output::Notice(Notice::SessionUp { .. }) | Output::Frame { .. } => {}
+            Output::Notice(Notice::SessionUp { .. } | Notice::Cycle { .. }) | Output::Frame { .. } => {}
         }
     }
 
@@ -152,6 +152,7 @@ impl World {
                 verb,
                 body,
                 remaining,
+                path,
             } => {
                 let content = match body {
                     None => None,
@@ -169,6 +170,7 @@ impl World {
                     verb,
                     content,
                     until: now + remaining.as_micros(),
+                    path,
                 })
             }
             StoreOp::Drop { attempt } => Write::Drop(attempt),

@@ -309,6 +309,7 @@ impl Scenario {
             margin: time(SECOND, 5 * SECOND),
             claim: time(2 * SECOND, 10 * SECOND),
             hedge: Duration::from_millis(500),
+            seek: Duration::from_secs(2),
             store_retry: time(100 * MS, SECOND),
             reply_life: time(30 * SECOND, 100 * SECOND),
         }

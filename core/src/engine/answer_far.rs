@@ -161,18 +161,28 @@ impl Core<'_> {
         self.fill(service);
     }
 
-    /// No way leads to the holder of an attempt any more; its node looks for one until the lease runs out.
+    /// No way leads to the holder of an attempt any more, as the peer says that it led through.
     pub(super) fn path_lost(&mut self, ix: Ix, peer: Ix, token: &GrantToken) {
         let m = &self.messages[ix];
         if m.state == State::Granted && m.holder == Holder::Peer(peer) && m.fence == token.fence {
-            self.peers[peer].granted.remove(&mut self.messages, ix);
-            let m = &mut self.messages[ix];
-            m.holder = Holder::Away;
-            m.wake = Some(m.lease_until);
-            m.reply_verb = None;
-            m.out.grant = false;
-            m.out.fetch = false;
-            self.time_message(ix);
+            self.hold_away(ix);
         }
+    }
+
+    /// A message that is held behind a peer stays held until the lease is over. Its holder's node looks for this one along
+    /// the way that the offer came by, and this one for it by others.
+    pub(super) fn hold_away(&mut self, ix: Ix) {
+        let mut way = None;
+        if let Holder::Peer(peer) = self.messages[ix].holder {
+            self.peers[peer].granted.remove(&mut self.messages, ix);
+            way = Some(peer);
+        }
+        self.away.push_back(&mut self.messages, ix);
+        let m = &mut self.messages[ix];
+        m.holder = Holder::Away(way);
+        m.reply_verb = None;
+        m.out.grant = false;
+        m.out.fetch = false;
+        self.seek_holder(ix);
     }
 }

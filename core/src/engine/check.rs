@@ -22,6 +22,7 @@ impl Core<'_> {
         self.dirty.check();
         self.recovering.check(&self.messages);
         self.delivered.check(&self.messages);
+        self.away.check(&self.messages);
         self.starved.check(&self.routes);
         let seed = self.seed();
         self.relays.check();
@@ -117,6 +118,12 @@ impl Core<'_> {
             }
             if m.state == State::Granted {
                 assert!(m.holder != Holder::None, "a granted message has a holder");
+            }
+            if m.state != State::Granted && m.state.is_open() {
+                assert!(
+                    !matches!(m.holder, Holder::Away(_)),
+                    "only what is granted can be away"
+                );
             }
         }
         for (ix, r) in self.routes.iter() {

@@ -148,7 +148,7 @@ impl Core<'_> {
             priority: offer.priority,
             budget: offer.copies.clamp(1, COPIES as u8),
             route,
-            path: offer.path.clone(),
+            path: offer.path,
             copies: [None; COPIES],
             forwarded: false,
             over: false,

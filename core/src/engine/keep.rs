@@ -176,7 +176,11 @@ impl Core<'_> {
             verb: Some(stored.verb),
             answer: stored.body,
             keeping: Keeping::Stored,
-            path: Self::direct(stored.token.message.node),
+            path: if stored.path.is_empty() {
+                Self::direct(stored.token.message.node)
+            } else {
+                stored.path
+            },
             ..Self::blank_delivery(stored.token, Source::Absent, self.config.lease)
         };
         if let Some(d) = self.insert_delivery(slot, None) {

@@ -107,7 +107,7 @@ impl Core<'_> {
     fn claim(&mut self, ix: Ix, consumer: Ix) {
         let r = &self.reservations[ix];
         let (message, priority, deadline) = (r.message, r.priority, r.deadline);
-        let (peer, path) = (self.routes[r.route].peer, r.path.clone());
+        let (peer, path) = (self.routes[r.route].peer, r.path);
         let (key, lease) = (self.consumers[consumer].key, self.consumers[consumer].lease);
         self.drop_reservation(ix);
         let token = GrantToken {

@@ -13,6 +13,7 @@
 //! | `matching` | which message goes to which consumer |
 //! | `hold` | messages of peers: reservations, claims, grants |
 //! | `relay` | messages that pass between two peers |
+//! | `seek` | looking for the holder of an attempt by other ways |
 //! | `answer` | what consumers of this node say about their deliveries |
 //! | `answer_far` | what consumers of other nodes say about messages of this one |
 //! | `keep` | answers to other nodes' messages, until their origin has them |
@@ -39,6 +40,7 @@ mod registry;
 mod relay;
 mod room;
 mod routes;
+mod seek;
 mod session;
 pub(crate) mod slots;
 mod tables;
@@ -134,6 +136,7 @@ pub struct Core<'s> {
     capacity: Capacity,
     now: Instant,
     started: bool,
+    started_at: Instant,
     draining: bool,
     next_sequence: u64,
     next_order: u64,
@@ -168,6 +171,11 @@ pub struct Core<'s> {
 
     recovering: List<OfState>,
     delivered: List<OfState>,
+    /// Messages that a consumer holds to which no way leads just now.
+    away: List<OfState>,
+    seeking: seek::Seeking,
+    /// Some peer may have announced what there was no room for.
+    missed: bool,
     starved: List<Starved>,
     counters: Counters,
 }
@@ -212,6 +220,7 @@ impl<'s> Core<'s> {
             capacity,
             now: Instant::ZERO,
             started: false,
+            started_at: Instant::ZERO,
             draining: false,
             next_sequence: config.next_sequence,
             next_order: 0,
@@ -241,6 +250,9 @@ impl<'s> Core<'s> {
             answers: heapless::Deque::new(),
             recovering: List::default(),
             delivered: List::default(),
+            away: List::default(),
+            seeking: seek::Seeking::default(),
+            missed: false,
             starved: List::default(),
             counters: Counters::default(),
             config,
@@ -508,6 +520,7 @@ impl<'s> Core<'s> {
         self.service_index
             .remove(hash, ix, |at| hash_bytes(seed, services[at].name.as_bytes()));
         self.services.remove(ix);
+        self.room_for_routes();
     }
 
     fn set_state(&mut self, ix: Ix, next: State) {

@@ -174,6 +174,7 @@ impl Core<'_> {
 
     pub(super) fn start(&mut self) {
         self.started = true;
+        self.started_at = self.now;
         if !self.recovering.is_empty() {
             self.set_timer(Entity::Core, Some(self.now + self.config.timing.recovery));
         }
@@ -383,11 +384,11 @@ impl Core<'_> {
                 self.unplace_all(Offer::Message(ix));
                 self.services[service].offered.remove(&mut self.messages, ix);
             }
-            State::Granted => {
-                if let Holder::Peer(peer) = holder {
-                    self.peers[peer].granted.remove(&mut self.messages, ix);
-                }
-            }
+            State::Granted => match holder {
+                Holder::Peer(peer) => self.peers[peer].granted.remove(&mut self.messages, ix),
+                Holder::Away(_) => self.away.remove(&mut self.messages, ix),
+                Holder::None | Holder::Local => {}
+            },
             State::Storing | State::Settling | State::Settled | State::Deleting => {}
         }
     }

@@ -312,8 +312,8 @@ impl Core<'_> {
     fn pass_holding(&mut self, ix: Ix, lease: Duration, path: &Path) {
         let r = &mut self.relays[ix];
         r.lease = lease;
-        r.path = path.clone();
-        r.path.pop();
+        r.path = *path;
+        let _ = r.path.pop();
         r.out.holding = true;
         self.relay_alive(ix);
     }

@@ -15,7 +15,7 @@
 //! the announcement is built from what is true then, and sent if it differs from what was told last.
 
 use super::Core;
-use super::slots::{Direction, Route, RouteOut};
+use super::slots::{Direction, Peer, Route, RouteOut};
 use super::tables::Entity;
 use crate::data::index::hash_words;
 use crate::data::list::ListLinks;
@@ -92,6 +92,71 @@ impl Core<'_> {
         self.peers[peer].routes.remove(&mut self.routes, ix);
         self.routes.remove(ix);
         self.drop_idle_service(service);
+        self.room_for_routes();
+    }
+
+    fn note_missed(&mut self, peer: Ix) {
+        self.peers[peer].missed = true;
+        self.missed = true;
+    }
+
+    /// A place in the table came free: what a peer announced in vain is asked for again, now and then.
+    pub(super) fn room_for_routes(&mut self) {
+        if !self.missed {
+            return;
+        }
+        let (apart, now) = (self.config.timing.silence, self.now);
+        let waits = |p: &Peer| p.missed && p.link.is_some() && p.asked.is_none_or(|at| at + apart <= now);
+        let Some(ix) = self.peers.iter().find(|(_, p)| waits(p)).map(|(ix, _)| ix) else {
+            self.missed = self.peers.iter().any(|(_, p)| p.missed && p.link.is_some());
+            return;
+        };
+        let p = &mut self.peers[ix];
+        p.missed = false;
+        p.asked = Some(now);
+        p.out.ask = true;
+        self.touch(Entity::Peer(ix));
+    }
+
+    /// The peer had no room for something that it was told of, and has now: it is told all anew, but not more often than
+    /// an honest peer asks.
+    pub(super) fn refresh_asked(&mut self, peer: Ix) {
+        let p = &mut self.peers[peer];
+        let soonest = p.refreshed.map(|at| at + self.config.timing.keepalive);
+        if soonest.is_some_and(|at| self.now < at) {
+            return;
+        }
+        p.refreshed = Some(self.now);
+        let mut at = self.peers[peer].routes.front();
+        while let Some(route) = at {
+            at = self.peers[peer].routes.next(&self.routes, route);
+            if self.routes[route].told.is_some() {
+                self.routes[route].out.invite = true;
+                self.refresh_route(route);
+            }
+        }
+    }
+
+    /// A north peer is also below this node: what it announced has come up to here, and would go round for ever if paths
+    /// were not looked at. Found as soon as a service is announced through the ring.
+    pub(super) fn note_cycle(&mut self, route: Ix) {
+        let (service, peer) = (self.routes[route].service, self.routes[route].peer);
+        let p = &self.peers[peer];
+        let Some(node) = p.node.filter(|_| p.dialled && !p.cycle) else {
+            return;
+        };
+        let mut at = self.services[service].routes.front();
+        while let Some(other) = at {
+            at = self.services[service].routes.next(&self.routes, other);
+            let r = &self.routes[other];
+            if !self.peers[r.peer].dialled && r.path.contains(&node) {
+                let p = &mut self.peers[peer];
+                p.cycle = true;
+                p.out.cycle = true;
+                self.touch(Entity::Peer(peer));
+                return;
+            }
+        }
     }
 
     /// Whether what a route says may be told to a peer, and so whether offers of that peer may go over it.
@@ -114,7 +179,9 @@ impl Core<'_> {
         let window = if self.services[service].consumers.is_empty() {
             let (best, window) = self.best_to_tell(service, peer)?;
             // `may_pass` leaves room for this node.
-            let _ = path.extend_from_slice(&self.routes[best].path);
+            for &node in self.routes[best].path.iter() {
+                let _ = path.push(node);
+            }
             window
         } else {
             self.config.window
@@ -156,7 +223,7 @@ impl Core<'_> {
     pub(super) fn announcement_mark(&self, a: &Announcement) -> u64 {
         let mut words = [0; HOPS + 1];
         words[0] = u64::from(a.window);
-        for (word, node) in words[1..].iter_mut().zip(&a.path) {
+        for (word, node) in words[1..].iter_mut().zip(a.path.iter()) {
             *word = node.0;
         }
         hash_words(self.seed(), &words)
@@ -191,9 +258,11 @@ impl Core<'_> {
         }
         let Ok(service) = self.service(name) else {
             self.counters.routes_full += 1;
+            self.note_missed(peer);
             return;
         };
         let Some(route) = self.route(service, peer) else {
+            self.note_missed(peer);
             self.drop_idle_service(service);
             return;
         };
@@ -201,7 +270,7 @@ impl Core<'_> {
         r.floor = None;
         let changed = r.window != Some(window) || r.path != *path;
         r.window = Some(window);
-        r.path = path.clone();
+        r.path = *path;
         r.room = room;
         if changed {
             self.routes_changed(service);
@@ -227,7 +296,7 @@ impl Core<'_> {
         let known = r.window.take().is_some();
         r.floor = None;
         r.room = 0;
-        r.path.clear();
+        r.path = Path::new();
         let service = r.service;
         if r.placed > 0 {
             self.lose_copies_at(route);

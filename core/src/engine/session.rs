@@ -69,6 +69,10 @@ impl Core<'_> {
             greeted: self.now,
             sent: self.now,
             unsaid: 0,
+            missed: false,
+            cycle: false,
+            asked: None,
+            refreshed: None,
             routes: List::default(),
             reservations: List::default(),
             deliveries: List::default(),
@@ -100,9 +104,12 @@ impl Core<'_> {
         let mut cursor = None;
         while let Some(m) = self.messages.next_live(cursor) {
             cursor = Some(m);
-            if self.messages[m].holder == Holder::Peer(ix) {
-                self.messages[m].holder = Holder::None;
-                self.messages[m].out.tell = false;
+            let m = &mut self.messages[m];
+            if m.holder == Holder::Peer(ix) {
+                m.holder = Holder::None;
+                m.out.tell = false;
+            } else if m.holder == Holder::Away(Some(ix)) {
+                m.holder = Holder::Away(None);
             }
         }
         let (seed, peers) = (self.seed(), &self.peers);
@@ -126,6 +133,15 @@ impl Core<'_> {
         }
         self.check_policy(self.find_peer(name), policy)?;
         let ix = self.peer(name)?;
+        if self.is_up(ix) && self.peers[ix].dialled != dialled {
+            // A ring of two. The first link stays: two that take turns would serve nobody.
+            self.counters.peer_faults += 1;
+            self.say(Pending::CloseLink {
+                link,
+                fault: Fault::BothDial,
+            });
+            return Ok(());
+        }
         let p = &mut self.peers[ix];
         let old = p.greeting.replace(link);
         p.dialled = dialled;
@@ -258,6 +274,8 @@ impl Core<'_> {
                 }
             }
             Frame::HoldingEnd => self.holding_ended(peer),
+            Frame::Seek { token, service, path } => self.sought(peer, &token, &service, &path),
+            Frame::Refresh => self.refresh_asked(peer),
             Frame::Grant {
                 token,
                 priority,
@@ -325,6 +343,10 @@ impl Core<'_> {
         p.link = Some(link);
         let unsaid = core::mem::take(&mut p.out.hello).then_some(p.our_generation);
         p.session += 1;
+        p.missed = false;
+        p.cycle = false;
+        p.asked = None;
+        p.refreshed = None;
         p.heard = self.now;
         p.sent = self.now;
         let peers = &self.peers;
@@ -390,13 +412,17 @@ impl Core<'_> {
         if !same_life {
             // A restarted node says what its workers tell it, which takes a while.
             let until = self.now + self.config.timing.recovery;
-            let mut at = self.peers[peer].granted.front();
+            let session = self.peers[peer].session;
+            let mut at = self.away.front();
             while let Some(ix) = at {
-                at = self.peers[peer].granted.next(&self.messages, ix);
+                at = self.away.next(&self.messages, ix);
                 let m = &mut self.messages[ix];
-                m.wake = m.wake.map(|wake| wake.min(until));
-                m.session = self.peers[peer].session;
-                self.time_message(ix);
+                if m.holder == Holder::Away(Some(peer)) && Some(m.holder_node) == self.peers[peer].node {
+                    m.lease_until = m.lease_until.min(until);
+                    m.wake = m.wake.map(|wake| wake.min(until));
+                    m.session = session;
+                    self.time_message(ix);
+                }
             }
         }
         self.peers[peer].out.holding_end = true;
@@ -437,13 +463,13 @@ impl Core<'_> {
     /// What was granted to the peer in an earlier session and not asserted in this one is free again.
     fn holding_ended(&mut self, peer: Ix) {
         let session = self.peers[peer].session;
-        let mut at = self.peers[peer].granted.front();
+        let mut at = self.away.front();
         while let Some(ix) = at {
-            at = self.peers[peer].granted.next(&self.messages, ix);
-            let own = Some(self.messages[ix].holder_node) == self.peers[peer].node;
+            at = self.away.next(&self.messages, ix);
+            let m = &self.messages[ix];
+            let own = m.holder == Holder::Away(Some(peer)) && Some(m.holder_node) == self.peers[peer].node;
             if own && self.messages[ix].session != session {
                 self.requeue(ix);
-                // A grant made by that comes at the end of the list, with this session's number.
             }
         }
     }
@@ -462,6 +488,9 @@ impl Core<'_> {
         p.out.holding_end = false;
         p.out.ping = false;
         p.out.pong = false;
+        p.out.ask = false;
+        p.out.seek = false;
+        p.out.cycle = false;
         self.say(Pending::Notice(Notice::SessionDown { link }));
         let mut at = self.peers[peer].routes.front();
         while let Some(route) = at {
@@ -474,17 +503,6 @@ impl Core<'_> {
         // Freed reservations invite nobody until all of them are gone: this peer is not among the starved.
         while let Some(ix) = self.peers[peer].reservations.front() {
             self.drop_reservation(ix);
-        }
-        let mut at = self.peers[peer].granted.front();
-        while let Some(ix) = at {
-            at = self.peers[peer].granted.next(&self.messages, ix);
-            self.messages[ix].reply_verb = None;
-            self.messages[ix].out.grant = false;
-            self.messages[ix].out.fetch = false;
-            if Some(self.messages[ix].holder_node) != self.peers[peer].node {
-                let token = self.token_of(ix);
-                self.path_lost(ix, peer, &token);
-            }
         }
         self.relays_down(peer);
         let mut at = self.peers[peer].deliveries.front();
@@ -506,6 +524,10 @@ impl Core<'_> {
                     self.touch(Entity::Delivery(d));
                 }
             }
+        }
+        // Other ways to what is held behind this peer are looked for when its routes are gone.
+        while let Some(ix) = self.peers[peer].granted.front() {
+            self.hold_away(ix);
         }
         // What waits again may go elsewhere.
         while let Some(route) = self.peers[peer].routes.front() {

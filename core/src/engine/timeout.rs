@@ -1,7 +1,7 @@
 //! What happens when a timer fires. One heap holds one timer for each slot: the soonest of its times.
 
 use super::place::Offer;
-use super::slots::{Keeping, Stage, State};
+use super::slots::{Holder, Keeping, Stage, State};
 use super::tables::Entity;
 use super::{ANSWERS_EACH, Core};
 use crate::data::slab::Ix;
@@ -96,6 +96,9 @@ impl Core<'_> {
             State::Waiting if due => self.ask_again(ix),
             State::Offered if due && self.is_sure(Offer::Message(ix)) => self.hedge_message(ix),
             State::Offered if due => self.offer_again(ix),
+            State::Granted if due && matches!(m.holder, Holder::Away(_)) && self.now < m.lease_until => {
+                self.seek_holder(ix);
+            }
             State::Granted if due => self.lease_over(ix),
             State::Settling | State::Deleting if due => self.store_again(ix),
             State::Settled if due => self.end_retention(ix),

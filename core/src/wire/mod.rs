@@ -4,6 +4,8 @@
 //! reads headers, bodies are payloads that only the shell touches. Decoding checks everything: any bytes are either a
 //! valid [`Frame`] or `None`.
 
+mod path;
+
 use crate::id::{Boot, ConsumerKey, GrantToken, MessageId, NodeId};
 use crate::input::Verb;
 use crate::name::Name;
@@ -36,8 +38,7 @@ pub struct Hello {
 /// Most links between an origin and a consumer's node (the hop limit).
 pub const HOPS: usize = 8;
 
-/// Nodes on a way through the mesh, in its order.
-pub type Path = heapless::Vec<NodeId, HOPS, u8>;
+pub use path::Path;
 
 /// How an origin took an answer that came over a link.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -180,6 +181,18 @@ pub enum Frame {
     },
     /// After a hello: that was all that I hold.
     HoldingEnd,
+    /// The origin looks for the holder of an attempt, whose way is broken. The holder's node answers with
+    /// [`Frame::Holding`] along the path that this one came by, and with a release behind it if it does not hold it.
+    Seek {
+        /// Which attempt. Only its origin and those on its old way know it (P12).
+        token: GrantToken,
+        /// Its service: nodes pass this on to where that is reached.
+        service: Name,
+        /// Nodes that this has passed: the origin first, me last.
+        path: Path,
+    },
+    /// I had no room for some of what you announced and have some now: say it all again.
+    Refresh,
 }
 
 impl Frame {

@@ -5,4 +5,5 @@ mod mesh;
 mod net;
 mod pair;
 mod room;
+mod seek;
 mod support;

@@ -165,6 +165,71 @@ fn a_ring_of_norths_is_bounded() {
     mesh.run(secs(60));
     let idle = mesh.frames - before;
     assert!(idle < 200, "{idle} frames in an idle minute");
+    // Whoever would close the ring says so, once.
+    let told: Vec<_> = ["A", "B", "C", "S"]
+        .into_iter()
+        .map(|name| mesh.node(name).told.cycles.len())
+        .collect();
+    assert_eq!(told, [0, 0, 1, 0]);
+}
+
+/// What is no ring is not called one.
+#[test]
+fn redundant_ways_are_no_ring() {
+    let mut mesh = high();
+    mesh.worker("S10", "C5");
+    mesh.worker("S20", "C6");
+    mesh.run(secs(5));
+    for node in HIGH {
+        assert_eq!(mesh.node(node).told.cycles, [], "{node}");
+    }
+}
+
+/// Two nodes that dial each other are a ring of two: the first link stays.
+#[test]
+fn a_ring_of_two_keeps_its_first_link() {
+    let mut mesh = Mesh::new(&["A", "B"], &[("A", "B")]);
+    mesh.worker("B", "s");
+    mesh.run(secs(1));
+    for (me, peer, dialled) in [("A", "n2", false), ("B", "n1", true)] {
+        mesh.node(me).must(redlink_core::Input::LinkUp {
+            link: redlink_core::LinkId(99),
+            peer,
+            dialled,
+            policy: Policy::default(),
+        });
+    }
+    mesh.run(secs(1));
+    assert_eq!(mesh.faults(), [redlink_core::Fault::BothDial; 2]);
+    assert_eq!(mesh.reach("A", &["s"], secs(3)), set(&["s"]));
+}
+
+/// What a full table had no room for is asked for again when there is some.
+#[test]
+fn what_was_missed_is_announced_again() {
+    let mut mesh = Mesh::new(&["A", "B"], &[("A", "B")]);
+    // A's table has 16 places for services, and A takes one itself.
+    mesh.worker("A", "own");
+    let names: Vec<String> = (0..16).map(|n| format!("s{n}")).collect();
+    for name in &names {
+        mesh.worker("B", name);
+    }
+    mesh.run(secs(1));
+    let known = |mesh: &mut Mesh| {
+        let services = mesh.node("A").core.services();
+        services.filter(|s| s.peers > 0).count()
+    };
+    assert_eq!(known(&mut mesh), 15);
+    mesh.node("A").must(redlink_core::Input::Unregister {
+        service: "own",
+        consumer: "w",
+    });
+    mesh.run(secs(1));
+    assert_eq!(known(&mut mesh), 16);
+    // It is asked for once, not again and again.
+    let before = mesh.frames;
+    mesh.run(secs(60));
+    assert!(mesh.frames - before < 30, "{} frames", mesh.frames - before);
 }
 
 /// A service that is gone is forgotten everywhere.

@@ -22,6 +22,7 @@ pub(crate) struct Mesh {
     nodes: Vec<Option<Node>>,
     /// Nodes that stand still: what comes waits, and no timer fires.
     frozen: BTreeSet<usize>,
+    transfers_held: bool,
     edges: Vec<Edge>,
     pub(crate) now: Instant,
     latency: Duration,
@@ -57,6 +58,7 @@ impl Mesh {
             now: nodes[0].now,
             nodes: nodes.into_iter().map(Some).collect(),
             frozen: BTreeSet::new(),
+            transfers_held: false,
             edges: Vec::new(),
             latency: Duration::from_millis(1),
             next_link: 0,
@@ -182,6 +184,42 @@ impl Mesh {
         self.nodes[dead] = None;
     }
 
+    /// Whether payloads that travel apart stay under way.
+    pub(crate) fn hold_transfers(&mut self, hold: bool) {
+        self.transfers_held = hold;
+    }
+
+    /// The node starts anew on its disk; its links are cut.
+    pub(crate) fn restart(&mut self, name: &str) {
+        let at = self.place(name);
+        for edge in 0..self.edges.len() {
+            if self.edges[edge].south == at || self.edges[edge].north == at {
+                self.cut_at(edge);
+            }
+        }
+        let now = self.now;
+        let node = self.nodes[at].as_mut().expect("the node is alive");
+        node.now = now;
+        node.restart(Duration::ZERO);
+    }
+
+    /// A frame that a node's core would not send.
+    pub(crate) fn send(&mut self, from: &str, to: &str, frame: &Frame) {
+        let (from, to) = (self.place(from), self.place(to));
+        let ends =
+            |edge: &&mut Edge| [(edge.south, edge.north), (edge.north, edge.south)].contains(&(from, to));
+        let edge = self.edges.iter_mut().find(ends).expect("a link between the two");
+        let mut header = vec![0; redlink_core::wire::HEADER_MAX];
+        let len = frame.encode(&mut header).expect("it fits");
+        header.truncate(len);
+        let sent = Sent {
+            link: edge.link.expect("it is up"),
+            header,
+            body: None,
+        };
+        edge.flying[usize::from(edge.north == to)].push_back((self.now, sent));
+    }
+
     /// The node stands still from now on.
     pub(crate) fn freeze(&mut self, name: &str) {
         self.frozen.insert(self.place(name));
@@ -204,6 +242,9 @@ impl Mesh {
 
     /// Transfers beside the frames end at once.
     fn transfer(&mut self) {
+        if self.transfers_held {
+            return;
+        }
         for me in 0..self.nodes.len() {
             let Some(node) = self.nodes[me].as_mut() else {
                 continue;

@@ -1,11 +1,11 @@
 //! One node and an in-memory pair of nodes: real cores, a store and payload bytes that a test can look into, and a
 //! link that a test can cut. Time jumps from one wake-up to the next; nothing waits.
 
-use redlink_core::wire::{Frame, HEADER_MAX};
+use redlink_core::wire::{Frame, HEADER_MAX, Path};
 use redlink_core::{
     Answered, Attached, AttemptId, Body, Boot, Bound, Capacity, Config, Core, Deliver, Duration, Fault,
-    GrantToken, Input, Instant, Kept, LinkId, LostWhy, Name, NodeId, Outcome, Output, Part, Payload, Refused,
-    Row, StoreOp, StoredMessage, StoredOutcome, StoredReply, Submit, Tag, Terms, Verb,
+    GrantToken, Input, Instant, Kept, LinkId, LostWhy, Name, NodeId, Notice, Outcome, Output, Part, Payload,
+    Refused, Row, StoreOp, StoredMessage, StoredOutcome, StoredReply, Submit, Tag, Terms, Verb,
 };
 use std::collections::{BTreeMap, VecDeque};
 
@@ -43,6 +43,7 @@ pub(crate) struct DiskReply {
     pub(crate) verb: Verb,
     pub(crate) body: Option<Vec<u8>>,
     pub(crate) until: Instant,
+    pub(crate) path: Path,
 }
 
 /// What survives a restart.
@@ -65,6 +66,7 @@ pub(crate) struct Told {
     pub(crate) answered: Vec<(Tag, Answered)>,
     pub(crate) lost: Vec<(GrantToken, LostWhy)>,
     pub(crate) closed: Vec<Fault>,
+    pub(crate) cycles: Vec<NodeId>,
 }
 
 /// A frame that was sent.
@@ -195,6 +197,7 @@ impl Node {
                 verb: row.verb,
                 body,
                 remaining,
+                path: row.path,
             }));
         }
         self.must(Input::Start);
@@ -354,6 +357,7 @@ impl Node {
                     .remove(&body.id)
                     .unwrap_or_else(|| panic!("{body:?} is freed and not held"));
             }
+            Output::Notice(Notice::Cycle { node, .. }) => self.told.cycles.push(node),
             Output::Notice(_) => {}
         }
     }
@@ -442,6 +446,7 @@ impl Node {
                 verb,
                 body,
                 remaining,
+                path,
             } => {
                 let body = body.map(|body| self.held(body).clone());
                 if done {
@@ -450,6 +455,7 @@ impl Node {
                         verb,
                         body,
                         until: self.now + remaining,
+                        path,
                     };
                     assert!(
                         self.disk.replies.insert(token.attempt(), row).is_none(),

@@ -27,6 +27,8 @@ pub(crate) struct Order {
     /// Which peers have claimed a message from a node, or said that they hold it, and which have offered it to it:
     /// payloads go to the former only, answers to the latter (P9).
     ways: BTreeSet<(usize, MessageId, NodeId)>,
+    /// Which peers have brought an asking of which origin: answers for it may go to them too.
+    sought: BTreeSet<(usize, NodeId, NodeId)>,
 }
 
 impl Order {
@@ -40,7 +42,12 @@ impl Order {
     }
 
     pub(crate) fn is_way(&self, host: usize, id: MessageId, peer: NodeId) -> bool {
-        self.ways.contains(&(host, id, peer))
+        self.ways.contains(&(host, id, peer)) || self.sought.contains(&(host, id.node, peer))
+    }
+
+    /// The peer looks for what consumers of this node, or of others behind it, hold of the origin.
+    pub(crate) fn sought(&mut self, host: usize, origin: NodeId, peer: NodeId) {
+        self.sought.insert((host, origin, peer));
     }
 
     pub(crate) fn own_gone(&mut self, host: usize, id: MessageId) {

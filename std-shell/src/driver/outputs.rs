@@ -150,6 +150,7 @@ impl Driver {
                 verb,
                 body,
                 remaining,
+                path,
             } => {
                 let content = self.held(body);
                 Op::Keep {
@@ -157,6 +158,7 @@ impl Driver {
                     verb,
                     content,
                     until: clock::wall_after(self.wall, remaining),
+                    path,
                 }
             }
             StoreOp::Drop { attempt } => Op::Drop { attempt },
@@ -286,6 +288,13 @@ impl Driver {
                 let peer = self.links.peer(link).map(ToString::to_string).unwrap_or_default();
                 tracing::info!(peer, %node, link = link.0, "a session is up");
             }
+            Notice::Cycle { link, node } => {
+                let peer = self.links.peer(link).map(ToString::to_string).unwrap_or_default();
+                tracing::warn!(
+                    peer, %node, link = link.0,
+                    "the north links form a ring: this north peer is also below this node; take one link of the ring out"
+                );
+            }
             Notice::SessionDown { link } => tracing::info!(link = link.0, "a session is down"),
         }
     }
@@ -321,6 +330,9 @@ fn reason(fault: Fault) -> &'static str {
         Fault::Twin => "it has this node's own identity; one of the two runs on a copied database",
         Fault::NameTaken => "another live node has the same name; give one of them another",
         Fault::Silent => "nothing was heard from it for too long",
+        Fault::BothDial => {
+            "it dials this node and is dialled by it; take it out of the norths of one of the two"
+        }
         Fault::Superseded => "a newer link of the same peer took over",
         Fault::Full => "the table of peers is full; raise `capacity.peers`",
     }

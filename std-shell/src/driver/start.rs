@@ -258,6 +258,7 @@ fn recover(
                 .size
                 .map(|size| contents.hold_stored(stored.token.attempt(), size)),
             remaining: redlink_core::Duration::from_micros(left),
+            path: stored.path,
         };
         give(
             &|| format!("the reply to {}", stored.token.message),

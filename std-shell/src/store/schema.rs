@@ -12,20 +12,21 @@ pub(super) const APPLICATION_ID: i64 = 0x5244_4c4b;
 pub(super) const VERSION: i64 = STEPS.len() as i64;
 
 /// What brings a database from each version to the next one.
-pub(super) const STEPS: &[&[&str]] = &[&[
-    "CREATE TABLE meta (id INTEGER PRIMARY KEY, version INTEGER NOT NULL)",
-    "INSERT INTO meta (id, version) VALUES (1, 0)",
-    // `node` is the identity as a signed number, `key` the 16 bytes of the grants' MAC key.
-    "CREATE TABLE node (id INTEGER PRIMARY KEY, node INTEGER NOT NULL, key BLOB NOT NULL)",
-    // No row had the sequence number `next_sequence` or a higher one, in any life.
-    "CREATE TABLE boot (
+pub(super) const STEPS: &[&[&str]] = &[
+    &[
+        "CREATE TABLE meta (id INTEGER PRIMARY KEY, version INTEGER NOT NULL)",
+        "INSERT INTO meta (id, version) VALUES (1, 0)",
+        // `node` is the identity as a signed number, `key` the 16 bytes of the grants' MAC key.
+        "CREATE TABLE node (id INTEGER PRIMARY KEY, node INTEGER NOT NULL, key BLOB NOT NULL)",
+        // No row had the sequence number `next_sequence` or a higher one, in any life.
+        "CREATE TABLE boot (
         id INTEGER PRIMARY KEY,
         counter INTEGER NOT NULL,
         random INTEGER NOT NULL,
         next_sequence INTEGER NOT NULL)",
-    // Durations are in microseconds, times in microseconds since the Unix epoch. `file` is set instead of `payload`
-    // where the bytes are a file.
-    "CREATE TABLE message (
+        // Durations are in microseconds, times in microseconds since the Unix epoch. `file` is set instead of `payload`
+        // where the bytes are a file.
+        "CREATE TABLE message (
         sequence INTEGER PRIMARY KEY,
         inserted INTEGER NOT NULL,
         service TEXT NOT NULL,
@@ -41,8 +42,8 @@ pub(super) const STEPS: &[&[&str]] = &[&[
         file INTEGER,
         content_type TEXT,
         payload BLOB)",
-    // `boot` and `attempt` are the fence of the attempt that brought it about; `size` is set if there is a content.
-    "CREATE TABLE outcome (
+        // `boot` and `attempt` are the fence of the attempt that brought it about; `size` is set if there is a content.
+        "CREATE TABLE outcome (
         sequence INTEGER PRIMARY KEY,
         outcome INTEGER NOT NULL,
         boot INTEGER,
@@ -53,8 +54,8 @@ pub(super) const STEPS: &[&[&str]] = &[&[
         file INTEGER,
         content_type TEXT,
         body BLOB)",
-    // An undelivered reply; `node`, `sequence`, `boot` and `attempt` name the attempt it answers, `token` is its grant.
-    "CREATE TABLE reply (
+        // An undelivered reply; `node`, `sequence`, `boot` and `attempt` name the attempt it answers, `token` is its grant.
+        "CREATE TABLE reply (
         id INTEGER PRIMARY KEY,
         node INTEGER NOT NULL,
         sequence INTEGER NOT NULL,
@@ -67,8 +68,13 @@ pub(super) const STEPS: &[&[&str]] = &[&[
         file INTEGER,
         content_type TEXT,
         body BLOB)",
-    "CREATE UNIQUE INDEX reply_attempt ON reply (node, sequence, boot, attempt)",
-]];
+        "CREATE UNIQUE INDEX reply_attempt ON reply (node, sequence, boot, attempt)",
+    ],
+    &[
+        // The nodes on the reply's way, eight bytes each: the origin first.
+        "ALTER TABLE reply ADD COLUMN path BLOB",
+    ],
+];
 
 pub(super) const BEGIN: &str = "BEGIN IMMEDIATE";
 pub(super) const COMMIT: &str = "COMMIT";
@@ -95,12 +101,12 @@ pub(super) const ALL_OUTCOMES: &str = "SELECT sequence, outcome, boot, attempt, 
     FROM outcome ORDER BY sequence";
 
 pub(super) const INSERT_REPLY: &str = "INSERT INTO reply (node, sequence, boot, attempt, token, verb, until, size, \
-    file, content_type, body) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)";
+    file, content_type, body, path) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)";
 pub(super) const DELETE_REPLY: &str =
     "DELETE FROM reply WHERE node = ?1 AND sequence = ?2 AND boot = ?3 AND attempt = ?4";
 pub(super) const REPLY: &str = "SELECT verb, size, file, content_type, body FROM reply \
     WHERE node = ?1 AND sequence = ?2 AND boot = ?3 AND attempt = ?4";
-pub(super) const ALL_REPLIES: &str = "SELECT token, verb, until, size, file FROM reply ORDER BY id";
+pub(super) const ALL_REPLIES: &str = "SELECT token, verb, until, size, file, path FROM reply ORDER BY id";
 
 /// The number of an outcome in the tables. Never change one.
 pub(super) fn outcome_code(outcome: Outcome) -> i64 {

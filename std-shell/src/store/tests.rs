@@ -11,6 +11,7 @@ mod rows;
 use super::types::*;
 use super::{Opened, open};
 use crate::Content;
+use redlink_core::wire;
 use redlink_core::{AttemptId, ConsumerKey, Fence, GrantToken, MessageId, NodeId, Outcome, Row, Terms, Verb};
 use std::path::Path;
 use std::time::Duration;
@@ -168,7 +169,16 @@ fn keep(sequence: u64, body: Option<Content>) -> Op {
         verb: Verb::Reply,
         content: body,
         until: 1_700_000_300_000_000,
+        path: way(sequence),
     }
+}
+
+/// From no node to as many as there may be.
+fn way(sequence: u64) -> wire::Path {
+    let nodes: Vec<_> = (0..sequence % (wire::HOPS as u64 + 1))
+        .map(|n| NodeId(u64::MAX - n))
+        .collect();
+    wire::Path::from_slice(&nodes).unwrap()
 }
 
 /// Another node's grant; its numbers use all their bits.

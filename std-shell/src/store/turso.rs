@@ -15,7 +15,7 @@ mod values;
 use self::cells::Cells;
 use self::migrate::{migrate, open_error, private};
 use self::statements::{bad, bind, broken, each, exists, first, prepare, run};
-use self::values::{attempt_key, body, content_type, file, key, micros, number, row_key, text};
+use self::values::{attempt_key, body, content_type, file, key, micros, number, path_bytes, row_key, text};
 use super::engine::{ApplyError, EngineError, Entry, Found, Recovery, Started, Store};
 use super::schema::{self, outcome_code, verb_code};
 use super::types::{NodeRecord, Op, OpenError, RecoveredMessage, RecoveredOutcome, RecoveredReply};
@@ -164,6 +164,7 @@ impl Turso {
                 verb,
                 content,
                 until,
+                path,
             } => {
                 let [node, sequence, boot, attempt] = attempt_key(token.attempt());
                 let values = [
@@ -180,6 +181,7 @@ impl Turso {
                     file(entry),
                     content_type(content.as_ref()),
                     body(entry)?,
+                    path_bytes(path)?,
                 ];
                 run(&mut self.insert_reply, values)
             }
@@ -335,6 +337,7 @@ impl Store for Turso {
                 verb,
                 until,
                 size: row.optional(3, Cells::unsigned)?,
+                path: row.optional(5, Cells::path)?.unwrap_or_default(),
             });
             found
                 .files

@@ -1,6 +1,7 @@
 //! What goes into the store and what comes out. Wall times are microseconds since the Unix epoch.
 
 use crate::Content;
+use redlink_core::wire::Path;
 use redlink_core::{AttemptId, Fence, GrantToken, NodeId, Outcome, Row, Terms, Verb};
 use std::fmt;
 use std::path::PathBuf;
@@ -41,6 +42,8 @@ pub enum Op {
         content: Option<Content>,
         /// When it is no longer worth sending.
         until: i64,
+        /// Nodes on its way.
+        path: Path,
     },
     /// Delete such a reply. Done also if there is none.
     Drop {
@@ -188,6 +191,8 @@ pub struct RecoveredReply {
     pub until: i64,
     /// Length of its content in bytes, if it has any.
     pub size: Option<u64>,
+    /// Nodes on its way.
+    pub path: Path,
 }
 
 /// An outcome with its content.

@@ -75,7 +75,9 @@ impl Core<'_> {
             let Source::Peer(peer) = source else {
                 return Said::Again;
             };
-            let path = slot.path.clone();
+            let path = slot.path;
+            // Said of one that is over, so that its release finds a way.
+            slot.out.release |= slot.stage == Stage::Over;
             self.said(peer);
             return Self::say_or_again(self.send(peer, &Frame::Holding { token, lease, path }, buffer));
         }
@@ -85,7 +87,8 @@ impl Core<'_> {
         }
         if out.keep {
             out.keep = false;
-            let (Some(verb), body, deadline) = (slot.verb, slot.answer, slot.deadline) else {
+            let (Some(verb), body, deadline, path) = (slot.verb, slot.answer, slot.deadline, slot.path)
+            else {
                 return Said::Again;
             };
             let remaining = self.left(deadline).unwrap_or(self.config.timing.reply_life);
@@ -94,6 +97,7 @@ impl Core<'_> {
                 verb,
                 body,
                 remaining,
+                path,
             }));
         }
         if out.drop {

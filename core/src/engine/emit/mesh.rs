@@ -6,7 +6,7 @@ use crate::engine::Core;
 use crate::engine::slots::{Copies, Copy, CopyState, Passing, RouteOut};
 use crate::id::{GrantToken, MessageId};
 use crate::input::{LinkId, Part, Verb};
-use crate::output::{Attached, Output, Payload};
+use crate::output::{Attached, Notice, Output, Payload};
 use crate::wire::{Frame, Hello, VERSION};
 
 impl Core<'_> {
@@ -34,7 +34,7 @@ impl Core<'_> {
         if r.over {
             return self.emit_placing(copy, message, &Frame::Retract { message }, buffer);
         }
-        let mut path = r.path.clone();
+        let mut path = r.path;
         let _ = path.push(self.config.node);
         let live = r.copies.iter().flatten().count();
         let offer = Frame::Offer {
@@ -85,6 +85,18 @@ impl Core<'_> {
         } else if p.out.pong {
             p.out.pong = false;
             Frame::Pong
+        } else if p.out.ask {
+            p.out.ask = false;
+            Frame::Refresh
+        } else if p.out.seek {
+            p.out.seek = false;
+            return Self::say_or_again(self.emit_seek(ix, buffer));
+        } else if p.out.cycle {
+            p.out.cycle = false;
+            let (Some(link), Some(node)) = (p.link, p.node) else {
+                return Said::Again;
+            };
+            return Said::Out(Output::Notice(Notice::Cycle { link, node }));
         } else {
             return Said::Nothing;
         };
@@ -114,6 +126,7 @@ impl Core<'_> {
             return Said::Nothing;
         }
         let invite = core::mem::take(&mut r.out).invite;
+        self.note_cycle(ix);
         let service = self.services[self.routes[ix].service].name.clone();
         let frame = match self.announcement(ix) {
             Some(a) => {
@@ -186,7 +199,7 @@ impl Core<'_> {
             return Self::say_or_again(self.send_with(down, &frame, attached, buffer));
         }
         if core::mem::take(&mut out.holding) {
-            let (lease, path) = (r.lease, r.path.clone());
+            let (lease, path) = (r.lease, r.path);
             return Self::say_or_again(self.send(up, &Frame::Holding { token, lease, path }, buffer));
         }
         if core::mem::take(&mut out.extend) {

@@ -109,7 +109,7 @@ impl Core<'_> {
     }
 
     /// A frame to a peer with a session; `None` without one.
-    fn send(&mut self, peer: Ix, frame: &Frame, buffer: &mut [u8]) -> Option<Output> {
+    pub(super) fn send(&mut self, peer: Ix, frame: &Frame, buffer: &mut [u8]) -> Option<Output> {
         self.send_with(peer, frame, Attached::Nothing, buffer)
     }
 

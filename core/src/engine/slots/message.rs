@@ -2,7 +2,7 @@
 
 use super::{ByRank, OfState};
 use crate::data::list::{ListLinks, ListNode};
-use crate::data::slab::Ix;
+use crate::data::slab::{Ix, Link};
 use crate::data::tree::{TreeLinks, TreeNode};
 use crate::id::{ConsumerKey, Fence, NodeId};
 use crate::input::{Body, Outcome, Tag, Verb};
@@ -124,8 +124,8 @@ pub(crate) enum Holder {
     Local,
     /// A consumer of a peer, or of a node that is reached through it.
     Peer(Ix),
-    /// A consumer of a node that no path leads to just now.
-    Away,
+    /// A consumer of a node that no path leads to just now; the last one began at this peer.
+    Away(Link),
 }
 
 /// A message of this node, from submit until its outcome was deleted.

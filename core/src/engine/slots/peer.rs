@@ -45,6 +45,14 @@ pub struct Peer {
     pub(crate) sent: Instant,
     /// Holdings still to be said in this session.
     pub(crate) unsaid: u32,
+    /// It announced something that there was no room for.
+    pub(crate) missed: bool,
+    /// It is to the north and also below this node.
+    pub(crate) cycle: bool,
+    /// When it was asked last to announce all anew.
+    pub(crate) asked: Option<Instant>,
+    /// When it asked last for that.
+    pub(crate) refreshed: Option<Instant>,
     /// Routes to it.
     pub(crate) routes: List<OfPeer>,
     /// Its offers that wait here.
@@ -68,6 +76,12 @@ pub(crate) struct PeerOut {
     pub(crate) ping: bool,
     /// Send a pong.
     pub(crate) pong: bool,
+    /// Ask it to announce all anew.
+    pub(crate) ask: bool,
+    /// Send it what looks for a holder.
+    pub(crate) seek: bool,
+    /// Tell the operator of the ring that it closes.
+    pub(crate) cycle: bool,
 }
 
 /// What one peer and this node told each other about one service.

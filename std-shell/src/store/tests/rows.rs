@@ -136,6 +136,7 @@ fn an_undelivered_reply_stays_until_it_is_dropped() {
         verb: Verb::Ack,
         content: None,
         until: 9,
+        path: way(8),
     };
     rig.did([keep(1, Some(content("done"))), ack]);
     drop(rig);
@@ -146,12 +147,14 @@ fn an_undelivered_reply_stays_until_it_is_dropped() {
             verb: Verb::Reply,
             until: 1_700_000_300_000_000,
             size: Some(4),
+            path: way(1),
         },
         RecoveredReply {
             token: token(u64::MAX),
             verb: Verb::Ack,
             until: 9,
             size: None,
+            path: way(8),
         },
     ];
     assert_eq!(rig.opened.recovered.replies, expected);

@@ -6,7 +6,8 @@ use crate::store::payload::FileId;
 use crate::store::schema::{outcome_of, verb_of};
 use bytes::Bytes;
 use limbo::core::{Numeric, Row, Value};
-use redlink_core::{Duration, Fence, Outcome, Verb};
+use redlink_core::wire::Path;
+use redlink_core::{Duration, Fence, NodeId, Outcome, Verb};
 use std::sync::Arc;
 
 /// A row's columns, each read as what it should be. The file may have been edited by hand, so nothing is taken for
@@ -83,6 +84,17 @@ impl<'a> Cells<'a> {
                 attempt: row.narrow(at + 1)?,
             })
         })
+    }
+
+    /// A way's node ids, each as eight bytes.
+    pub(super) fn path(self, at: usize) -> Result<Path, EngineError> {
+        let (nodes, rest) = self.blob(at)?.as_chunks();
+        let nodes: Vec<_> = nodes
+            .iter()
+            .map(|node| NodeId(u64::from_le_bytes(*node)))
+            .collect();
+        let path = Path::from_slice(&nodes).filter(|_| rest.is_empty());
+        path.ok_or_else(|| bad("reply.path has a wrong length"))
     }
 
     pub(super) fn file(self, at: usize) -> Result<FileId, EngineError> {

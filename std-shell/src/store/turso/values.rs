@@ -2,6 +2,7 @@
 
 use crate::store::engine::{EngineError, Entry};
 use limbo::core::{LimboError, Value};
+use redlink_core::wire::Path;
 use redlink_core::{AttemptId, Duration};
 
 pub(super) fn number(value: impl Into<i64>) -> Value {
@@ -35,6 +36,12 @@ pub(super) fn attempt_key(attempt: AttemptId) -> [Value; 4] {
         number(attempt.fence.boot),
         number(attempt.fence.attempt),
     ]
+}
+
+/// A way's node ids, each as eight bytes.
+pub(super) fn path_bytes(path: &Path) -> Result<Value, LimboError> {
+    let bytes: Vec<u8> = path.iter().flat_map(|node| node.0.to_le_bytes()).collect();
+    Ok(Value::from_slice(&bytes)?)
 }
 
 pub(super) fn file(entry: &Entry) -> Value {

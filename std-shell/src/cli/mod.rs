@@ -216,6 +216,7 @@ mod tests {
             "redlink peers",
             "redlink status --json",
             "redlink bench --in-flight 64 --payload 1KiB --duration 3s",
+            "redlink bench --links 2 --in-flight 256",
             "redlink relay 127.0.0.1:1 127.0.0.1:2",
         ] {
             parse(line).unwrap_or_else(|e| panic!("{line}: {e}"));
@@ -235,6 +236,7 @@ mod tests {
             "redlink collect 17",
             "redlink status --node http://h",
             "redlink bench --messages 5 --duration 3s",
+            "redlink bench --links 8",
             "redlink node --token x",
             "redlink node --node x",
             "redlink demo --json",

@@ -89,11 +89,18 @@ pub(super) struct Links {
     offered: BTreeMap<TransferKey, Offered>,
     /// Which of those are bytes that the core will free.
     offered_bodies: HashMap<u64, TransferKey>,
+    /// Pieces that were handed to links.
+    writes: u64,
     /// Nothing in `fetches` and `early` ends before this.
     soonest: Option<Instant>,
 }
 
 impl Links {
+    /// Pieces that were handed to links so far; each is one write at the most.
+    pub(super) fn writes(&self) -> u64 {
+        self.writes
+    }
+
     /// A number that no link has had.
     pub(super) fn next_id(&mut self) -> LinkId {
         self.last += 1;
@@ -185,6 +192,7 @@ impl Links {
             self.dirty.push(link);
         }
         if fits && to.buffer.len() >= CHUNK {
+            self.writes += 1;
             fits = to.flush();
         }
         if !fits {
@@ -207,6 +215,7 @@ impl Links {
                 continue;
             };
             to.dirty = false;
+            self.writes += 1;
             if !to.flush() {
                 self.overflow(link);
             }

@@ -78,7 +78,7 @@ impl Driver {
             peers: self.core.peers().filter(|peer| peer.link.is_some()).count() as u64,
             memory_used: self.contents.used(),
             memory_max: self.settings.memory_max,
-            counters: counters(self.core.counters()),
+            counters: counters(self.core.counters(), self.links.writes()),
             ..NodeStatus::default()
         }
     }
@@ -156,7 +156,7 @@ fn peer(view: &PeerView<'_>) -> PeerInfo {
     }
 }
 
-fn counters(counters: &Counters) -> BTreeMap<String, u64> {
+fn counters(counters: &Counters, link_writes: u64) -> BTreeMap<String, u64> {
     let Counters {
         submitted,
         accepted,
@@ -180,6 +180,7 @@ fn counters(counters: &Counters) -> BTreeMap<String, u64> {
         ("offers", offers),
         ("frames_in", frames_in),
         ("frames_out", frames_out),
+        ("link_writes", link_writes),
         ("peer_faults", peer_faults),
         ("routes_full", routes_full),
         ("relays_full", relays_full),

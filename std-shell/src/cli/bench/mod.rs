@@ -27,6 +27,7 @@ use workers::Workers;
 #[command(after_help = "Examples:
   redlink bench
   redlink bench --in-flight 1 --messages 1000
+  redlink bench --links 1 --in-flight 256
   redlink bench --payload 64KiB --duration 10s --json")]
 pub(super) struct Options {
     /// Requests that wait for an answer at any time
@@ -48,6 +49,10 @@ pub(super) struct Options {
     /// Workers that take and answer at once [default: as many as in flight, at most 64]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=4096))]
     workers: Option<u16>,
+
+    /// Links between producers and workers: starts a chain of one node more, and measures the producers' own node too
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u8).range(0..=7))]
+    links: u8,
 
     /// Print JSON
     #[arg(long)]
@@ -76,7 +81,7 @@ async fn measure(options: Options) -> Done {
     if cfg!(debug_assertions) {
         note("this is a build without optimisation: its figures mean little (use --release)");
     }
-    let site = site::Site::find(&options.target).await?;
+    let site = site::Site::find(&options.target, options.links).await?;
     let amount = options
         .messages
         .map_or(Amount::For(options.duration), Amount::Count);
@@ -91,16 +96,28 @@ async fn measure(options: Options) -> Done {
         .collect();
 
     let echo = bare_echo(&load, &payload).await?;
+    let mut rows = vec![Row::timed("bare HTTPS echo", &echo, None)];
     let service = format!("redlink-bench-{}", std::process::id());
-    let workers = Workers::start(&site.client, &service, worker_count).await?;
-    let calls = calls(&load, &site.client, &service, &payload).await?;
-    let before = workers.handled();
-    let sends = sends(&load, &site.client, &service, &payload).await?;
-    let delivered = workers
-        .until_handled(before, sends.accepted(), sends.started)
-        .await?;
-    workers.stop().await?;
-
+    let near = Place {
+        site: &site,
+        workers: &site.client,
+        service: &service,
+        names: ["calls, reply waited for", "sends, on disk", "sends, processed"],
+    };
+    rows.extend(near.measure(&load, worker_count, &payload, &echo).await?);
+    if let Some(far) = &site.far {
+        let far = Place {
+            site: &site,
+            workers: far,
+            service: &format!("{service}-far"),
+            names: [
+                "calls over the links",
+                "sends over the links, on disk",
+                "sends over the links, processed",
+            ],
+        };
+        rows.extend(far.measure(&load, worker_count, &payload, &echo).await?);
+    }
     let report = Report {
         node: site.name.clone(),
         url: site.client.url().to_owned(),
@@ -109,15 +126,47 @@ async fn measure(options: Options) -> Done {
         payload: options.payload,
         in_flight: options.in_flight,
         workers: worker_count,
-        rows: vec![
-            Row::timed("bare HTTPS echo", &echo, None),
-            Row::timed("calls, reply waited for", &calls, Some(&echo)),
-            Row::timed("sends, on disk", &sends, Some(&echo)),
-            Row::counted("sends, processed", sends.accepted(), delivered, &echo),
-        ],
+        links: options.links,
+        rows,
     };
     report.print(options.json)?;
     Ok(Exit::Done)
+}
+
+/// Where the workers are, and what the rows of their measurement are called.
+struct Place<'a> {
+    site: &'a site::Site,
+    workers: &'a Client,
+    service: &'a str,
+    names: [&'static str; 3],
+}
+
+impl Place<'_> {
+    async fn measure(
+        &self,
+        load: &Load,
+        worker_count: u16,
+        payload: &Bytes,
+        echo: &Measured,
+    ) -> Result<Vec<Row>, Failure> {
+        let client = &self.site.client;
+        let workers = Workers::start(self.workers, self.service, worker_count).await?;
+        let before = self.site.link_traffic().await?;
+        let calls = calls(load, client, self.service, payload).await?;
+        let traffic = self.site.link_traffic().await?.since(&before);
+        let handled = workers.handled();
+        let sends = sends(load, client, self.service, payload).await?;
+        let delivered = workers
+            .until_handled(handled, sends.accepted(), sends.started)
+            .await?;
+        workers.stop().await?;
+        let [called, sent, processed] = self.names;
+        Ok(vec![
+            Row::timed(called, &calls, Some(echo)).with_traffic(traffic.each(calls.accepted())),
+            Row::timed(sent, &sends, Some(echo)),
+            Row::counted(processed, sends.accepted(), delivered, echo),
+        ])
+    }
 }
 
 /// What TLS and HTTP alone cost here.

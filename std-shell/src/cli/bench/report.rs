@@ -1,6 +1,7 @@
 //! The figures.
 
 use super::load::Measured;
+use super::site::Traffic;
 use crate::cli::exit::Failure;
 use crate::cli::output::{self, Cell, Tone, size, span};
 use serde::Serialize;
@@ -18,6 +19,8 @@ pub(super) struct Report {
     pub(super) payload: usize,
     pub(super) in_flight: u16,
     pub(super) workers: u16,
+    /// Between producers and workers of the rows that say so.
+    pub(super) links: u8,
     pub(super) rows: Vec<Row>,
 }
 
@@ -35,6 +38,9 @@ pub(super) struct Row {
     times: Option<Times>,
     /// Refusals because the node was full.
     full: u64,
+    /// What passed over the links of the producers' node for each, both ways.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    link: Option<Traffic>,
 }
 
 /// Times from request to answer, in microseconds.
@@ -69,7 +75,13 @@ impl Row {
             of_echo: echo.map(|echo| measured.per_second() / echo.per_second().max(1e-9)),
             times,
             full: measured.full,
+            link: None,
         }
+    }
+
+    /// With what passed over links for each.
+    pub(super) fn with_traffic(self, link: Option<Traffic>) -> Self {
+        Self { link, ..self }
     }
 
     /// Only counted.
@@ -83,6 +95,7 @@ impl Row {
             of_echo: Some(per_second / echo.per_second().max(1e-9)),
             times: None,
             full: 0,
+            link: None,
         }
     }
 
@@ -136,6 +149,14 @@ impl Report {
             "OF THE ECHO",
         ];
         output::table(&heading, &self.rows.iter().map(Row::cells).collect::<Vec<_>>())?;
+        for row in &self.rows {
+            if let Some(Traffic { frames, writes }) = row.link {
+                output::line(&format!(
+                    "{}: {frames:.2} frames and {writes:.3} writes each at the producers' node, {} links",
+                    row.what, self.links
+                ))?;
+            }
+        }
         let full: u64 = self.rows.iter().map(|row| row.full).sum();
         match full {
             0 => Ok(()),

@@ -42,7 +42,7 @@ pub use input::{
     Body, Input, Kept, LinkId, Outcome, Part, Policy, Row, StoredMessage, StoredOutcome, StoredReply, Submit,
     Tag, Terms, Verb,
 };
-pub use name::{NAME_MAX, Name, NameError};
+pub use name::{NAME_MAX, Name, NameError, RESERVED};
 pub use output::{
     Answered, Attached, Bound, Deliver, Fault, LostWhy, Misuse, Notice, Output, Payload, Refused, StoreOp,
 };

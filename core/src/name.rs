@@ -7,6 +7,9 @@ use serde::{Deserialize, Deserializer, Serialize};
 /// Longest name, in bytes.
 pub const NAME_MAX: usize = 64;
 
+/// What the names of the mesh's own services begin with.
+pub const RESERVED: &str = "redlink:";
+
 /// A name: 1 to [`NAME_MAX`] bytes of `A-Z a-z 0-9 . _ : -`, not starting with `.` or `-`.
 ///
 /// So a name is never a path, a flag, a glob or a piece of a URL that needs escaping.
@@ -52,6 +55,12 @@ impl Name {
     /// The text.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// Whether it names something of the mesh itself, such as the service by which certificates are renewed: no program's,
+    /// and no link's policy keeps it back.
+    pub fn is_reserved(&self) -> bool {
+        self.0.starts_with(RESERVED)
     }
 }
 

@@ -1,5 +1,7 @@
 //! Which services may pass over a link, as this end of it wants it (P12).
 //!
+//! What the mesh needs for itself passes always: certificates have to be renewed whatever else may not pass.
+//!
 //! Rules are asked when a service is announced, here or there, and again when the peer's policy changes. Offers, claims
 //! and grants follow announcements, so that nothing else has to be asked.
 
@@ -76,11 +78,15 @@ impl Core<'_> {
     /// Whether what the peer announces of a service is taken.
     pub(super) fn may_announce(&self, peer: Ix, service: &Name) -> bool {
         let p = &self.peers[peer];
-        (p.dialled || p.accept_from_south) && self.may_pass_over(peer, Direction::Import, service)
+        let taken = p.dialled || p.accept_from_south || service.is_reserved();
+        taken && self.may_pass_over(peer, Direction::Import, service)
     }
 
     /// What the peer's rules say of a service: the first that matches counts.
     pub(super) fn may_pass_over(&self, peer: Ix, direction: Direction, service: &Name) -> bool {
+        if service.is_reserved() {
+            return true;
+        }
         let list = &self.peers[peer].rules;
         let mut denials = true;
         let mut at = list.front();

@@ -163,7 +163,8 @@ impl Core<'_> {
     pub(super) fn may_pass(&self, route: Ix, to: Ix) -> bool {
         let r = &self.routes[route];
         let (from, to_peer) = (&self.peers[r.peer], &self.peers[to]);
-        let hierarchy = !from.dialled || (!to_peer.dialled && from.redistribute);
+        let told_on = from.redistribute || self.services[r.service].name.is_reserved();
+        let hierarchy = !from.dialled || (!to_peer.dialled && told_on);
         let loops = to_peer.node.is_none_or(|node| r.path.contains(&node));
         r.peer != to && r.window.is_some() && hierarchy && !loops && r.path.len() < HOPS
     }

@@ -322,6 +322,31 @@ fn service_filters_hold() {
     assert_eq!(mesh.faults(), []);
 }
 
+/// What the mesh needs for itself passes whatever the policies are; the hierarchy binds it all the same.
+#[test]
+fn no_policy_keeps_the_meshs_own_services_back() {
+    let links = [("S", "T"), ("T", "N"), ("T", "M")];
+    let mut mesh = Mesh::new(&["S", "T", "N", "M"], &links);
+    for (service, node) in [("redlink:authority", "N"), ("redlink:below", "S"), ("other", "N")] {
+        mesh.worker(node, service);
+    }
+    let closed = Policy {
+        redistribute: false,
+        accept_from_south: false,
+        import: "!*",
+        export: "!*",
+    };
+    for (south, north) in links {
+        mesh.set_policy(south, north, closed);
+    }
+    mesh.run(secs(1));
+    let all = ["redlink:authority", "redlink:below", "other"];
+    assert_eq!(mesh.reach("S", &all, secs(3)), set(&all[..2]));
+    assert_eq!(mesh.reach("N", &all, secs(3)), set(&all));
+    // What comes from one north is not told to another.
+    assert_eq!(mesh.reach("M", &all, secs(3)), set(&["redlink:below"]));
+}
+
 /// A policy counts from its link on, before the peer has said anything; what waits meanwhile goes elsewhere.
 #[test]
 fn a_stricter_policy_takes_back_what_was_told() {

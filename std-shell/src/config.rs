@@ -7,13 +7,14 @@ mod tests;
 
 pub use values::{NorthUrl, Size};
 
-use crate::trust;
+use crate::trust::{self, LIFE_DEFAULT, LIFE_MAX, LIFE_MIN, OwnFiles, Wishes};
 use redlink_core::Name;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::time::Duration;
 
 /// Directory of a node, in the directory that it is started in.
 pub const DIRECTORY: &str = ".redlink";
@@ -49,6 +50,22 @@ pub struct NodeConfig {
     pub max_connections: u32,
     /// Sizes of the core's tables, where they are not the defaults.
     pub capacity: Capacity,
+    /// How long the certificates live that it signs, if it holds the authority.
+    pub certificate_life: Duration,
+    /// Certificates of another authority than the mesh's own.
+    pub tls: Option<OwnFiles>,
+}
+
+/// Certificates of another authority than the mesh's own; paths are taken from the node's directory.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Tls {
+    /// Certificates of the authorities that may sign for nodes of the mesh.
+    pub ca: PathBuf,
+    /// The node's certificate, and behind it those that lead to an authority.
+    pub certificate: PathBuf,
+    /// Its private key.
+    pub key: PathBuf,
 }
 
 /// Sizes of the core's tables; none means the core's default.
@@ -102,9 +119,15 @@ pub struct Partial {
     /// Most connections at once.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_connections: Option<u32>,
+    /// How long the certificates live that this node signs, if it holds the mesh's authority.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub certificate_life: Option<String>,
     /// Sizes of tables.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub capacity: Option<Capacity>,
+    /// Certificates of another authority than the mesh's own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls: Option<Tls>,
 }
 
 /// The settings can't be used.
@@ -167,7 +190,15 @@ impl NodeConfig {
         env: impl Fn(&str) -> Option<String>,
     ) -> Result<Self, ConfigError> {
         let told = flags.clone().or(from_environment(env)?).or(read_file(dir)?);
-        let stored = trust::stored_name(dir)?;
+        let tls = told.tls.map(|tls| OwnFiles {
+            ca: dir.join(tls.ca),
+            certificate: dir.join(tls.certificate),
+            key: dir.join(tls.key),
+        });
+        let stored = match &tls {
+            Some(own) => own.name(),
+            None => trust::stored_name(dir)?,
+        };
         let (stored_name, stored_mesh) = stored.unzip();
         let north = told.north.unwrap_or_default();
         let north = north
@@ -209,6 +240,7 @@ impl NodeConfig {
             return Err(wrong("hosts", &format!("`{bad}` is no host name and no address")));
         }
         let capacity = told.capacity.unwrap_or_default();
+        let certificate_life = told.certificate_life.as_deref().map_or(Ok(LIFE_DEFAULT), life)?;
         Ok(Self {
             dir: dir.to_owned(),
             name,
@@ -219,7 +251,18 @@ impl NodeConfig {
             max_payload,
             max_connections,
             capacity,
+            certificate_life,
+            tls,
         })
+    }
+
+    /// What they say about the node's trust.
+    pub fn wishes(&self) -> Wishes {
+        Wishes {
+            hosts: self.certificate_hosts(),
+            certificate_life: self.certificate_life,
+            own: self.tls.clone(),
+        }
     }
 
     /// Host names and addresses that its certificate should bear: the configured ones, and those that it listens on.
@@ -276,7 +319,9 @@ impl Partial {
             north: self.north.or(others.north),
             max_payload: self.max_payload.or(others.max_payload),
             max_connections: self.max_connections.or(others.max_connections),
+            certificate_life: self.certificate_life.or(others.certificate_life),
             capacity: self.capacity.or(others.capacity),
+            tls: self.tls.or(others.tls),
         }
     }
 }
@@ -301,7 +346,9 @@ fn from_environment(env: impl Fn(&str) -> Option<String>) -> Result<Partial, Con
             .map(|text| value("max_payload", &text))
             .transpose()?,
         max_connections: env("REDLINK_MAX_CONNECTIONS").map(number).transpose()?,
+        certificate_life: env("REDLINK_CERTIFICATE_LIFE"),
         capacity: None,
+        tls: None,
     })
 }
 
@@ -331,6 +378,20 @@ where
 {
     text.parse()
         .map_err(|e: T::Err| wrong(setting, &format!("`{text}`: {e}")))
+}
+
+/// Reads how long certificates live.
+fn life(text: &str) -> Result<Duration, ConfigError> {
+    let life = crate::http::headers::parse_duration(text).ok();
+    life.filter(|life| (LIFE_MIN..=LIFE_MAX).contains(life))
+        .ok_or_else(|| {
+            let days = LIFE_MAX.as_secs() / 86_400;
+            let what = format!(
+                "`{text}` is not possible; it is from {}s to {days}d, such as 30d",
+                LIFE_MIN.as_secs()
+            );
+            wrong("certificate_life", &what)
+        })
 }
 
 fn parse_listen(text: &str) -> Result<Vec<SocketAddr>, ConfigError> {

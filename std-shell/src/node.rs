@@ -40,6 +40,8 @@ pub struct Node {
     stop_listening: oneshot::Sender<()>,
     /// Keeps the links to the norths.
     dialling: JoinSet<()>,
+    /// Keeps the certificate good, and the authority's desk.
+    trusting: JoinSet<()>,
 }
 
 /// Runs the node of a directory until SIGTERM or SIGINT, and then lets what is under way end. A second signal ends the
@@ -123,8 +125,7 @@ impl Node {
         done: mpsc::UnboundedReceiver<Vec<store::Done>>,
     ) -> anyhow::Result<Self> {
         let config = join(dir, flags, token).await?;
-        let identity =
-            Identity::load_or_create(dir, &config.name, &config.mesh, &config.certificate_hosts())?;
+        let identity = Identity::load_or_create(dir, &config.name, &config.mesh, &config.wishes())?;
         let identity = Arc::new(identity);
         config.remember(flags)?;
         if identity.created {
@@ -133,7 +134,7 @@ impl Node {
         let diallers = config
             .north
             .iter()
-            .map(|url| Dialler::new(&url.to_string(), identity.client.clone(), identity.mesh.clone()));
+            .map(|url| Dialler::new(&url.to_string(), identity.clone()));
         let diallers = diallers.collect::<Result<Vec<_>, _>>()?;
         let listener = Listener::bind(&config.listen).await?;
 
@@ -176,6 +177,11 @@ impl Node {
             tracing::info!(north = dialler.url(), "dialling");
             dialling.spawn(link::keep(running.handle.clone(), dialler));
         }
+        let mut trusting = JoinSet::new();
+        trusting.spawn(trust::keep(identity.clone(), running.handle.clone()));
+        if let Some(authority) = identity.authority.clone() {
+            trusting.spawn(trust::serve(authority, running.handle.clone()));
+        }
         Ok(Self {
             running,
             store,
@@ -184,6 +190,7 @@ impl Node {
             listening,
             stop_listening,
             dialling,
+            trusting,
         })
     }
 
@@ -229,6 +236,7 @@ impl Node {
     /// Takes it apart as it is.
     async fn abandon(self) {
         drop(self.dialling);
+        drop(self.trusting);
         // Ends the links and all waits, so that the listener finds its connections idle.
         self.running.stop().await;
         let _ = self.stop_listening.send(());
@@ -248,10 +256,10 @@ async fn close(store: StoreHandle) {
 async fn join(dir: &Path, flags: &Partial, token: Option<&str>) -> anyhow::Result<NodeConfig> {
     let Some(token) = token else {
         let config = NodeConfig::load(dir, flags)?;
-        if !config.north.is_empty() && trust::stored_name(dir)?.is_none() {
+        if !config.north.is_empty() && config.tls.is_none() && trust::stored_name(dir)?.is_none() {
             bail!(
-                "a new node needs a token to join the mesh of its norths; make one on the first node of that mesh \
-                 with `redlink token create`, and start this one with --token"
+                "a new node needs a token to join the mesh of its norths; make one at any node of that mesh with \
+                 `redlink token create`, and start this one with --token"
             );
         }
         return Ok(config);
@@ -262,7 +270,11 @@ async fn join(dir: &Path, flags: &Partial, token: Option<&str>) -> anyhow::Resul
         ..flags.clone()
     };
     let config = NodeConfig::load(dir, &told)?;
-    let known = trust::stored_name(dir)?.is_some();
+    if config.tls.is_some() {
+        bail!(
+            "a token is for the mesh's own authority, and this node's settings name certificates of another (`tls`)"
+        );
+    }
     let mut failure = anyhow!("a token is for joining, and there is no north to join; name one with --north");
     for north in &config.north {
         let hosts = config.certificate_hosts();
@@ -277,11 +289,6 @@ async fn join(dir: &Path, flags: &Partial, token: Option<&str>) -> anyhow::Resul
             }
             Err(error) => failure = error.into(),
         }
-    }
-    // A service file may hold its token for ever. What it has is good for a while, and this may pass by itself.
-    if known {
-        tracing::warn!(error = %failure, "the certificate could not be renewed");
-        return Ok(config);
     }
     Err(failure)
 }

@@ -3,6 +3,7 @@
 use super::auth::Peer;
 use super::problem::{Kind, Problem};
 use super::rest::Leaving;
+use crate::trust::Identity;
 use axum::Router;
 use axum::body::Body;
 use axum::response::IntoResponse;
@@ -14,14 +15,13 @@ use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulConnection;
-use redlink_core::Name;
 use std::convert::Infallible;
 use std::io;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::task::{Context, Poll};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
@@ -64,9 +64,8 @@ impl Default for Limits {
 
 /// What all connections of a listener share.
 pub(super) struct Shared {
-    pub(super) acceptor: TlsAcceptor,
+    pub(super) identity: Arc<Identity>,
     pub(super) router: Router,
-    pub(super) mesh: Name,
     pub(super) limits: Limits,
 }
 
@@ -75,20 +74,25 @@ pub(super) async fn serve(shared: Arc<Shared>, tcp: TcpStream, busy: bool, stop:
     let limits = shared.limits;
     // Small frames and answers must not wait for an acknowledgement of earlier ones.
     let _ = tcp.set_nodelay(true);
-    let tls = match timeout(limits.handshake, shared.acceptor.accept(tcp)).await {
+    // As it is at this moment: certificates come and go while the node runs.
+    let acceptor = TlsAcceptor::from(shared.identity.server());
+    let tls = match timeout(limits.handshake, acceptor.accept(tcp)).await {
         Ok(Ok(tls)) => tls,
         Ok(Err(error)) => return tracing::debug!(%error, "a TLS handshake failed"),
         Err(_) => return tracing::debug!("a TLS handshake took too long"),
     };
     let (_, connection) = tls.get_ref();
     let two = connection.alpn_protocol() == Some(b"h2");
-    let certificates = connection.peer_certificates().unwrap_or_default();
-    let peer = match certificates {
+    let certificates = connection.peer_certificates().unwrap_or_default().to_vec();
+    let peer = match &certificates[..] {
         [] => None,
-        some => crate::trust::peer_name(&shared.mesh, some, SystemTime::now())
+        some => shared
+            .identity
+            .peer_name(some)
             .inspect_err(|error| tracing::debug!(%error, "a client certificate names no peer"))
             .ok(),
     };
+    let named = peer.clone();
     let activity = Arc::new(Activity::new(!two));
     let io = TokioIo::new(Watched {
         io: tls,
@@ -106,26 +110,36 @@ pub(super) async fn serve(shared: Arc<Shared>, tcp: TcpStream, busy: bool, stop:
             )
         })
     };
-    if two {
-        let mut http = http2::Builder::new(TokioExecutor::new());
-        http.timer(TokioTimer::new())
-            // Windows that a fast link fills, and a slow reader can't make cost much.
-            .initial_stream_window_size(1 << 20)
-            .initial_connection_window_size(4 << 20)
-            .max_frame_size(64 * 1024)
-            .max_concurrent_streams(limits.streams)
-            .max_header_list_size(limits.header_bytes)
-            .keep_alive_interval(limits.keep_alive)
-            .keep_alive_timeout(limits.keep_alive);
-        drive(http.serve_connection(io, service), &activity, limits, stop).await;
-    } else {
-        let mut http = http1::Builder::new();
-        // hyper's own limit on headers counts the wait for a request too; `Activity` tells them apart.
-        http.timer(TokioTimer::new())
-            .header_read_timeout(None)
-            .max_header_size(limits.header_bytes as usize)
-            .max_headers(100);
-        drive(http.serve_connection(io, service), &activity, limits, stop).await;
+    let serving = async {
+        if two {
+            let mut http = http2::Builder::new(TokioExecutor::new());
+            http.timer(TokioTimer::new())
+                // Windows that a fast link fills, and a slow reader can't make cost much.
+                .initial_stream_window_size(1 << 20)
+                .initial_connection_window_size(4 << 20)
+                .max_frame_size(64 * 1024)
+                .max_concurrent_streams(limits.streams)
+                .max_header_list_size(limits.header_bytes)
+                .keep_alive_interval(limits.keep_alive)
+                .keep_alive_timeout(limits.keep_alive);
+            drive(http.serve_connection(io, service), &activity, limits, stop).await;
+        } else {
+            let mut http = http1::Builder::new();
+            // hyper's own limit on headers counts the wait for a request too; `Activity` tells them apart.
+            http.timer(TokioTimer::new())
+                .header_read_timeout(None)
+                .max_header_size(limits.header_bytes as usize)
+                .max_headers(100);
+            drive(http.serve_connection(io, service), &activity, limits, stop).await;
+        }
+    };
+    tokio::select! {
+        () = serving => {}
+        // At once, with all that is under way on it.
+        () = shared.identity.until_revoked(&certificates) => {
+            let peer = named.map(|name| name.to_string()).unwrap_or_default();
+            tracing::warn!(peer, "a connection is closed because its certificate was revoked");
+        }
     }
 }
 

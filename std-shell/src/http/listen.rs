@@ -18,7 +18,6 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
-use tokio_rustls::TlsAcceptor;
 
 /// The file in the node's directory that says where it listens, as a URL.
 pub const ADDRESS_FILE: &str = "address";
@@ -160,12 +159,9 @@ impl Listener {
         limits: Limits,
         stop: impl Future<Output = ()>,
     ) {
-        let mesh = node.identity.mesh.clone();
-        let acceptor = TlsAcceptor::from(node.identity.server.clone());
         let shared = Shared {
-            acceptor,
+            identity: node.identity.clone(),
             router: routes::router(node),
-            mesh,
             limits,
         };
         self.run(Arc::new(shared), config.max_connections as usize, stop)

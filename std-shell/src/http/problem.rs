@@ -51,6 +51,10 @@ kinds! {
     Forbidden = 403 "forbidden" "Not yours to do";
     /// Join token.
     TokenRefused = 403 "token-refused" "The join token lets nobody in";
+    /// Renewal, or a token made at another node.
+    CertificateRefused = 403 "certificate-refused" "The node's certificate is not accepted";
+    /// A service whose name begins with `redlink:`.
+    Reserved = 403 "reserved" "The service belongs to the nodes themselves";
     /// Path.
     NoSuchRoute = 404 "no-such-route" "There is nothing at this path";
     /// Message.
@@ -61,6 +65,8 @@ kinds! {
     UnknownConsumer = 404 "unknown-consumer" "No such consumer here";
     /// Delivery.
     UnknownDelivery = 404 "unknown-delivery" "No such delivery here";
+    /// Revocation.
+    UnknownNode = 404 "unknown-node" "No such node was let in";
     /// Method.
     MethodNotAllowed = 405 "method-not-allowed" "This path has other methods";
     /// Body that does not come.
@@ -75,8 +81,10 @@ kinds! {
     WrongVerb = 409 "wrong-verb" "This delivery wants another kind of answer";
     /// Enrolment.
     NameTaken = 409 "name-taken" "The name belongs to another node";
-    /// Only the first node of a mesh gives out tokens.
+    /// Only the first node of a mesh keeps the book of its nodes.
     NoAuthority = 409 "no-authority" "This node does not hold the mesh's authority";
+    /// Revocation.
+    NotRevocable = 409 "not-revocable" "This node can't be put out";
     /// Past its deadline, cancelled, or settled by another answer.
     MessageOver = 410 "message-over" "The message is over";
     /// Body over the limit.
@@ -103,6 +111,8 @@ kinds! {
     NotReady = 503 "not-ready" "The node is not ready";
     /// Disk.
     StoreFailed = 503 "store-failed" "The node's store refused";
+    /// Joining and inviting.
+    AuthorityUnreachable = 503 "authority-unreachable" "The mesh's authority can't be reached";
     /// Connections.
     TooManyConnections = 503 "too-many-connections" "The node has as many connections as it takes";
 }
@@ -122,7 +132,7 @@ impl Kind {
     const fn retry_after(self) -> Option<&'static str> {
         match self {
             Self::Full | Self::MemoryFull | Self::NotReady | Self::StoreFailed => Some("1"),
-            Self::Draining | Self::TooManyConnections => Some("5"),
+            Self::Draining | Self::TooManyConnections | Self::AuthorityUnreachable => Some("5"),
             _ => None,
         }
     }

@@ -11,7 +11,7 @@ use super::listen::Listener;
 use super::problem::MEDIA_TYPE;
 use crate::driver::{self, Running, Settings};
 use crate::store;
-use crate::trust::{CA_FILE, Identity};
+use crate::trust::{CA_FILE, Identity, Wishes};
 use axum::Router;
 use bytes::Bytes;
 use http::{Request, Response};
@@ -27,8 +27,8 @@ use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
+use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
-use tokio_rustls::{TlsAcceptor, TlsConnector};
 
 /// Longer than anything takes that a test waits for.
 pub(super) const LONG: Duration = Duration::from_secs(20);
@@ -47,7 +47,7 @@ pub(super) struct Site {
 
 pub(super) fn identity(dir: &Path) -> Arc<Identity> {
     let (name, mesh) = (Name::new("first").unwrap(), Name::new("mesh").unwrap());
-    Arc::new(Identity::load_or_create(dir, &name, &mesh, &[]).unwrap())
+    Arc::new(Identity::load_or_create(dir, &name, &mesh, &Wishes::default()).unwrap())
 }
 
 impl Site {
@@ -67,11 +67,9 @@ impl Site {
     ) -> Self {
         let listener = Listener::bind(&[LOOPBACK]).await.unwrap();
         let address = listener.addresses()[0];
-        let acceptor = TlsAcceptor::from(identity.server.clone());
         let shared = Arc::new(Shared {
-            acceptor,
+            identity: identity.clone(),
             router,
-            mesh: identity.mesh.clone(),
             limits,
         });
         let (stop, stopped) = oneshot::channel();
@@ -119,7 +117,7 @@ impl Site {
 
     /// Connects as a node of the mesh: this one itself, for want of another.
     pub(super) async fn peer(&self) -> Connection {
-        self.connect(self.identity.client.clone()).await.unwrap()
+        self.connect(self.identity.client()).await.unwrap()
     }
 
     pub(super) async fn connect(&self, config: Arc<rustls::ClientConfig>) -> std::io::Result<Connection> {

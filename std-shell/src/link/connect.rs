@@ -1,5 +1,6 @@
 //! Connections from this node to a north peer: TCP, TLS with both certificates, HTTP/2.
 
+use crate::trust::Identity;
 use bytes::Bytes;
 use http::Uri;
 use http::uri::Scheme;
@@ -7,11 +8,11 @@ use hyper::body::Body;
 use hyper::client::conn::http2::{self, SendRequest};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use redlink_core::Name;
-use rustls_pki_types::ServerName;
+use rustls_pki_types::{CertificateDer, ServerName};
 use std::error::Error;
 use std::io;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 use tokio::time::{error::Elapsed, timeout};
@@ -33,8 +34,7 @@ pub(super) struct Target {
     pub(super) host: String,
     pub(super) port: u16,
     pub(super) server: ServerName<'static>,
-    pub(super) tls: Arc<rustls::ClientConfig>,
-    pub(super) mesh: Name,
+    pub(super) identity: Arc<Identity>,
 }
 
 /// Why a north peer can't be reached.
@@ -130,7 +130,7 @@ pub(super) fn causes(error: &dyn Error) -> String {
 }
 
 impl Target {
-    pub(super) fn new(url: &str, tls: Arc<rustls::ClientConfig>, mesh: Name) -> Result<Self, ConnectError> {
+    pub(super) fn new(url: &str, identity: Arc<Identity>) -> Result<Self, ConnectError> {
         let bad = |why| ConnectError::Url {
             url: url.to_owned(),
             why,
@@ -154,8 +154,7 @@ impl Target {
             host,
             port,
             server,
-            tls,
-            mesh,
+            identity,
         })
     }
 
@@ -178,6 +177,8 @@ pub(super) struct Connection<B> {
     pub(super) sender: SendRequest<B>,
     /// The peer's name, as its certificate proves.
     pub(super) peer: Name,
+    /// The chain that proves it.
+    pub(super) certificates: Vec<CertificateDer<'static>>,
     task: JoinHandle<()>,
 }
 
@@ -207,13 +208,15 @@ where
         port: target.port,
         source,
     })?;
-    let connector = TlsConnector::from(target.tls.clone());
+    let connector = TlsConnector::from(target.identity.client());
     let tls = timeout(STEP, connector.connect(target.server.clone(), tcp))
         .await
         .map_err(target.late())?;
     let tls = tls.map_err(|source| ConnectError::Tls { host: host(), source })?;
-    let chain = tls.get_ref().1.peer_certificates().unwrap_or_default();
-    let peer = crate::trust::peer_name(&target.mesh, chain, SystemTime::now())
+    let certificates = tls.get_ref().1.peer_certificates().unwrap_or_default().to_vec();
+    let peer = target
+        .identity
+        .peer_name(&certificates)
         .map_err(|source| ConnectError::Name { host: host(), source })?;
     let mut builder = http2::Builder::new(TokioExecutor::new());
     builder
@@ -233,7 +236,12 @@ where
             tracing::debug!(error = %causes(&error), "a connection to a north peer ended");
         }
     });
-    Ok(Connection { sender, peer, task })
+    Ok(Connection {
+        sender,
+        peer,
+        certificates,
+        task,
+    })
 }
 
 #[cfg(test)]
@@ -241,13 +249,10 @@ mod tests {
     use super::*;
 
     fn target(url: &str) -> Result<Target, String> {
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let tls = rustls::ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .with_root_certificates(rustls::RootCertStore::empty())
-            .with_no_client_auth();
-        Target::new(url, Arc::new(tls), Name::new("m").unwrap()).map_err(|e| e.to_string())
+        let dir = tempfile::tempdir().unwrap();
+        let (name, mesh) = (Name::new("n").unwrap(), Name::new("m").unwrap());
+        let identity = Identity::load_or_create(dir.path(), &name, &mesh, &Default::default()).unwrap();
+        Target::new(url, Arc::new(identity)).map_err(|e| e.to_string())
     }
 
     #[test]

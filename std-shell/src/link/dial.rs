@@ -5,8 +5,10 @@ use super::backoff::Backoff;
 use super::connect::{ConnectError, Connection, Target, connect};
 use super::mover;
 use super::outbox::{OutStream, outbox};
+use super::revocations;
 use super::session::Session;
 use crate::driver::{Handle, Refusal};
+use crate::trust::Identity;
 use bytes::Bytes;
 use http::{Request, StatusCode};
 use http_body_util::{BodyExt, Limited};
@@ -27,13 +29,13 @@ pub struct Dialler {
 }
 
 impl Dialler {
-    /// For the node at `url` (`https://host:port`), of this mesh. `tls` shows this node's certificate and trusts the
-    /// mesh's authority only.
+    /// For the node at `url` (`https://host:port`), of this mesh. `identity` is what this node shows there, and whom it
+    /// believes.
     ///
     /// # Errors
     /// [`ConnectError::Url`] if that is no URL of a node.
-    pub fn new(url: &str, tls: Arc<rustls::ClientConfig>, mesh: Name) -> Result<Self, ConnectError> {
-        Target::new(url, tls, mesh).map(|target| Self { target })
+    pub fn new(url: &str, identity: Arc<Identity>) -> Result<Self, ConnectError> {
+        Target::new(url, identity).map(|target| Self { target })
     }
 
     /// The URL, as it was given.
@@ -90,9 +92,18 @@ async fn hold(handle: &Handle, target: &Target, up: &mut Option<Instant>) -> End
             let peer = connection.peer.clone();
             // Ends with the link: the driver knows that what it had under way went with it.
             let moving = mover::run(handle.clone(), target.clone(), peer, jobs);
+            let following = revocations::follow(handle, target, connection.sender.clone());
             let why = tokio::select! {
+                // Before anything else that it says is heard.
+                biased;
+                () = target.identity.until_revoked(&connection.certificates) => {
+                    let why: Arc<str> = Arc::from("the peer's certificate was revoked");
+                    tracing::warn!(peer = %connection.peer, "the link is closed: {why}");
+                    why
+                }
                 why = session.run(incoming) => why,
                 () = moving => Arc::from("this node stopped"),
+                () = following => Arc::from("this node stopped"),
             };
             Ended::After(why)
         }
@@ -160,7 +171,8 @@ fn random(target: &Target) -> u64 {
     let mut bytes = [0; 8];
     // Without random bits the waits are only less even.
     if target
-        .tls
+        .identity
+        .client()
         .crypto_provider()
         .secure_random
         .fill(&mut bytes)

@@ -12,6 +12,7 @@ mod dial;
 pub mod frame;
 mod mover;
 pub(crate) mod outbox;
+mod revocations;
 mod session;
 pub mod transfer;
 
@@ -25,6 +26,11 @@ use bytes::Bytes;
 use hyper::body::Body;
 use redlink_core::Name;
 use std::error::Error;
+
+/// Where a peer's list of revoked certificates is.
+pub const REVOCATIONS_PATH: &str = "/v1/revocations";
+/// Its number, in answers.
+pub const REVOCATIONS_HEADER: &str = "redlink-revocations";
 
 /// Path of the request that holds a link.
 pub const PATH: &str = "/v1/link";

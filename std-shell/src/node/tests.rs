@@ -2,6 +2,8 @@
 //!
 //! Every wait is for something that can be seen, with a bound that only a failure reaches.
 
+mod certificates;
+
 use super::*;
 use crate::Content;
 use crate::driver::{Delivery, NewMessage, Settlement};
@@ -371,7 +373,7 @@ async fn a_transfer_that_is_cut_goes_on_where_it_was_cut() {
 async fn babble(to: &Node, as_node: &Node, bytes: Vec<u8>) {
     let port: u16 = to.url().rsplit(':').next().unwrap().parse().unwrap();
     let tcp = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
-    let tls = tokio_rustls::TlsConnector::from(as_node.identity().client.clone());
+    let tls = tokio_rustls::TlsConnector::from(as_node.identity().client());
     let tls = tls.connect("localhost".try_into().unwrap(), tcp).await.unwrap();
     let io = hyper_util::rt::TokioIo::new(tls);
     let executor = hyper_util::rt::TokioExecutor::new();

@@ -19,7 +19,7 @@ pub struct AdminToken {
 
 impl AdminToken {
     /// Reads the token, or makes one; and writes `curlrc` for it, with the directory's present place.
-    pub(super) fn load_or_create(dir: &Path, ca_file: &str) -> Result<Self, AdminError> {
+    pub(super) fn load_or_create(dir: &Path, ca: &Path) -> Result<Self, AdminError> {
         let text = match files::read_secret(dir, ADMIN_TOKEN_FILE)? {
             Some(bytes) => String::from_utf8(bytes)
                 .ok()
@@ -32,7 +32,7 @@ impl AdminToken {
                 text
             }
         };
-        let curlrc = curlrc(dir, ca_file, &text)?;
+        let curlrc = curlrc(ca, &text)?;
         if files::read(dir, CURLRC_FILE)?.as_deref() != Some(curlrc.as_bytes()) {
             files::write_private(dir, CURLRC_FILE, curlrc.as_bytes())?;
         }
@@ -62,13 +62,9 @@ pub enum AdminError {
     Random(#[from] rustls::Error),
 }
 
-fn curlrc(dir: &Path, ca_file: &str, token: &str) -> Result<String, FileError> {
-    let dir = std::path::absolute(dir).map_err(files::at("find", dir))?;
-    let ca = dir
-        .join(ca_file)
-        .to_string_lossy()
-        .replace('\\', "\\\\")
-        .replace('"', "\\\"");
+fn curlrc(ca: &Path, token: &str) -> Result<String, FileError> {
+    let ca = std::path::absolute(ca).map_err(files::at("find", ca))?;
+    let ca = ca.to_string_lossy().replace('\\', "\\\\").replace('"', "\\\"");
     Ok(format!(
         "# For `curl -K`. Written by the node at each start. The token is a secret: it may do everything at this node.\n\
          cacert = \"{ca}\"\nheader = \"Authorization: Bearer {token}\"\n"

@@ -1,10 +1,13 @@
 //! The mesh's certificate authority, on the node that made the mesh.
 
-use super::certificate::{self, CertificateError};
+use super::admin::hex;
+use super::certificate::{self, CLOCK_SLACK, CertificateError};
 use super::files::{self, FileError};
-use super::text::{JoinToken, Kind};
+use super::revocation::{RevocationError, Revocations};
+use super::sign::TokenKey;
+use super::text::JoinToken;
 use super::tls;
-use super::tokens::{NewToken, TokenError, Tokens};
+use super::tokens::{NewToken, TokenError, Tokens, seconds};
 use rcgen::{Certificate, Issuer, KeyPair, PublicKeyData};
 use redlink_core::Name;
 use rustls_pki_types::CertificateDer;
@@ -44,17 +47,79 @@ pub enum AuthorityError {
     /// A certificate that was just made can't be read.
     #[error(transparent)]
     Certificate(#[from] CertificateError),
+    /// The list of revoked certificates.
+    #[error(transparent)]
+    Revocation(#[from] RevocationError),
     /// No random bytes.
     #[error("the system gives no random bytes: {0}")]
     Random(#[from] rustls::Error),
 }
 
+/// One certificate that was signed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Signed {
+    /// Its serial number, in hexadecimal digits.
+    pub serial: String,
+    /// When it was signed, in seconds since the Unix epoch.
+    pub from: u64,
+    /// When it ends, in seconds since the Unix epoch.
+    pub until: u64,
+}
+
 /// What was signed for a node, as far as later decisions need it.
-#[derive(Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Issued {
     pub(super) hosts: Vec<String>,
-    /// End of the certificate, in seconds since the Unix epoch.
-    pub(super) until: u64,
+    /// SHA-256 of the public key, in hexadecimal digits.
+    pub(super) key: String,
+    /// The node whose administrator let it in.
+    pub(super) by: String,
+    /// Those that may still be good, the newest last.
+    pub(super) certificates: Vec<Signed>,
+    /// When they were all revoked; none if the name was let in again since.
+    pub(super) revoked: Option<u64>,
+    /// When the last renewal was asked for, in milliseconds since the Unix epoch.
+    #[serde(skip)]
+    pub(super) asked: u64,
+}
+
+impl Issued {
+    /// When the last of its certificates ends, in seconds since the Unix epoch.
+    pub(super) fn until(&self) -> u64 {
+        self.certificates.iter().map(|c| c.until).max().unwrap_or(0)
+    }
+}
+
+/// What the authority knows of a node, as `GET /v1/ca` tells it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct NodeRecord {
+    /// Its name.
+    pub name: String,
+    /// Host names and addresses in its certificate.
+    pub hosts: Vec<String>,
+    /// The node whose administrator let it in.
+    pub invited_by: String,
+    /// Its certificates that have not ended, the newest last.
+    pub certificates: Vec<Signed>,
+    /// When they were revoked, in seconds since the Unix epoch, if they were.
+    pub revoked: Option<u64>,
+}
+
+/// A node can't be put out.
+#[derive(Debug, thiserror::Error)]
+pub enum RevokeError {
+    /// Nobody was let in by this name.
+    #[error("no node was let in as `{0}`; `redlink ca show` lists them")]
+    Unknown(Name),
+    /// The authority's own node.
+    #[error("`{0}` is the node that holds the authority, and can't be put out; stop it instead")]
+    Own(Name),
+    /// All of its certificates have ended by themselves.
+    #[error("the last certificate of `{0}` has ended already: it can't come in")]
+    Ended(Name),
+    /// The authority's own trouble.
+    #[error(transparent)]
+    Authority(#[from] AuthorityError),
 }
 
 pub(super) struct State {
@@ -70,7 +135,9 @@ pub struct Authority {
     pub(super) certificate: CertificateDer<'static>,
     pub(super) pem: String,
     issuer: Issuer<'static, KeyPair>,
-    dir: PathBuf,
+    pub(super) dir: PathBuf,
+    /// How long the certificates live that it signs.
+    life: Duration,
     state: Mutex<State>,
 }
 
@@ -86,7 +153,12 @@ impl Authority {
     }
 
     /// Reads the authority of a directory; none if this node's mesh was made elsewhere.
-    pub(super) fn load(dir: &Path, mesh: &Name, own: &Name) -> Result<Option<Self>, AuthorityError> {
+    pub(super) fn load(
+        dir: &Path,
+        mesh: &Name,
+        own: &Name,
+        life: Duration,
+    ) -> Result<Option<Self>, AuthorityError> {
         let Some(key) = files::read_secret(dir, CA_KEY_FILE)? else {
             return Ok(None);
         };
@@ -116,6 +188,7 @@ impl Authority {
             pem,
             issuer,
             dir: dir.to_owned(),
+            life,
             state,
         }))
     }
@@ -130,14 +203,10 @@ impl Authority {
     /// # Errors
     /// `ttl` is out of range, too many tokens are out, or it can't be written down.
     pub fn new_token(&self, ttl: Duration) -> Result<NewToken, TokenError> {
-        let (secret, expires) = self.state().tokens.make(ttl, SystemTime::now())?;
-        let authority = tls::sha256(&self.certificate);
-        let token = JoinToken {
-            kind: Kind::Node,
-            mesh: self.mesh.clone(),
-            authority,
-            secret,
-        };
+        let secret = tls::random::<32>()?;
+        let id = TokenKey::new(&secret)?.id();
+        let expires = self.state().tokens.add(id, ttl, &self.own, SystemTime::now())?;
+        let token = JoinToken::new(&self.mesh, &self.certificate, secret);
         Ok(NewToken {
             token: token.to_string(),
             expires,
@@ -151,20 +220,95 @@ impl Authority {
         name: &Name,
         hosts: &[String],
         key: &impl PublicKeyData,
+        by: &str,
         now: SystemTime,
     ) -> Result<Certificate, AuthorityError> {
-        let params = certificate::node(&self.mesh, name, hosts, tls::random()?, now);
+        let params = certificate::node(&self.mesh, name, hosts, tls::random()?, now, self.life);
         let certificate = params.signed_by(key, &self.issuer)?;
-        let until = super::tokens::seconds(certificate::read(certificate.der())?.not_after);
+        let signed = Signed {
+            serial: hex(&certificate::serial(certificate.der())?),
+            from: seconds(now),
+            until: seconds(certificate::read(certificate.der())?.not_after),
+        };
+        let mut certificates = match state.issued.get(name) {
+            Some(earlier) => earlier.certificates.clone(),
+            None => Vec::new(),
+        };
+        certificates.retain(|c| c.until + CLOCK_SLACK.as_secs() > seconds(now));
+        certificates.push(signed);
         let issued = Issued {
             hosts: hosts.to_vec(),
-            until,
+            key: hex(&tls::sha256(&key.subject_public_key_info())),
+            by: by.to_owned(),
+            certificates,
+            revoked: None,
+            asked: 0,
         };
-        // Both members are plain values: this can't fail.
+        self.record(state, name, issued)?;
+        Ok(certificate)
+    }
+
+    fn record(&self, state: &mut State, name: &Name, issued: Issued) -> Result<(), AuthorityError> {
+        // All members are plain values: this can't fail.
         let json = serde_json::to_vec(&issued).unwrap_or_default();
         files::write_private(&self.dir.join(ISSUED), &format!("{name}.json"), &json)?;
         state.issued.insert(name.clone(), issued);
-        Ok(certificate)
+        Ok(())
+    }
+
+    /// Puts a node out: none of its certificates counts any more, wherever the list is known that this makes and
+    /// writes into the directory. How many certificates that were.
+    ///
+    /// # Errors
+    /// There is no such node, it is this one, or the list can't be made.
+    pub fn revoke(&self, name: &Name) -> Result<usize, RevokeError> {
+        self.revoke_at(name, SystemTime::now())
+    }
+
+    pub(super) fn revoke_at(&self, name: &Name, now: SystemTime) -> Result<usize, RevokeError> {
+        if *name == self.own {
+            return Err(RevokeError::Own(name.clone()));
+        }
+        let mut state = self.state();
+        let issued = state.issued.get(name).cloned();
+        let mut issued = issued.ok_or_else(|| RevokeError::Unknown(name.clone()))?;
+        let serials: Vec<_> = issued
+            .certificates
+            .iter()
+            .filter(|c| c.until + CLOCK_SLACK.as_secs() > seconds(now))
+            .filter_map(|c| unhex(&c.serial))
+            .collect();
+        if serials.is_empty() {
+            return Err(RevokeError::Ended(name.clone()));
+        }
+        let count = serials.len();
+        let known = Revocations::load(&self.dir, &self.certificate).map_err(AuthorityError::from)?;
+        let list = known.with(serials.into_iter(), &self.issuer, &self.certificate, now)?;
+        // The list is what counts; the record only tells people.
+        list.save(&self.dir).map_err(AuthorityError::from)?;
+        issued.revoked = Some(seconds(now));
+        self.record(&mut state, name, issued)?;
+        tracing::warn!(node = %name, certificates = count, "revoked");
+        Ok(count)
+    }
+
+    /// The nodes that were let in, and whose certificates have not all ended.
+    pub fn nodes(&self) -> Vec<NodeRecord> {
+        let now = seconds(SystemTime::now());
+        let state = self.state();
+        let records = state.issued.iter().map(|(name, issued)| NodeRecord {
+            name: name.to_string(),
+            hosts: issued.hosts.clone(),
+            invited_by: issued.by.clone(),
+            certificates: issued
+                .certificates
+                .iter()
+                .filter(|c| c.until > now)
+                .cloned()
+                .collect(),
+            revoked: issued.revoked,
+        });
+        records.filter(|r| !r.certificates.is_empty()).collect()
     }
 
     /// What changes. A holder that panicked has left nothing half done in it: each member is changed by one insert or
@@ -176,7 +320,12 @@ impl Authority {
 
 const ISSUED: &str = "issued";
 
-fn load_issued(dir: &Path) -> Result<BTreeMap<Name, Issued>, FileError> {
+fn unhex(text: &str) -> Option<Vec<u8>> {
+    let digit = |at| u8::from_str_radix(text.get(at..at + 2)?, 16).ok();
+    (0..text.len()).step_by(2).map(digit).collect()
+}
+
+fn load_issued(dir: &Path) -> Result<BTreeMap<Name, Issued>, AuthorityError> {
     let dir = dir.join(ISSUED);
     files::make_directory(&dir)?;
     let mut all = BTreeMap::new();
@@ -187,9 +336,12 @@ fn load_issued(dir: &Path) -> Result<BTreeMap<Name, Issued>, FileError> {
             continue;
         };
         let bytes = files::read(&dir, file)?.unwrap_or_default();
-        if let Ok(issued) = serde_json::from_slice(&bytes) {
-            all.insert(name, issued);
-        }
+        // Without it the node could not be put out.
+        let issued = serde_json::from_slice(&bytes).map_err(|_| AuthorityError::Malformed {
+            what: "record of what was signed for a node",
+            path: dir.join(file),
+        })?;
+        all.insert(name, issued);
     }
     Ok(all)
 }

@@ -13,10 +13,14 @@ use x509_parser::extensions::GeneralName;
 
 /// How long an authority lives.
 const AUTHORITY_LIFE: Duration = Duration::from_secs(3_650 * 86_400);
-/// How long a node's certificate lives.
-pub(super) const NODE_LIFE: Duration = Duration::from_secs(30 * 86_400);
+/// How long a node's certificate lives unless said otherwise.
+pub const LIFE_DEFAULT: Duration = Duration::from_secs(30 * 86_400);
+/// The shortest life of a node's certificate.
+pub const LIFE_MIN: Duration = Duration::from_secs(10);
+/// The longest life of a node's certificate. What was revoked is forgotten after it.
+pub const LIFE_MAX: Duration = Duration::from_secs(366 * 86_400);
 /// Clocks of two machines may differ by this much before a fresh certificate looks as if it were not valid yet.
-const CLOCK_SLACK: Duration = Duration::from_secs(3_600);
+pub(super) const CLOCK_SLACK: Duration = Duration::from_secs(3_600);
 
 /// A certificate is not what it should be.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -33,6 +37,12 @@ pub enum CertificateError {
     /// Its time is over, or has not come.
     #[error("the certificate is not valid now; is a clock wrong, or was it not renewed?")]
     NotNow,
+    /// Another authority has signed it.
+    #[error("the certificate was not signed by the authority beside it")]
+    OtherAuthority,
+    /// The authority has revoked it.
+    #[error("the certificate was revoked; join again with a new token (redlink token create)")]
+    Revoked,
 }
 
 /// What a node's certificate says about it.
@@ -46,6 +56,15 @@ pub(super) struct Subject {
     pub(super) not_after: SystemTime,
 }
 
+impl Subject {
+    /// From when on it should be renewed: when a third of its life is left. It was made later than it says, because of
+    /// clocks that differ.
+    pub(super) fn renewal(&self) -> SystemTime {
+        let all = self.not_after.duration_since(self.not_before).unwrap_or_default();
+        self.not_after - all.saturating_sub(CLOCK_SLACK) / 3
+    }
+}
+
 /// The name that a peer's certificate proves.
 ///
 /// `certificates` is the chain that the TLS connection has verified already, the peer's own first. Validity is checked
@@ -53,7 +72,7 @@ pub(super) struct Subject {
 ///
 /// # Errors
 /// The certificate is of another mesh, of no node, or out of its time.
-pub fn peer_name(
+pub(super) fn peer_name(
     mesh: &Name,
     certificates: &[CertificateDer<'_>],
     now: SystemTime,
@@ -108,6 +127,37 @@ pub(super) fn public_key(certificate: &CertificateDer<'_>) -> Result<Vec<u8>, Ce
     Ok(x509.public_key().raw.to_vec())
 }
 
+/// The bits of the public key in a certificate, without what kind of key it is.
+pub(super) fn key_bits(certificate: &CertificateDer<'_>) -> Result<Vec<u8>, CertificateError> {
+    let (_, x509) =
+        x509_parser::parse_x509_certificate(certificate).map_err(|_| CertificateError::Malformed)?;
+    Ok(x509.public_key().subject_public_key.data.to_vec())
+}
+
+/// The serial number of a certificate, without leading zeros.
+pub(super) fn serial(certificate: &CertificateDer<'_>) -> Result<Vec<u8>, CertificateError> {
+    let (_, x509) =
+        x509_parser::parse_x509_certificate(certificate).map_err(|_| CertificateError::Malformed)?;
+    Ok(trimmed(x509.raw_serial()))
+}
+
+/// A number's bytes, big-endian, without leading zeros: encoders put one in front of a number whose first bit is set.
+pub(super) fn trimmed(number: &[u8]) -> Vec<u8> {
+    let zeros = number.iter().take_while(|b| **b == 0).count();
+    number[zeros..].to_vec()
+}
+
+/// Whether an authority's key has signed a certificate.
+pub(super) fn is_signed_by(certificate: &CertificateDer<'_>, authority: &CertificateDer<'_>) -> bool {
+    let Ok((_, x509)) = x509_parser::parse_x509_certificate(certificate) else {
+        return false;
+    };
+    let Ok((_, ca)) = x509_parser::parse_x509_certificate(authority) else {
+        return false;
+    };
+    x509.verify_signature(Some(ca.public_key())).is_ok()
+}
+
 fn parse_uri(uri: &str) -> Option<(Name, Name)> {
     let (mesh, rest) = uri.strip_prefix("redlink:")?.split_once('/')?;
     Some((
@@ -140,8 +190,9 @@ pub(super) fn node(
     hosts: &[String],
     serial: [u8; 16],
     now: SystemTime,
+    life: Duration,
 ) -> CertificateParams {
-    let mut params = common(name, serial, now, NODE_LIFE);
+    let mut params = common(name, serial, now, life);
     params.use_authority_key_identifier_extension = true;
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
     params.extended_key_usages = vec![

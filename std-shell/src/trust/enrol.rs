@@ -1,25 +1,34 @@
-//! Enrolment, the authority's side: a token and a public key come in, a certificate goes out.
+//! What the authority is asked for: to let a node in, to renew its certificate, to let its administrator invite others.
+//!
+//! Each request passes through nodes that must not gain by it, so it proves by a signature who made it, and what comes
+//! back is of use to that one only: a certificate for a key that never leaves its node.
 
 use super::authority::{Authority, AuthorityError, State};
-use super::certificate;
+use super::certificate::{self, CLOCK_SLACK, CertificateError, Subject};
 use super::files::FileError;
-use super::tokens::{self, TokenRefused};
+use super::revocation::Revocations;
+use super::sign::{self, SignError};
+use super::text::JoinToken;
+use super::tls;
+use super::tokens::{self, Presented, TokenError, TokenRefused};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use rcgen::CertificateSigningRequestParams;
+use rcgen::{CertificateSigningRequestParams, KeyPair, PublicKeyData, SubjectPublicKeyInfo};
 use redlink_core::{Name, NameError};
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject;
 use serde::{Deserialize, Serialize};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// Host names and addresses that one certificate may carry besides those of its own machine.
 const HOSTS_MAX: usize = 16;
 
 /// Body of `POST /v1/enrol`.
-#[derive(Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct EnrolRequest {
-    /// The join token's secret, base64url. Not the whole token: what else is in it the authority knows.
-    pub secret: String,
+    /// Which token, by the public half of its key; base64url.
+    pub token: String,
     /// The node's name.
     pub name: String,
     /// A certificate signing request, PEM. Its signature proves that the sender has the key; of what it asks for only
@@ -28,9 +37,11 @@ pub struct EnrolRequest {
     /// Host names and addresses under which other machines may dial the node.
     #[serde(default)]
     pub hosts: Vec<String>,
+    /// The token's signature of all of this, for this authority; base64url.
+    pub proof: String,
 }
 
-/// Answer to `POST /v1/enrol`.
+/// Answer to `POST /v1/enrol`, and to a renewal.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Enrolled {
     /// The node's certificate, PEM.
@@ -42,7 +53,41 @@ pub struct Enrolled {
     pub left_out: Vec<String>,
 }
 
-/// A node is not let in.
+/// Who asks, by a certificate that is good now.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Voucher {
+    /// Its certificate, PEM.
+    pub certificate: String,
+    /// When it asked, in milliseconds since the Unix epoch.
+    pub at: u64,
+    /// The signature of the certificate's key; base64url.
+    pub proof: String,
+}
+
+/// Asks for another certificate of the same name and key.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RenewRequest {
+    /// As in [`EnrolRequest`].
+    pub hosts: Vec<String>,
+    /// By the certificate that is to be renewed.
+    pub by: Voucher,
+}
+
+/// Asks that a token may let a node in.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct InviteRequest {
+    /// The public half of the token's key; base64url. The other half stays where it was made.
+    pub token: String,
+    /// How long it is good for, in milliseconds.
+    pub ttl: u64,
+    /// By the node whose administrator wants it.
+    pub by: Voucher,
+}
+
+/// A node is not let in, or gets no other certificate.
 #[derive(Debug, thiserror::Error)]
 pub enum EnrolError {
     /// The token.
@@ -60,9 +105,35 @@ pub enum EnrolError {
     /// Not a signing request, or its signature is wrong.
     #[error("the certificate signing request can't be used: {0}")]
     Request(rcgen::Error),
+    /// The certificate that vouches for the request does not.
+    #[error("the node's certificate is not accepted: {0}")]
+    Voucher(#[from] VoucherError),
+    /// A token can't be made.
+    #[error(transparent)]
+    Invite(#[from] TokenError),
     /// The authority's own trouble.
     #[error(transparent)]
     Authority(#[from] AuthorityError),
+}
+
+/// A certificate does not vouch for a request.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum VoucherError {
+    /// It can't be read, is of another mesh, or is out of its time.
+    #[error(transparent)]
+    Certificate(#[from] CertificateError),
+    /// Somebody else signed it.
+    #[error("it was not signed by this mesh's authority")]
+    Stranger,
+    /// Another key signed the request, or it was changed on its way.
+    #[error("the request was not signed with its key, or was changed on its way")]
+    Forged,
+    /// The request is too old, or of the future, or was made before the last one.
+    #[error("the request was not made just now; is a clock wrong?")]
+    NotNow,
+    /// The name was given to another key since.
+    #[error("another machine has joined as `{0}` since; join again with a new token, under another name")]
+    Superseded(Name),
 }
 
 impl From<FileError> for EnrolError {
@@ -71,10 +142,137 @@ impl From<FileError> for EnrolError {
     }
 }
 
+fn decode<const N: usize>(text: &str) -> Option<[u8; N]> {
+    URL_SAFE_NO_PAD.decode(text).ok()?.try_into().ok()
+}
+
+impl EnrolRequest {
+    /// Asks with a token.
+    pub(super) fn new(
+        token: &JoinToken,
+        name: &str,
+        csr: String,
+        hosts: Vec<String>,
+    ) -> Result<Self, SignError> {
+        let key = sign::TokenKey::new(&token.secret)?;
+        let mut request = Self {
+            token: URL_SAFE_NO_PAD.encode(key.id()),
+            name: name.to_owned(),
+            csr,
+            hosts,
+            proof: String::new(),
+        };
+        let proof = key.sign(&request.statement(&token.mesh, &token.authority));
+        request.proof = URL_SAFE_NO_PAD.encode(proof);
+        Ok(request)
+    }
+
+    fn statement(&self, mesh: &Name, authority: &[u8; 32]) -> Vec<u8> {
+        sign::statement("enrol", &(mesh, authority, &self.name, &self.hosts, &self.csr))
+    }
+
+    /// Checks that it was made with the token that it names, whether or not that is good for anything; the token.
+    ///
+    /// # Errors
+    /// It was not.
+    pub(super) fn proved(&self, mesh: &Name, authority: &[u8; 32]) -> Result<[u8; 32], TokenRefused> {
+        let id = decode::<32>(&self.token).ok_or(TokenRefused::Unknown)?;
+        let proof = decode::<64>(&self.proof).ok_or(TokenRefused::Forged)?;
+        if sign::by_token(&id, &self.statement(mesh, authority), &proof) {
+            Ok(id)
+        } else {
+            Err(TokenRefused::Forged)
+        }
+    }
+}
+
+impl Voucher {
+    /// Signs what is asked for with this node's key.
+    fn new(
+        kind: &str,
+        asked: &impl Serialize,
+        certificate: String,
+        key: &KeyPair,
+        now: SystemTime,
+    ) -> Result<Self, SignError> {
+        let at = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
+        let at = u64::try_from(at).unwrap_or(u64::MAX);
+        let proof = sign::with_node_key(key, &sign::statement(kind, &(at, asked)))?;
+        Ok(Self {
+            certificate,
+            at,
+            proof: URL_SAFE_NO_PAD.encode(proof),
+        })
+    }
+
+    fn check(
+        &self,
+        kind: &str,
+        asked: &impl Serialize,
+        authority: &Authority,
+        now: SystemTime,
+    ) -> Result<(CertificateDer<'static>, Subject), EnrolError> {
+        let certificate = CertificateDer::from_pem_slice(self.certificate.as_bytes())
+            .map_err(|_| VoucherError::Certificate(CertificateError::Malformed))?;
+        if !certificate::is_signed_by(&certificate, &authority.certificate) {
+            return Err(VoucherError::Stranger.into());
+        }
+        certificate::peer_name(&authority.mesh, std::slice::from_ref(&certificate), now)
+            .map_err(VoucherError::Certificate)?;
+        let revoked =
+            Revocations::load(&authority.dir, &authority.certificate).map_err(AuthorityError::from)?;
+        if revoked.holds(&certificate) {
+            return Err(VoucherError::Certificate(CertificateError::Revoked).into());
+        }
+        let proof = URL_SAFE_NO_PAD
+            .decode(&self.proof)
+            .map_err(|_| VoucherError::Forged)?;
+        let statement = sign::statement(kind, &(self.at, asked));
+        if !sign::by_certificate(&certificate, &statement, &proof).map_err(VoucherError::Certificate)? {
+            return Err(VoucherError::Forged.into());
+        }
+        let at = UNIX_EPOCH.checked_add(Duration::from_millis(self.at));
+        let near = at.is_some_and(|at| at <= now + CLOCK_SLACK && now <= at + CLOCK_SLACK);
+        if !near {
+            return Err(VoucherError::NotNow.into());
+        }
+        let subject = certificate::read(&certificate).map_err(VoucherError::Certificate)?;
+        Ok((certificate, subject))
+    }
+}
+
+impl RenewRequest {
+    pub(super) fn new(
+        hosts: Vec<String>,
+        certificate: String,
+        key: &KeyPair,
+        now: SystemTime,
+    ) -> Result<Self, SignError> {
+        let by = Voucher::new("renew", &hosts, certificate, key, now)?;
+        Ok(Self { hosts, by })
+    }
+}
+
+impl InviteRequest {
+    pub(super) fn new(
+        token: &[u8; 32],
+        ttl: Duration,
+        certificate: String,
+        key: &KeyPair,
+        now: SystemTime,
+    ) -> Result<Self, SignError> {
+        let token = URL_SAFE_NO_PAD.encode(sign::TokenKey::new(token)?.id());
+        let ttl = u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX);
+        let by = Voucher::new("invite", &(&token, ttl), certificate, key, now)?;
+        Ok(Self { token, ttl, by })
+    }
+}
+
 impl Authority {
     /// Lets a node in. A name that was enrolled before is given again, for another key as well: a machine that lost its
     /// disk joins again with a new token, and it is the administrator who made that. The older certificate stays good
-    /// until it ends; two live nodes of one name are told apart, and one is refused, when they open a link.
+    /// until it ends or is revoked, and is not renewed; two live nodes of one name are told apart, and one is refused,
+    /// when they open a link.
     ///
     /// # Errors
     /// The token, the name, a host or the request is no good; then the token stays as it is. Or a file can't be
@@ -84,27 +282,91 @@ impl Authority {
     }
 
     pub(super) fn enrol_at(&self, request: &EnrolRequest, now: SystemTime) -> Result<Enrolled, EnrolError> {
-        let mut state = self.state();
-        let secret = URL_SAFE_NO_PAD
-            .decode(&request.secret)
-            .map_err(|_| TokenRefused::Unknown)?;
         // First of all: nothing else of a stranger's is looked at.
-        let token = state.tokens.check(&secret, now)?;
+        let id = request.proved(&self.mesh, &tls::sha256(&self.certificate))?;
+        let mut state = self.state();
+        let csr = CertificateSigningRequestParams::from_pem(&request.csr);
+        // The signature in a signing request differs each time; who asks again asks for the same key.
+        let key = csr
+            .as_ref()
+            .map_or_else(|_| Vec::new(), |csr| csr.public_key.subject_public_key_info());
+        let digest = tls::sha256(&sign::statement("asked", &(&request.name, &request.hosts, &key)));
+        let (at, by) = match state.tokens.check(&id, &digest, now)? {
+            Presented::Repeated(answer) => return Ok(*answer),
+            Presented::Fresh { at, by } => (at, by),
+        };
         let name = Name::new(&request.name)?;
         if name == self.own {
             return Err(EnrolError::Taken(name));
         }
         let (hosts, left_out) = share_out(&state, &name, &request.hosts, now)?;
-        let csr = CertificateSigningRequestParams::from_pem(&request.csr).map_err(EnrolError::Request)?;
+        let csr = csr.map_err(EnrolError::Request)?;
+        let certificate = self.issue(&mut state, &name, &hosts, &csr.public_key, &by, now)?;
+        let enrolled = Enrolled {
+            certificate: certificate.pem(),
+            authority: self.pem.clone(),
+            left_out,
+        };
+        state.tokens.spend(at, digest, &enrolled, now)?;
+        tracing::info!(node = %name, ?hosts, invited_by = by, "enrolled");
+        Ok(enrolled)
+    }
 
-        state.tokens.spend(token)?;
-        let certificate = self.issue(&mut state, &name, &hosts, &csr.public_key, now)?;
-        tracing::info!(node = %name, ?hosts, "enrolled");
+    /// Gives a node another certificate for the name and the key that it has one for.
+    ///
+    /// # Errors
+    /// Its certificate is not good any more, or the name was given to another key since; or a file can't be written.
+    pub fn renew(&self, request: &RenewRequest) -> Result<Enrolled, EnrolError> {
+        self.renew_at(request, SystemTime::now())
+    }
+
+    pub(super) fn renew_at(&self, request: &RenewRequest, now: SystemTime) -> Result<Enrolled, EnrolError> {
+        let (certificate, subject) = request.by.check("renew", &request.hosts, self, now)?;
+        let name = subject.name;
+        if name == self.own {
+            return Err(EnrolError::Taken(name));
+        }
+        let key = certificate::public_key(&certificate).map_err(VoucherError::Certificate)?;
+        let mut state = self.state();
+        let by = match state.issued.get(&name) {
+            Some(issued) if issued.key != super::admin::hex(&tls::sha256(&key)) => {
+                return Err(VoucherError::Superseded(name).into());
+            }
+            // A request that somebody kept must not undo a later one.
+            Some(issued) if issued.asked >= request.by.at => return Err(VoucherError::NotNow.into()),
+            Some(issued) => issued.by.clone(),
+            None => return Err(VoucherError::Stranger.into()),
+        };
+        let (hosts, left_out) = share_out(&state, &name, &request.hosts, now)?;
+        let key = SubjectPublicKeyInfo::from_der(&key).map_err(EnrolError::Request)?;
+        let certificate = self.issue(&mut state, &name, &hosts, &key, &by, now)?;
+        if let Some(issued) = state.issued.get_mut(&name) {
+            // In memory only: after a restart a kept request could at most bring back hosts of an hour ago.
+            issued.asked = request.by.at;
+        }
+        tracing::info!(node = %name, "renewed a certificate");
         Ok(Enrolled {
             certificate: certificate.pem(),
             authority: self.pem.clone(),
             left_out,
         })
+    }
+
+    /// Takes note of a token that the administrator of another node of the mesh gives out; when it ends, in seconds
+    /// since the Unix epoch.
+    ///
+    /// # Errors
+    /// That node's certificate is not good, the time is out of range, too many tokens are out, or it can't be written
+    /// down.
+    pub fn invite(&self, request: &InviteRequest) -> Result<u64, EnrolError> {
+        let now = SystemTime::now();
+        let asked = (&request.token, request.ttl);
+        let (_, subject) = request.by.check("invite", &asked, self, now)?;
+        let id = decode::<32>(&request.token).ok_or(TokenRefused::Unknown)?;
+        let ttl = Duration::from_millis(request.ttl);
+        let expires = self.state().tokens.add(id, ttl, &subject.name, now)?;
+        tracing::info!(by = %subject.name, "a join token was made at another node");
+        Ok(expires)
     }
 }
 
@@ -131,7 +393,7 @@ fn share_out(
         // differ in case only: then it stays the first one's.
         let reserved = host.ends_with(certificate::NODE_DOMAIN) && Some(&host) != own.as_ref();
         let another = state.issued.iter().any(|(other, issued)| {
-            other != name && issued.until > tokens::seconds(now) && issued.hosts.contains(&host)
+            other != name && issued.until() > tokens::seconds(now) && issued.hosts.contains(&host)
         });
         if another || reserved {
             left_out.push(host)

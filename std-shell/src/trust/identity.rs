@@ -1,17 +1,61 @@
 //! What a node is to others: its certificate and key, and how it checks theirs.
+//!
+//! All of that may change while the node runs: the certificate is renewed, the authority revokes others, somebody puts
+//! other files into the directory. What is true now is one [`Current`], replaced as a whole; whoever makes or takes a
+//! connection asks for the configuration of that moment, so nothing that is up is touched.
 
 use super::admin::{AdminError, AdminToken};
 use super::authority::{Authority, AuthorityError, CA_FILE, CA_KEY_FILE, NODE_FILE, NODE_KEY_FILE};
-use super::certificate::{self, CertificateError, NODE_LIFE, Subject};
+use super::certificate::{self, CertificateError, LIFE_DEFAULT, Subject};
+use super::enrol::{EnrolRequest, Enrolled, InviteRequest, RenewRequest};
 use super::files::{self, FileError};
+use super::own::{OwnError, OwnFiles};
+use super::revocation::{RevocationError, Revocations};
+use super::sign::SignError;
+use super::text::JoinToken;
 use super::tls::{self, Credential};
+use super::tokens::TokenRefused;
 use rcgen::{KeyPair, PublicKeyData};
 use redlink_core::Name;
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::time::SystemTime;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
+use tokio::sync::watch;
+
+/// What the settings say about a node's trust.
+#[derive(Debug, Clone)]
+pub struct Wishes {
+    /// Names and addresses under which other machines dial this node, besides `localhost` and the machine's own name.
+    pub hosts: Vec<String>,
+    /// How long the certificates live that this node signs, if it holds the authority.
+    pub certificate_life: Duration,
+    /// Certificates of another authority than the mesh's own; none for that.
+    pub own: Option<OwnFiles>,
+}
+
+impl Default for Wishes {
+    fn default() -> Self {
+        Self {
+            hosts: Vec::new(),
+            certificate_life: LIFE_DEFAULT,
+            own: None,
+        }
+    }
+}
+
+/// What a node proves itself with at the moment, and whom it lets in.
+pub(super) struct Current {
+    server: Arc<rustls::ServerConfig>,
+    client: Arc<rustls::ClientConfig>,
+    subject: Subject,
+    revocations: Arc<Revocations>,
+    /// Whether its own certificate is in that list.
+    revoked: bool,
+    /// SHA-256 of the files that it was made from.
+    made_of: [u8; 32],
+}
 
 /// What a node proves its name with, and how it lets others in.
 pub struct Identity {
@@ -19,20 +63,17 @@ pub struct Identity {
     pub name: Name,
     /// Its mesh.
     pub mesh: Name,
-    /// For the listener: HTTP/2 and 1.1; a client certificate is optional and, if shown, one of the mesh.
-    pub server: Arc<rustls::ServerConfig>,
-    /// For links to peers: HTTP/2; shows this node's certificate, trusts the mesh's authority only.
-    pub client: Arc<rustls::ClientConfig>,
     /// Lets programs and people of this machine in.
     pub admin: AdminToken,
     /// Lets nodes join; only on the node that made the mesh.
     pub authority: Option<Arc<Authority>>,
-    /// Host names and addresses in the certificate.
-    pub hosts: Vec<String>,
-    /// When the certificate ends.
-    pub until: SystemTime,
     /// Whether the mesh was made just now.
     pub created: bool,
+    dir: PathBuf,
+    wishes: Wishes,
+    current: watch::Sender<Arc<Current>>,
+    /// One change of the files at a time.
+    changing: Mutex<()>,
 }
 
 /// A node's identity can't be had.
@@ -80,8 +121,23 @@ pub enum IdentityError {
     #[error("{} has the authority of a mesh but no certificate of its own: joining was cut short; join again", .0.display())]
     Interrupted(PathBuf),
     /// The node was away longer than its certificate lived, and holds no key to renew it.
-    #[error("the certificate in {} has ended; make a token on the first node of the mesh and join again with it", .0.display())]
+    #[error(
+        "the certificate in {} has ended, because this node was away for long; make a token with `redlink token create` at \
+         a node of the mesh, and start this one with --token to join again: it keeps its messages", .0.display()
+    )]
     Ended(PathBuf),
+    /// The authority has revoked it.
+    #[error(
+        "the certificate in {} was revoked: this node was put out of its mesh; to let it in again, make a token with \
+         `redlink token create` at a node of the mesh, and start this one with --token", .0.display()
+    )]
+    Revoked(PathBuf),
+    /// The list of revoked certificates.
+    #[error(transparent)]
+    Revocation(#[from] RevocationError),
+    /// Certificates of another authority.
+    #[error(transparent)]
+    Own(#[from] OwnError),
 }
 
 /// The name and the mesh of the node that a directory belongs to, if it belongs to one.
@@ -108,9 +164,8 @@ pub(super) fn stored(dir: &Path) -> Result<Option<(CertificateDer<'static>, Subj
 impl Identity {
     /// Reads the node's identity from its directory, or makes a mesh there, of which this is the first node.
     ///
-    /// `hosts` are names and addresses under which other machines dial this node, besides `localhost` and the
-    /// machine's own name. On the node that holds the authority the certificate is renewed when less than a third of
-    /// its life is left, or when a host is missing in it.
+    /// On the node that holds the authority the certificate is renewed when less than a third of its life is left, or
+    /// when a host is missing in it.
     ///
     /// # Errors
     /// Files that can't be read, written or understood, or that belong to a node of another name.
@@ -118,153 +173,434 @@ impl Identity {
         dir: &Path,
         name: &Name,
         mesh: &Name,
-        hosts: &[String],
+        wishes: &Wishes,
     ) -> Result<Self, IdentityError> {
-        Self::load_or_create_at(dir, name, mesh, hosts, SystemTime::now())
+        Self::load_or_create_at(dir, name, mesh, wishes, SystemTime::now())
     }
 
     pub(super) fn load_or_create_at(
         dir: &Path,
         name: &Name,
         mesh: &Name,
-        hosts: &[String],
+        wishes: &Wishes,
         now: SystemTime,
     ) -> Result<Self, IdentityError> {
         files::make_directory(dir)?;
-        let stored = stored(dir)?;
-        if let Some((_, subject)) = stored
-            .as_ref()
-            .filter(|(_, s)| s.name != *name || s.mesh != *mesh)
-        {
-            return Err(IdentityError::OtherNode {
-                dir: dir.to_owned(),
-                stored: whose(&subject.name, &subject.mesh),
-                wanted: whose(name, mesh),
-            });
-        }
-        let created = stored.is_none() && files::read(dir, CA_FILE)?.is_none();
-        if created {
-            Authority::create(dir, mesh, now)?;
-        }
-        let authority = Authority::load(dir, mesh, name)?;
-        let mut wanted = certificate::LOCAL_HOSTS.map(str::to_owned).to_vec();
-        wanted.extend(certificate::node_host(name));
-        wanted.extend(certificate::own_host_name());
-        wanted.extend(hosts.iter().filter_map(|h| certificate::valid_host(h)));
-        let (certificate, subject) = match (stored, &authority) {
-            (Some((certificate, subject)), None) => {
-                if now > subject.not_after {
+        let mut created = false;
+        let mut authority = None;
+        if wishes.own.is_none() {
+            let stored = stored(dir)?;
+            if let Some((_, subject)) = stored
+                .as_ref()
+                .filter(|(_, s)| s.name != *name || s.mesh != *mesh)
+            {
+                return Err(IdentityError::OtherNode {
+                    dir: dir.to_owned(),
+                    stored: whose(&subject.name, &subject.mesh),
+                    wanted: whose(name, mesh),
+                });
+            }
+            created = stored.is_none() && files::read(dir, CA_FILE)?.is_none();
+            if created {
+                Authority::create(dir, mesh, now)?;
+            }
+            authority = Authority::load(dir, mesh, name, wishes.certificate_life)?;
+            match (&stored, &authority) {
+                (_, Some(authority)) => renew_own(dir, authority, &wishes.hosts, now)?,
+                (Some((_, subject)), None) if now > subject.not_after => {
                     return Err(IdentityError::Ended(dir.join(NODE_FILE)));
                 }
-                warn_of_end(&subject, now);
-                warn_of_missing(&subject, hosts);
-                (certificate, subject)
+                (Some(_), None) => {}
+                (None, None) => return Err(IdentityError::Interrupted(dir.to_owned())),
             }
-            (Some((certificate, subject)), Some(_)) if fresh(&subject, &wanted, now) => {
-                (certificate, subject)
-            }
-            (_, Some(authority)) => sign_own(dir, authority, &wanted, now)?,
-            (None, None) => return Err(IdentityError::Interrupted(dir.to_owned())),
-        };
-        let admin = AdminToken::load_or_create(dir, CA_FILE)?;
-        let unusable = |cause| IdentityError::Unusable {
-            path: dir.join(NODE_FILE),
-            cause,
-        };
-        let own = credential(dir, certificate)?;
+        }
+        let current = Current::load(dir, name, mesh, wishes, now)?;
+        if current.revoked {
+            return Err(IdentityError::Revoked(dir.join(NODE_FILE)));
+        }
+        let ca = wishes
+            .own
+            .as_ref()
+            .map_or(dir.join(CA_FILE), |own| own.ca.clone());
+        let admin = AdminToken::load_or_create(dir, &ca)?;
         Ok(Self {
-            name: subject.name,
-            mesh: subject.mesh,
-            server: Arc::new(tls::server(&own).map_err(unusable)?),
-            client: Arc::new(tls::client(&own).map_err(unusable)?),
+            name: name.clone(),
+            mesh: mesh.clone(),
             admin,
             authority: authority.map(Arc::new),
-            hosts: subject.hosts,
-            until: subject.not_after,
             created,
+            dir: dir.to_owned(),
+            wishes: wishes.clone(),
+            current: watch::Sender::new(Arc::new(current)),
+            changing: Mutex::new(()),
         })
     }
+
+    fn now(&self) -> Arc<Current> {
+        self.current.borrow().clone()
+    }
+
+    /// For the next connection that comes in: HTTP/2 and 1.1; a client certificate is optional and, if shown, one of
+    /// the mesh.
+    pub fn server(&self) -> Arc<rustls::ServerConfig> {
+        self.now().server.clone()
+    }
+
+    /// For the next connection to a peer: HTTP/2; shows this node's certificate, trusts the mesh's authority only.
+    pub fn client(&self) -> Arc<rustls::ClientConfig> {
+        self.now().client.clone()
+    }
+
+    /// Host names and addresses in the certificate.
+    pub fn hosts(&self) -> Vec<String> {
+        self.now().subject.hosts.clone()
+    }
+
+    /// When the certificate ends.
+    pub fn until(&self) -> SystemTime {
+        self.now().subject.not_after
+    }
+
+    /// From when on the certificate should be renewed; none if that is not this program's to do.
+    pub(super) fn renewal(&self) -> Option<SystemTime> {
+        self.wishes.own.is_none().then(|| self.now().subject.renewal())
+    }
+
+    /// Whether a host of the settings is missing in the certificate.
+    pub(super) fn lacks_hosts(&self) -> bool {
+        let current = self.now();
+        let mut wanted = self
+            .wishes
+            .hosts
+            .iter()
+            .filter_map(|h| certificate::valid_host(h));
+        wanted.any(|host| !current.subject.hosts.contains(&host))
+    }
+
+    /// Whether its certificates are of an authority of somebody's own.
+    pub(crate) fn has_own_files(&self) -> bool {
+        self.wishes.own.is_some()
+    }
+
+    /// Whether this node's certificate was revoked.
+    pub(super) fn is_revoked(&self) -> bool {
+        self.now().revoked
+    }
+
+    /// The newest list of revoked certificates that this node has.
+    pub fn revocations(&self) -> Arc<Revocations> {
+        self.now().revocations.clone()
+    }
+
+    /// Told of each change.
+    pub(super) fn changes(&self) -> watch::Receiver<Arc<Current>> {
+        self.current.subscribe()
+    }
+
+    /// Waits until the list of revoked certificates has a number over `after`, and gives it.
+    pub async fn newer_revocations(&self, after: u64) -> Arc<Revocations> {
+        let mut changes = self.changes();
+        // The sender lives in `self`, so this is not an error.
+        let newer = changes.wait_for(|now| now.revocations.number() > after).await;
+        if newer.map(drop).is_err() {
+            return std::future::pending().await;
+        }
+        self.revocations()
+    }
+
+    /// The name that a peer's certificate proves. `certificates` is the chain that the TLS connection has verified
+    /// already, the peer's own first.
+    ///
+    /// # Errors
+    /// The certificate is of another mesh, of no node, out of its time, or revoked.
+    pub fn peer_name(&self, certificates: &[CertificateDer<'_>]) -> Result<Name, CertificateError> {
+        let name = certificate::peer_name(&self.mesh, certificates, SystemTime::now())?;
+        // The list may have come since the handshake began.
+        let revocations = self.revocations();
+        if certificates.first().is_some_and(|own| revocations.holds(own)) {
+            return Err(CertificateError::Revoked);
+        }
+        Ok(name)
+    }
+
+    /// Waits until the first certificate of a peer's chain is revoked; for ever if there is none.
+    pub async fn until_revoked(&self, certificates: &[CertificateDer<'_>]) {
+        let Some(Ok(serial)) = certificates.first().map(certificate::serial) else {
+            return std::future::pending().await;
+        };
+        let mut changes = self.changes();
+        let revoked = changes
+            .wait_for(|now| now.revocations.revoked(&serial).is_some())
+            .await;
+        if revoked.map(drop).is_err() {
+            std::future::pending().await
+        }
+    }
+
+    /// Looks at the files again, and goes by them from now on if something in them has changed; whether it has. A state
+    /// in between, such as a key without its certificate, changes nothing.
+    ///
+    /// # Errors
+    /// They can't be used. What was true stays true.
+    pub fn reload(&self) -> Result<bool, IdentityError> {
+        let _one = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        self.reload_now()
+    }
+
+    fn reload_now(&self) -> Result<bool, IdentityError> {
+        if fingerprint(&self.dir, &self.wishes)? == self.now().made_of {
+            return Ok(false);
+        }
+        let new = Current::load(&self.dir, &self.name, &self.mesh, &self.wishes, SystemTime::now())?;
+        self.current.send_replace(Arc::new(new));
+        Ok(true)
+    }
+
+    /// Takes a list of revoked certificates that a peer has, if it is newer than this node's; whether it was. Reads and
+    /// writes files.
+    ///
+    /// # Errors
+    /// It is not this mesh's authority's, or can't be written.
+    pub fn learn_revocations(&self, der: &[u8]) -> Result<bool, IdentityError> {
+        let _one = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.wishes.own.is_some() {
+            return Ok(false);
+        }
+        let list = Revocations::read(der, &ca(&self.dir)?)?;
+        if list.number() <= self.now().revocations.number() {
+            return Ok(false);
+        }
+        list.save(&self.dir)?;
+        self.reload_now()
+    }
+
+    /// What a renewal asks for, signed with this node's key. Reads files.
+    ///
+    /// # Errors
+    /// There is no key of its own.
+    pub(crate) fn renewal_request(&self) -> Result<RenewRequest, SignError> {
+        let (certificate, key) = self.pair()?;
+        let mut hosts = self.wishes.hosts.clone();
+        // The machine's own name is kept if it could be had at the join.
+        let own = certificate::own_host_name().filter(|own| !hosts.contains(own));
+        hosts.extend(own);
+        RenewRequest::new(hosts, certificate, &key, SystemTime::now())
+    }
+
+    /// A new token, and what the authority has to be asked so that it is good. Reads files.
+    ///
+    /// # Errors
+    /// There is no key of its own, or no random bytes.
+    pub(crate) fn invitation(&self, ttl: Duration) -> Result<(String, InviteRequest), SignError> {
+        let secret = tls::random::<32>()?;
+        let (certificate, key) = self.pair()?;
+        let request = InviteRequest::new(&secret, ttl, certificate, &key, SystemTime::now())?;
+        let authority = ca(&self.dir).map_err(|_| SignError::None)?;
+        let token = JoinToken::new(&self.mesh, &authority, secret);
+        Ok((token.to_string(), request))
+    }
+
+    /// Checks that a request to join this mesh was made with the token that it names, whether or not that is good for
+    /// anything. Reads a file.
+    ///
+    /// # Errors
+    /// It was not.
+    pub(crate) fn proved(&self, request: &EnrolRequest) -> Result<(), TokenRefused> {
+        let authority = ca(&self.dir).map_err(|_| TokenRefused::Unknown)?;
+        request.proved(&self.mesh, &tls::sha256(&authority)).map(drop)
+    }
+
+    fn pair(&self) -> Result<(String, KeyPair), SignError> {
+        if self.wishes.own.is_some() {
+            return Err(SignError::None);
+        }
+        let certificate = files::read(&self.dir, NODE_FILE)?.and_then(|pem| String::from_utf8(pem).ok());
+        let key = files::read_secret(&self.dir, NODE_KEY_FILE)?.and_then(|pem| String::from_utf8(pem).ok());
+        match (certificate, key) {
+            (Some(certificate), Some(key)) => Ok((certificate, KeyPair::from_pem(&key)?)),
+            _ => Err(SignError::None),
+        }
+    }
+
+    /// Takes a renewed certificate, if it is for this node's key, name and mesh.
+    ///
+    /// # Errors
+    /// It is not, or can't be written.
+    pub(crate) fn install(&self, enrolled: &Enrolled) -> Result<(), IdentityError> {
+        let _one = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        let path = self.dir.join(NODE_FILE);
+        let bad = |cause| IdentityError::Certificate {
+            path: path.clone(),
+            cause,
+        };
+        let certificate = CertificateDer::from_pem_slice(enrolled.certificate.as_bytes())
+            .map_err(|_| bad(CertificateError::Malformed))?;
+        let subject = certificate::read(&certificate).map_err(bad)?;
+        let key = load_or_make_key(&self.dir, NODE_KEY_FILE)?;
+        let ours = subject.name == self.name
+            && subject.mesh == self.mesh
+            && is_pair(&certificate, &key)
+            && certificate::is_signed_by(&certificate, &ca(&self.dir)?);
+        if !ours {
+            return Err(bad(CertificateError::NotANode));
+        }
+        files::write_private(&self.dir, NODE_FILE, enrolled.certificate.as_bytes())?;
+        self.reload_now()?;
+        Ok(())
+    }
+
+    /// Renews the certificate of the authority's own node.
+    pub(super) fn renew_own(&self, authority: &Authority) -> Result<(), IdentityError> {
+        let _one = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        renew_own(&self.dir, authority, &self.wishes.hosts, SystemTime::now())?;
+        self.reload_now()?;
+        Ok(())
+    }
+}
+
+impl Current {
+    fn load(
+        dir: &Path,
+        name: &Name,
+        mesh: &Name,
+        wishes: &Wishes,
+        now: SystemTime,
+    ) -> Result<Self, IdentityError> {
+        // Before the files are read: if one changes meanwhile, the next look sees another print.
+        let made_of = fingerprint(dir, wishes)?;
+        let (credential, subject, revocations, path) = match &wishes.own {
+            Some(own) => {
+                let (credential, subject) = own.load(name, mesh, now)?;
+                (
+                    credential,
+                    subject,
+                    Revocations::default(),
+                    own.certificate.clone(),
+                )
+            }
+            None => {
+                let path = dir.join(NODE_FILE);
+                let (certificate, subject) =
+                    stored(dir)?.ok_or_else(|| IdentityError::Interrupted(dir.to_owned()))?;
+                if subject.name != *name || subject.mesh != *mesh {
+                    return Err(IdentityError::OtherNode {
+                        dir: dir.to_owned(),
+                        stored: whose(&subject.name, &subject.mesh),
+                        wanted: whose(name, mesh),
+                    });
+                }
+                let ca = ca(dir)?;
+                if !certificate::is_signed_by(&certificate, &ca) {
+                    return Err(IdentityError::Certificate {
+                        path,
+                        cause: CertificateError::OtherAuthority,
+                    });
+                }
+                let revocations = Revocations::load(dir, &ca)?;
+                (credential(dir, certificate, ca)?, subject, revocations, path)
+            }
+        };
+        let unusable = |cause| IdentityError::Unusable {
+            path: path.clone(),
+            cause,
+        };
+        let revoked = credential.chain.first().is_some_and(|own| revocations.holds(own));
+        Ok(Self {
+            server: Arc::new(tls::server(&credential, &revocations).map_err(unusable)?),
+            client: Arc::new(tls::client(&credential, &revocations).map_err(unusable)?),
+            subject,
+            revocations: Arc::new(revocations),
+            revoked,
+            made_of,
+        })
+    }
+}
+
+/// What is in the files that an identity is made of.
+fn fingerprint(dir: &Path, wishes: &Wishes) -> Result<[u8; 32], FileError> {
+    let all = match &wishes.own {
+        Some(own) => own.read()?,
+        None => [CA_FILE, NODE_FILE, NODE_KEY_FILE, super::revocation::CRL_FILE]
+            .iter()
+            .map(|file| Ok(files::read(dir, file)?.unwrap_or_default()))
+            .collect::<Result<Vec<_>, FileError>>()?,
+    };
+    let hashes: Vec<u8> = all.iter().flat_map(|bytes| tls::sha256(bytes)).collect();
+    Ok(tls::sha256(&hashes))
 }
 
 pub(super) fn whose(name: &Name, mesh: &Name) -> String {
     format!("the node `{name}` of the mesh `{mesh}`")
 }
 
-fn fresh(subject: &Subject, wanted: &[String], now: SystemTime) -> bool {
-    let renewal = subject.not_after - NODE_LIFE / 3;
-    subject.not_before <= now && now < renewal && wanted.iter().all(|h| subject.hosts.contains(h))
-}
-
-fn warn_of_end(subject: &Subject, now: SystemTime) {
-    let left = subject.not_after.duration_since(now).unwrap_or_default();
-    if left < NODE_LIFE / 3 {
-        let days = left.as_secs() / 86_400;
-        tracing::warn!(
-            days,
-            "this node's certificate ends soon; join again with a new token to renew it"
-        );
-    }
-}
-
-fn warn_of_missing(subject: &Subject, hosts: &[String]) {
-    let missing: Vec<_> = hosts
-        .iter()
-        .filter_map(|h| certificate::valid_host(h))
-        .filter(|h| !subject.hosts.contains(h))
-        .collect();
-    if !missing.is_empty() {
-        tracing::warn!(hosts = ?missing, "not in this node's certificate: nobody can dial it by these names");
-    }
-}
-
-/// The authority's own node gets its certificate without a token; its key stays when it is renewed.
-fn sign_own(
+/// The authority's own node gets its certificate without a token, when it has none, when a third of its life is left or
+/// when a host is missing in it. Its key stays.
+fn renew_own(
     dir: &Path,
     authority: &Authority,
     hosts: &[String],
     now: SystemTime,
-) -> Result<(CertificateDer<'static>, Subject), IdentityError> {
-    let key = load_or_make_key(dir)?;
-    let mut hosts = hosts.to_vec();
-    hosts.sort();
-    hosts.dedup();
-    let signed = authority.issue(&mut authority.state(), &authority.own, &hosts, &key, now)?;
+) -> Result<(), IdentityError> {
+    let mut wanted = certificate::LOCAL_HOSTS.map(str::to_owned).to_vec();
+    wanted.extend(certificate::node_host(&authority.own));
+    wanted.extend(certificate::own_host_name());
+    wanted.extend(hosts.iter().filter_map(|h| certificate::valid_host(h)));
+    wanted.sort();
+    wanted.dedup();
+    let fresh = stored(dir)?.is_some_and(|(_, subject)| {
+        subject.not_before <= now
+            && now < subject.renewal()
+            && wanted.iter().all(|h| subject.hosts.contains(h))
+    });
+    if fresh {
+        return Ok(());
+    }
+    let key = load_or_make_key(dir, NODE_KEY_FILE)?;
+    let mut state = authority.state();
+    let signed = authority.issue(&mut state, &authority.own, &wanted, &key, &authority.own, now)?;
     files::write_private(dir, NODE_FILE, signed.pem().as_bytes())?;
-    let certificate = signed.der().clone();
-    let subject = certificate::read(&certificate).map_err(|cause| IdentityError::Certificate {
-        path: dir.join(NODE_FILE),
-        cause,
-    })?;
-    Ok((certificate, subject))
+    Ok(())
 }
 
-/// This node's key; made, and on disk, if it has none.
-pub(super) fn load_or_make_key(dir: &Path) -> Result<KeyPair, IdentityError> {
-    if let Some(pem) = files::read_secret(dir, NODE_KEY_FILE)? {
-        let malformed = AuthorityError::Malformed {
-            what: "private key",
-            path: dir.join(NODE_KEY_FILE),
-        };
+/// The key in a file; made, and on disk, if there is none.
+pub(super) fn load_or_make_key(dir: &Path, file: &str) -> Result<KeyPair, IdentityError> {
+    if let Some(pem) = files::read_secret(dir, file)? {
         let key = String::from_utf8(pem)
             .ok()
             .and_then(|pem| KeyPair::from_pem(&pem).ok());
-        return Ok(key.ok_or(malformed)?);
+        return key.ok_or_else(|| malformed(dir, "private key", file));
     }
     let key = KeyPair::generate().map_err(AuthorityError::from)?;
-    files::write_private(dir, NODE_KEY_FILE, key.serialize_pem().as_bytes())?;
+    files::write_private(dir, file, key.serialize_pem().as_bytes())?;
     Ok(key)
 }
 
-fn credential(dir: &Path, certificate: CertificateDer<'static>) -> Result<Credential, IdentityError> {
-    let malformed = |what, file| AuthorityError::Malformed {
-        what,
-        path: dir.join(file),
-    };
-    let ca = files::read(dir, CA_FILE)?.unwrap_or_default();
-    let ca = CertificateDer::from_pem_slice(&ca).map_err(|_| malformed("certificate", CA_FILE))?;
+/// The authority's certificate of a directory.
+fn ca(dir: &Path) -> Result<CertificateDer<'static>, IdentityError> {
+    let pem = files::read(dir, CA_FILE)?.unwrap_or_default();
+    CertificateDer::from_pem_slice(&pem).map_err(|_| malformed(dir, "certificate", CA_FILE))
+}
+
+fn malformed(dir: &Path, what: &'static str, file: &str) -> IdentityError {
+    let path = dir.join(file);
+    AuthorityError::Malformed { what, path }.into()
+}
+
+fn credential(
+    dir: &Path,
+    certificate: CertificateDer<'static>,
+    ca: CertificateDer<'static>,
+) -> Result<Credential, IdentityError> {
     let key = files::read_secret(dir, NODE_KEY_FILE)?.unwrap_or_default();
-    let key = PrivateKeyDer::from_pem_slice(&key).map_err(|_| malformed("private key", NODE_KEY_FILE))?;
-    Ok(Credential { certificate, ca, key })
+    let key =
+        PrivateKeyDer::from_pem_slice(&key).map_err(|_| malformed(dir, "private key", NODE_KEY_FILE))?;
+    // The authority's certificate goes along, though a verifier has it already: one that has only its hash, a joining
+    // node, finds it there.
+    Ok(Credential {
+        chain: vec![certificate, ca.clone()],
+        roots: vec![ca],
+        key,
+    })
 }
 
 /// Whether a certificate is for this key.

@@ -1,14 +1,13 @@
 //! Enrolment, the joining node's side.
 
-use super::authority::{CA_FILE, NODE_FILE};
-use super::certificate::{self, CertificateError, NODE_LIFE};
+use super::authority::{CA_FILE, NODE_FILE, NODE_KEY_FILE};
+use super::certificate::{self, CertificateError};
 use super::enrol::{EnrolRequest, Enrolled};
 use super::files::{self, FileError};
 use super::identity::{self, IdentityError};
-use super::text::JoinToken;
+use super::revocation::Revocations;
+use super::text::{self, JoinToken};
 use super::tls;
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
 use http::{Request, StatusCode};
 use http_body_util::{BodyExt, Full, Limited};
@@ -28,6 +27,10 @@ use tokio_rustls::TlsConnector;
 const CONNECT_TIME: Duration = Duration::from_secs(10);
 const ANSWER_TIME: Duration = Duration::from_secs(30);
 const ANSWER_MAX: usize = 64 * 1024;
+
+/// The key of a join that is under way. It stays until the certificate for it is there, so that a join that is tried
+/// again asks for the same, and a lost answer is no lost token.
+const NEW_KEY_FILE: &str = "node-key.new.pem";
 
 /// How joining ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -112,10 +115,11 @@ impl From<FileError> for JoinError {
 }
 
 /// Makes the directory that of a node called `name` in the token's mesh, with a certificate from the node at
-/// `host:port`, which has to be the one that made the mesh.
+/// `host:port`, which can be any of the mesh that reaches the one with the authority.
 ///
-/// Nothing is told to a node that can't show the authority whose hash is in the token. With the same token again, as a
-/// service file may hold it for ever, nothing happens until the certificate comes near its end.
+/// Nothing is told to a node that can't show the authority whose hash is in the token, and nobody is told the token:
+/// the request is signed with it. With the same token again, as a service file may hold it for ever, nothing happens
+/// unless the certificate has ended or was revoked.
 ///
 /// # Errors
 /// See [`JoinError`]; the directory then is as usable as it was.
@@ -138,19 +142,16 @@ pub async fn join(
     };
     let (mut sender, authority) = connect(&north, host, port, token).await?;
 
-    let key = identity::load_or_make_key(dir)?;
+    let key = identity::load_or_make_key(dir, NEW_KEY_FILE)?;
     // The machine's own name is tried as well, and not missed if another node of the machine has it.
     let own = certificate::own_host_name().filter(|own| !hosts.contains(own));
-    let body = EnrolRequest {
-        secret: URL_SAFE_NO_PAD.encode(token.secret),
-        name: name.to_string(),
-        csr: signing_request(&key, name)?,
-        hosts: hosts.iter().chain(&own).cloned().collect(),
-    };
     let broken = |what: String| JoinError::Broken {
         north: north.clone(),
         what,
     };
+    let hosts = hosts.iter().chain(&own).cloned().collect();
+    let body = EnrolRequest::new(token, name, signing_request(&key, name)?, hosts)
+        .map_err(|e| broken(e.to_string()))?;
     let json = serde_json::to_vec(&body).map_err(|e| broken(e.to_string()))?;
     let request = Request::post("/v1/enrol")
         .header("host", &north)
@@ -177,10 +178,14 @@ pub async fn join(
         });
     }
     let enrolled: Enrolled = serde_json::from_slice(&body).map_err(|e| broken(e.to_string()))?;
-    let certificate = checked(&enrolled, token, name, &key).ok_or(JoinError::WrongCertificate { north })?;
-    let pem = pem(&authority);
+    let certificate =
+        checked(&enrolled, token, name, &key, &authority).ok_or(JoinError::WrongCertificate { north })?;
+    let pem = text::pem("CERTIFICATE", &authority);
+    // Cut short between any two of these, the node joins again, with the key that is still pending.
     files::write_private(dir, CA_FILE, pem.as_bytes())?;
+    files::write_private(dir, NODE_KEY_FILE, key.serialize_pem().as_bytes())?;
     files::write_private(dir, NODE_FILE, certificate.as_bytes())?;
+    files::remove(dir, NEW_KEY_FILE)?;
     let mut left_out = enrolled.left_out;
     left_out.retain(|host| Some(host) != own.as_ref());
     Ok(Joined::New { left_out })
@@ -199,15 +204,21 @@ fn holds_good_certificate(dir: &Path, token: &JoinToken, name: &Name) -> Result<
             stored.map_or("the first node of a mesh".into(), |(_, s)| whose(&s)),
         ));
     }
-    let Some((_, subject)) = stored else {
+    let Some((certificate, subject)) = stored else {
         return Ok(false);
     };
     let ca = files::read(dir, CA_FILE)?.and_then(|pem| CertificateDer::from_pem_slice(&pem).ok());
-    let same_authority = ca.is_some_and(|ca| tls::sha256(&ca) == token.authority);
+    let same_authority = ca.as_ref().is_some_and(|ca| tls::sha256(ca) == token.authority);
     if !same_authority || subject.name != *name || subject.mesh != token.mesh {
         return Err(occupied(whose(&subject)));
     }
-    Ok(SystemTime::now() + NODE_LIFE / 3 < subject.not_after)
+    // A list that can't be read is a matter of the start.
+    let revoked = ca.is_some_and(|ca| Revocations::load(dir, &ca).is_ok_and(|list| list.holds(&certificate)));
+    let key = files::read_secret(dir, NODE_KEY_FILE)?.and_then(|pem| String::from_utf8(pem).ok());
+    let paired = key
+        .and_then(|pem| KeyPair::from_pem(&pem).ok())
+        .is_some_and(|key| identity::is_pair(&certificate, &key));
+    Ok(paired && !revoked && SystemTime::now() < subject.not_after)
 }
 
 type Sender = hyper::client::conn::http1::SendRequest<Full<Bytes>>;
@@ -283,10 +294,19 @@ fn signing_request(key: &KeyPair, name: &Name) -> Result<String, JoinError> {
 }
 
 /// The certificate's PEM, if it is ours in every respect.
-fn checked(enrolled: &Enrolled, token: &JoinToken, name: &Name, key: &KeyPair) -> Option<String> {
+fn checked(
+    enrolled: &Enrolled,
+    token: &JoinToken,
+    name: &Name,
+    key: &KeyPair,
+    authority: &CertificateDer<'_>,
+) -> Option<String> {
     let certificate = CertificateDer::from_pem_slice(enrolled.certificate.as_bytes()).ok()?;
     let subject = certificate::read(&certificate).ok()?;
-    let ours = subject.name == *name && subject.mesh == token.mesh && identity::is_pair(&certificate, key);
+    let ours = subject.name == *name
+        && subject.mesh == token.mesh
+        && identity::is_pair(&certificate, key)
+        && certificate::is_signed_by(&certificate, authority);
     ours.then(|| enrolled.certificate.clone())
 }
 
@@ -296,16 +316,4 @@ fn refusal(status: StatusCode, body: &[u8]) -> String {
         detail: String,
     }
     serde_json::from_slice::<Problem>(body).map_or_else(|_| format!("it answered {status}"), |p| p.detail)
-}
-
-fn pem(certificate: &CertificateDer<'_>) -> String {
-    let text = base64::engine::general_purpose::STANDARD.encode(certificate);
-    let mut pem = String::from("-----BEGIN CERTIFICATE-----\n");
-    for line in text.as_bytes().chunks(64) {
-        // Base64 is ASCII.
-        pem.push_str(&String::from_utf8_lossy(line));
-        pem.push('\n');
-    }
-    pem.push_str("-----END CERTIFICATE-----\n");
-    pem
 }

@@ -1,13 +1,10 @@
 //! Trying to get in, over real TLS.
 
 use super::certificate;
-use super::enrol::{EnrolError, EnrolRequest};
-use super::identity::Identity;
+use super::certificate::peer_name;
 use super::tls::{self, Credential};
-use super::tokens::{TOKEN_TTL_DEFAULT, TokenRefused};
 use super::*;
 use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use rcgen::{CertificateParams, KeyPair};
 use redlink_core::Name;
 use rustls_pki_types::pem::PemObject;
@@ -27,7 +24,7 @@ fn name(text: &str) -> Name {
 }
 
 fn first(dir: &Path) -> Identity {
-    Identity::load_or_create(dir, &name("first"), &name("mesh"), &[]).unwrap()
+    Identity::load_or_create(dir, &name("first"), &name("mesh"), &Wishes::default()).unwrap()
 }
 
 fn csr(key: &KeyPair) -> String {
@@ -40,11 +37,18 @@ fn csr(key: &KeyPair) -> String {
 }
 
 fn request(token: &JoinToken, node: &str, key: &KeyPair) -> EnrolRequest {
-    EnrolRequest {
-        secret: URL_SAFE_NO_PAD.encode(token.secret),
-        name: node.into(),
-        csr: csr(key),
-        hosts: Vec::new(),
+    asking(token, node, csr(key), &[])
+}
+
+fn asking(token: &JoinToken, node: &str, csr: String, hosts: &[&str]) -> EnrolRequest {
+    let hosts = hosts.iter().map(|host| (*host).to_owned()).collect();
+    EnrolRequest::new(token, node, csr, hosts).unwrap()
+}
+
+fn wishing(hosts: &[&str]) -> Wishes {
+    Wishes {
+        hosts: hosts.iter().map(|host| (*host).to_owned()).collect(),
+        ..Wishes::default()
     }
 }
 
@@ -62,11 +66,11 @@ fn token(of: &Identity) -> JoinToken {
 /// A client of the mesh whose directory this is, with a certificate of the test's choice.
 fn client_with(key: &KeyPair, certificate_pem: &str, dir: &Path) -> Arc<rustls::ClientConfig> {
     let own = Credential {
-        certificate: CertificateDer::from_pem_slice(certificate_pem.as_bytes()).unwrap(),
-        ca: CertificateDer::from_pem_file(dir.join(CA_FILE)).unwrap(),
+        chain: vec![CertificateDer::from_pem_slice(certificate_pem.as_bytes()).unwrap()],
+        roots: vec![CertificateDer::from_pem_file(dir.join(CA_FILE)).unwrap()],
         key: PrivateKeyDer::from_pem_slice(key.serialize_pem().as_bytes()).unwrap(),
     };
-    Arc::new(tls::client(&own).unwrap())
+    Arc::new(tls::client(&own, &Revocations::default()).unwrap())
 }
 
 /// Runs a handshake and one byte each way; what the server then knows of the client.
@@ -76,7 +80,7 @@ async fn meet(
     host: &'static str,
 ) -> Result<Option<Vec<CertificateDer<'static>>>, String> {
     let (near, far) = tokio::io::duplex(64 * 1024);
-    let acceptor = TlsAcceptor::from(server.server.clone());
+    let acceptor = TlsAcceptor::from(server.server());
     let serve = async move {
         let mut stream = acceptor.accept(near).await.map_err(|e| format!("server: {e}"))?;
         stream.write_all(b"x").await.map_err(|e| e.to_string())?;
@@ -106,7 +110,11 @@ fn a_first_node_makes_everything_once_and_private() {
     let made = first(&dir);
     assert!(made.created && made.authority.is_some());
     for host in ["localhost", "127.0.0.1", "::1", "first.node.redlink"] {
-        assert!(made.hosts.iter().any(|h| h == host), "{host} in {:?}", made.hosts);
+        assert!(
+            made.hosts().iter().any(|h| h == host),
+            "{host} in {:?}",
+            made.hosts()
+        );
     }
     let files = [
         CA_FILE,
@@ -139,7 +147,7 @@ fn a_first_node_makes_everything_once_and_private() {
     );
     assert_eq!(stored_name(&dir).unwrap(), Some((name("first"), name("mesh"))));
 
-    let error = Identity::load_or_create(&dir, &name("other"), &name("mesh"), &[])
+    let error = Identity::load_or_create(&dir, &name("other"), &name("mesh"), &Wishes::default())
         .err()
         .unwrap()
         .to_string();
@@ -161,7 +169,7 @@ fn starts_that_were_cut_short_are_made_good_or_named() {
     // A joined node that lost its certificate can't make one.
     std::fs::remove_file(dir.path().join(NODE_FILE)).unwrap();
     std::fs::remove_file(dir.path().join(CA_KEY_FILE)).unwrap();
-    let error = Identity::load_or_create(dir.path(), &name("first"), &name("mesh"), &[])
+    let error = Identity::load_or_create(dir.path(), &name("first"), &name("mesh"), &Wishes::default())
         .err()
         .unwrap();
     assert!(matches!(error, IdentityError::Interrupted(_)), "{error}");
@@ -171,23 +179,24 @@ fn starts_that_were_cut_short_are_made_good_or_named() {
 fn the_own_certificate_is_renewed_in_its_last_third_and_when_a_host_is_missing() {
     let dir = tempfile::tempdir().unwrap();
     let now = SystemTime::now();
-    let start = |days: u32, hosts: &[String]| {
+    let start = |days: u32, hosts: &[&str]| {
         let (name, mesh) = (name("first"), name("mesh"));
-        Identity::load_or_create_at(dir.path(), &name, &mesh, hosts, now + days * DAY).unwrap()
+        Identity::load_or_create_at(dir.path(), &name, &mesh, &wishing(hosts), now + days * DAY).unwrap()
     };
     let key = || std::fs::read(dir.path().join(NODE_KEY_FILE)).unwrap();
     let made = start(0, &[]);
     let first_key = key();
-    assert_eq!(start(19, &[]).until, made.until);
+    assert_eq!(start(19, &[]).until(), made.until());
     let renewed = start(21, &[]);
-    assert!(renewed.until > made.until + 20 * DAY);
+    assert!(renewed.until() > made.until() + 20 * DAY);
     assert!(key() == first_key, "renewal keeps the key");
     assert!(
-        start(60, &[]).until > renewed.until,
+        start(60, &[]).until() > renewed.until(),
         "an ended certificate as well"
     );
-    let more = start(60, &["first.example.com".into(), "10.1.2.3".into()]);
-    assert!(more.hosts.contains(&"first.example.com".into()) && more.hosts.contains(&"10.1.2.3".into()));
+    let more = start(60, &["first.example.com", "10.1.2.3"]);
+    let hosts = more.hosts();
+    assert!(hosts.contains(&"first.example.com".into()) && hosts.contains(&"10.1.2.3".into()));
 }
 
 #[test]
@@ -217,11 +226,11 @@ fn a_token_works_once_in_its_time_and_only_its_key_and_name_count() {
         enrol(&request(&good, "first", &key)),
         Err(EnrolError::Taken(_))
     ));
-    let mut forged = request(&good, "a", &key);
-    forged.csr = "-----BEGIN CERTIFICATE REQUEST-----\nAAAA\n-----END CERTIFICATE REQUEST-----\n".into();
-    assert!(matches!(enrol(&forged), Err(EnrolError::Request(_))));
-    forged.csr = with_broken_signature(&csr(&key));
-    assert!(matches!(enrol(&forged), Err(EnrolError::Request(_))));
+    let nonsense = "-----BEGIN CERTIFICATE REQUEST-----\nAAAA\n-----END CERTIFICATE REQUEST-----\n";
+    for csr in [nonsense.into(), with_broken_signature(&csr(&key))] {
+        let forged = asking(&good, "a", csr, &[]);
+        assert!(matches!(enrol(&forged), Err(EnrolError::Request(_))));
+    }
 
     // None of these used the token up.
     let enrolled = enrol(&request(&good, "a", &key)).unwrap();
@@ -233,13 +242,22 @@ fn a_token_works_once_in_its_time_and_only_its_key_and_name_count() {
         "{:?}",
         subject.hosts
     );
-    assert!(matches!(
-        enrol(&request(&good, "a", &key)),
-        Err(EnrolError::Token(TokenRefused::Unknown))
-    ));
-    let restarted = first(dir.path());
-    let again = restarted.authority.unwrap().enrol(&request(&good, "b", &key));
-    assert!(matches!(again, Err(EnrolError::Token(TokenRefused::Unknown))));
+    // The same again is a lost answer, for a while; the signature in its signing request is another one.
+    let restarted = first(dir.path()).authority.unwrap();
+    for authority in [&authority, &restarted] {
+        let again = authority.enrol_at(&request(&good, "a", &key), now).unwrap();
+        assert_eq!(again.certificate, enrolled.certificate);
+        for other in [
+            request(&good, "b", &key),
+            request(&good, "a", &KeyPair::generate().unwrap()),
+            asking(&good, "a", csr(&key), &["a.example.com"]),
+        ] {
+            let refused = authority.enrol_at(&other, now);
+            assert!(matches!(refused, Err(EnrolError::Token(TokenRefused::Unknown))));
+        }
+        let late = authority.enrol_at(&request(&good, "a", &key), now + Duration::from_secs(601));
+        assert!(matches!(late, Err(EnrolError::Token(TokenRefused::Unknown))));
+    }
 
     // The same name again, with a new token and another key: allowed.
     enrol(&request(&token(&north), "a", &KeyPair::generate().unwrap())).unwrap();
@@ -257,19 +275,17 @@ fn with_broken_signature(pem: &str) -> String {
 #[test]
 fn hosts_of_another_node_are_not_given_away() {
     let dir = tempfile::tempdir().unwrap();
-    let hosts = ["first.example.com".to_owned()];
-    let north = Identity::load_or_create(dir.path(), &name("first"), &name("mesh"), &hosts).unwrap();
+    let wishes = wishing(&["first.example.com"]);
+    let north = Identity::load_or_create(dir.path(), &name("first"), &name("mesh"), &wishes).unwrap();
     let authority = north.authority.clone().unwrap();
     let key = KeyPair::generate().unwrap();
-    let mut asked = request(&token(&north), "a", &key);
-    asked.hosts = [
+    let hosts = [
         "FIRST.example.com",
         "first.node.redlink",
         "a.example.com",
         "localhost",
-    ]
-    .map(str::to_owned)
-    .into();
+    ];
+    let asked = asking(&token(&north), "a", csr(&key), &hosts);
     let enrolled = authority.enrol(&asked).unwrap();
     assert_eq!(enrolled.left_out, ["first.example.com", "first.node.redlink"]);
     let certificate = CertificateDer::from_pem_slice(enrolled.certificate.as_bytes()).unwrap();
@@ -285,17 +301,8 @@ fn hosts_of_another_node_are_not_given_away() {
     // After a restart too; and the same node may have it again.
     let authority = first(dir.path()).authority.unwrap();
     let ask = |node: &str, host: &str| {
-        let mut asked = request(&token(&north), node, &key);
-        asked.secret = {
-            let token: JoinToken = authority
-                .new_token(TOKEN_TTL_DEFAULT)
-                .unwrap()
-                .token
-                .parse()
-                .unwrap();
-            URL_SAFE_NO_PAD.encode(token.secret)
-        };
-        asked.hosts = vec![host.into()];
+        let token = authority.new_token(TOKEN_TTL_DEFAULT).unwrap().token;
+        let asked = asking(&token.parse().unwrap(), node, csr(&key), &[host]);
         authority.enrol(&asked)
     };
     assert_eq!(ask("b", "a.example.com").unwrap().left_out, ["a.example.com"]);
@@ -312,16 +319,16 @@ async fn only_certificates_of_the_mesh_get_through_and_none_is_no_peer() {
 
     // A peer of the mesh, by every name that the certificate has.
     for host in ["localhost", "127.0.0.1", "first.node.redlink"] {
-        let certificates = meet(&north, north.client.clone(), host).await.unwrap().unwrap();
+        let certificates = meet(&north, north.client(), host).await.unwrap().unwrap();
         assert_eq!(peer_name(&north.mesh, &certificates, now).unwrap(), name("first"));
     }
-    let error = meet(&north, north.client.clone(), "elsewhere.example.com")
+    let error = meet(&north, north.client(), "elsewhere.example.com")
         .await
         .unwrap_err();
     assert!(error.contains("certificate"), "{error}");
 
     // The other mesh's CA, though it bears the same mesh's and node's name.
-    assert!(meet(&north, stranger.client.clone(), "localhost").await.is_err());
+    assert!(meet(&north, stranger.client(), "localhost").await.is_err());
     // The stranger's certificate, by one who trusts our authority: the server refuses it.
     let key = KeyPair::generate().unwrap();
     let theirs = stranger
@@ -337,7 +344,7 @@ async fn only_certificates_of_the_mesh_get_through_and_none_is_no_peer() {
         "{error}"
     );
     // Self-signed.
-    let params = certificate::node(&name("mesh"), &name("a"), &[], [1; 16], now);
+    let params = certificate::node(&name("mesh"), &name("a"), &[], [1; 16], now, DAY);
     let self_signed = params.self_signed(&key).unwrap().pem();
     let error = meet(&north, client_with(&key, &self_signed, dir.path()), "localhost")
         .await
@@ -371,8 +378,8 @@ async fn a_peer_is_known_by_name_on_a_resumed_session_too() {
     let mut kinds = Vec::new();
     for _ in 0..2 {
         let (near, far) = tokio::io::duplex(64 * 1024);
-        let acceptor = TlsAcceptor::from(north.server.clone());
-        let connector = TlsConnector::from(north.client.clone());
+        let acceptor = TlsAcceptor::from(north.server());
+        let connector = TlsConnector::from(north.client());
         let serve = async {
             let mut stream = acceptor.accept(near).await.unwrap();
             stream.write_all(b"x").await.unwrap();
@@ -413,7 +420,7 @@ async fn an_ended_certificate_and_one_without_a_node_s_name_prove_nothing() {
     let ended = {
         let mut state = authority.state();
         authority
-            .issue(&mut state, &name("a"), &[], &key, long_ago)
+            .issue(&mut state, &name("a"), &[], &key, "first", long_ago)
             .unwrap()
             .pem()
     };
@@ -426,13 +433,22 @@ async fn an_ended_certificate_and_one_without_a_node_s_name_prove_nothing() {
 
     let good = {
         let mut state = authority.state();
-        authority.issue(&mut state, &name("a"), &[], &key, now).unwrap()
+        authority
+            .issue(&mut state, &name("a"), &[], &key, "first", now)
+            .unwrap()
     };
     assert_eq!(
         peer_name(&name("mesh2"), &[good.der().clone()], now),
         Err(CertificateError::OtherMesh(name("mesh")))
     );
-    let mut params = certificate::node(&name("mesh"), &name("a"), &["localhost".into()], [1; 16], now);
+    let mut params = certificate::node(
+        &name("mesh"),
+        &name("a"),
+        &["localhost".into()],
+        [1; 16],
+        now,
+        DAY,
+    );
     params.subject_alt_names.pop();
     let nameless = params.self_signed(&key).unwrap();
     assert_eq!(
@@ -447,7 +463,7 @@ fn other_authorities_files_are_not_mixed_up() {
     first(dir.path());
     first(other.path());
     std::fs::copy(other.path().join(CA_FILE), dir.path().join(CA_FILE)).unwrap();
-    let error = Identity::load_or_create(dir.path(), &name("first"), &name("mesh"), &[])
+    let error = Identity::load_or_create(dir.path(), &name("first"), &name("mesh"), &Wishes::default())
         .err()
         .unwrap();
     assert!(

@@ -3,6 +3,7 @@
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use redlink_core::Name;
+use rustls_pki_types::CertificateDer;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::fmt;
@@ -23,9 +24,21 @@ pub struct JoinToken {
     pub(super) kind: Kind,
     /// The mesh that it lets into.
     pub mesh: Name,
-    /// SHA-256 of the authority's certificate, so that the joining node knows whom it tells the secret.
+    /// SHA-256 of the authority's certificate, so that the joining node knows whom it lets tell it who it is.
     pub authority: [u8; 32],
+    /// Seed of the key that the request is signed with; told to nobody.
     pub(super) secret: [u8; 32],
+}
+
+impl JoinToken {
+    pub(super) fn new(mesh: &Name, authority: &CertificateDer<'_>, secret: [u8; 32]) -> Self {
+        Self {
+            kind: Kind::Node,
+            mesh: mesh.clone(),
+            authority: Sha256::digest(authority).into(),
+            secret,
+        }
+    }
 }
 
 /// Why a text is no join token.
@@ -33,7 +46,7 @@ pub struct JoinToken {
 pub enum TokenTextError {
     /// It is something else, or of a version that this program doesn't know.
     #[error(
-        "this is no join token: one begins with `{PREFIX}`; make one with `redlink token create` on the first node"
+        "this is no join token: one begins with `{PREFIX}`; make one with `redlink token create` on any node of the mesh"
     )]
     Prefix,
     /// Characters are missing or changed.
@@ -72,6 +85,19 @@ impl FromStr for JoinToken {
         }
         postcard::from_bytes(content).map_err(|_| TokenTextError::Damaged)
     }
+}
+
+/// Bytes between PEM's lines.
+pub(super) fn pem(label: &str, der: &[u8]) -> String {
+    let text = base64::engine::general_purpose::STANDARD.encode(der);
+    let mut pem = format!("-----BEGIN {label}-----\n");
+    for line in text.as_bytes().chunks(64) {
+        // Base64 is ASCII.
+        pem.push_str(&String::from_utf8_lossy(line));
+        pem.push('\n');
+    }
+    pem.push_str(&format!("-----END {label}-----\n"));
+    pem
 }
 
 #[cfg(test)]

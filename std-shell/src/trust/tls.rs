@@ -1,5 +1,6 @@
 //! The TLS configurations, all of one cryptography provider that is passed and never installed globally.
 
+use super::revocation::Revocations;
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::CryptoProvider;
@@ -10,6 +11,7 @@ use rustls::{
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use sha2::{Digest, Sha256};
 use std::sync::{Arc, OnceLock};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 static VERSIONS: &[&rustls::SupportedProtocolVersion] = &[&rustls::version::TLS13, &rustls::version::TLS12];
 
@@ -39,37 +41,35 @@ pub(super) fn sha256(bytes: &[u8]) -> [u8; 32] {
     Sha256::digest(bytes).into()
 }
 
-fn roots(ca: &CertificateDer<'static>) -> Result<Arc<RootCertStore>, rustls::Error> {
+fn roots(authorities: &[CertificateDer<'static>]) -> Result<Arc<RootCertStore>, rustls::Error> {
     let mut roots = RootCertStore::empty();
-    roots.add(ca.clone())?;
+    for authority in authorities {
+        roots.add(authority.clone())?;
+    }
     Ok(Arc::new(roots))
 }
 
-/// What a node proves itself with.
+/// What a node proves itself with, and whom it believes.
 pub(super) struct Credential {
-    pub(super) certificate: CertificateDer<'static>,
-    pub(super) ca: CertificateDer<'static>,
+    /// Its certificate first, then what leads from that to an authority.
+    pub(super) chain: Vec<CertificateDer<'static>>,
+    pub(super) roots: Vec<CertificateDer<'static>>,
     pub(super) key: PrivateKeyDer<'static>,
 }
 
-impl Credential {
-    /// The authority's certificate goes along, though a verifier has it already: one that has only its hash, a joining
-    /// node, finds it there.
-    fn chain(&self) -> Vec<CertificateDer<'static>> {
-        vec![self.certificate.clone(), self.ca.clone()]
-    }
-}
-
-/// For the listener: a client may show a certificate; if it does, that has to be one of the mesh.
-pub(super) fn server(own: &Credential) -> Result<ServerConfig, rustls::Error> {
-    let clients = WebPkiClientVerifier::builder_with_provider(roots(&own.ca)?, provider())
+/// For the listener: a client may show a certificate; if it does, that has to be one of the mesh, and not revoked.
+///
+/// Its tickets are its own: a session that began under an earlier configuration is verified anew.
+pub(super) fn server(own: &Credential, revocations: &Revocations) -> Result<ServerConfig, rustls::Error> {
+    let clients = WebPkiClientVerifier::builder_with_provider(roots(&own.roots)?, provider())
+        .with_crls(revocations.for_tls())
         .allow_unauthenticated()
         .build()
         .map_err(|e| rustls::Error::General(e.to_string()))?;
     let mut config = ServerConfig::builder_with_provider(provider())
         .with_protocol_versions(VERSIONS)?
         .with_client_cert_verifier(clients)
-        .with_single_cert(own.chain(), own.key.clone_key())?;
+        .with_single_cert(own.chain.clone(), own.key.clone_key())?;
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     // A program that makes a connection per call resumes without a new signature; no early data, it could be replayed.
     config.ticketer = rustls::crypto::ring::Ticketer::new()?;
@@ -78,11 +78,15 @@ pub(super) fn server(own: &Credential) -> Result<ServerConfig, rustls::Error> {
 }
 
 /// For dialling peers: shows this node's certificate, trusts the mesh's authority and no other.
-pub(super) fn client(own: &Credential) -> Result<ClientConfig, rustls::Error> {
+pub(super) fn client(own: &Credential, revocations: &Revocations) -> Result<ClientConfig, rustls::Error> {
+    let servers = WebPkiServerVerifier::builder_with_provider(roots(&own.roots)?, provider())
+        .with_crls(revocations.for_tls())
+        .build()
+        .map_err(|e| rustls::Error::General(e.to_string()))?;
     let mut config = ClientConfig::builder_with_provider(provider())
         .with_protocol_versions(VERSIONS)?
-        .with_root_certificates(roots(&own.ca)?)
-        .with_client_auth_cert(own.chain(), own.key.clone_key())?;
+        .with_webpki_verifier(servers)
+        .with_client_auth_cert(own.chain.clone(), own.key.clone_key())?;
     config.alpn_protocols = vec![b"h2".to_vec()];
     Ok(config)
 }
@@ -131,10 +135,11 @@ impl ServerCertVerifier for Pinned {
             .ok_or(rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer))?
             .clone()
             .into_owned();
-        let verified = WebPkiServerVerifier::builder_with_provider(roots(&authority)?, provider())
-            .build()
-            .map_err(|e| rustls::Error::General(e.to_string()))?
-            .verify_server_cert(end_entity, intermediates, server_name, ocsp, now)?;
+        let verified =
+            WebPkiServerVerifier::builder_with_provider(roots(std::slice::from_ref(&authority))?, provider())
+                .build()
+                .map_err(|e| rustls::Error::General(e.to_string()))?
+                .verify_server_cert(end_entity, intermediates, server_name, ocsp, now)?;
         self.found.get_or_init(|| authority);
         Ok(verified)
     }
@@ -162,4 +167,35 @@ impl ServerCertVerifier for Pinned {
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         provider().signature_verification_algorithms.supported_schemes()
     }
+}
+
+/// Whether a verifier that believes the roots would accept this certificate of a client.
+pub(super) fn verify(own: &Credential, now: SystemTime) -> Result<(), rustls::Error> {
+    let verifier = WebPkiClientVerifier::builder_with_provider(roots(&own.roots)?, provider())
+        .build()
+        .map_err(|e| rustls::Error::General(e.to_string()))?;
+    let (first, rest) = own
+        .chain
+        .split_first()
+        .ok_or(rustls::Error::NoCertificatesPresented)?;
+    let now = UnixTime::since_unix_epoch(now.duration_since(UNIX_EPOCH).unwrap_or_default());
+    match verifier.verify_client_cert(first, rest, now) {
+        Ok(_) => Ok(()),
+        // Told apart from what leads nowhere.
+        Err(rustls::Error::InvalidCertificate(
+            CertificateError::Expired
+            | CertificateError::ExpiredContext { .. }
+            | CertificateError::NotValidYet
+            | CertificateError::NotValidYetContext { .. }
+            | CertificateError::InvalidPurpose
+            | CertificateError::InvalidPurposeContext { .. },
+        )) => Ok(()),
+        Err(other) => Err(other),
+    }
+}
+
+/// Whether the key is the certificate's.
+pub(super) fn check_pair(own: &Credential) -> Result<(), rustls::Error> {
+    let key = provider().key_provider.load_private_key(own.key.clone_key())?;
+    rustls::sign::CertifiedKey::new(own.chain.clone(), key).keys_match()
 }

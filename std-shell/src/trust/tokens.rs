@@ -1,21 +1,25 @@
-//! Join tokens that have been given out and not used: kept as hashes, one file each, so that a restart forgets none
-//! and a thief of the directory's backup learns none.
+//! Join tokens that have been given out, one file each, so that a restart forgets none.
+//!
+//! What is kept of a token is the public half of its key: neither a thief of the directory nor a node that passes a
+//! token's making on can use it. A token that was used is kept for a while with the answer that it got, because the
+//! answer may be lost on its way: the same request then gets the same answer, and any other is refused.
 
 use super::admin::hex;
+use super::enrol::Enrolled;
 use super::files::{self, FileError};
-use super::tls;
 use serde::{Deserialize, Serialize};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
-use subtle::ConstantTimeEq;
 
 /// How long a token is good for unless said otherwise.
 pub const TOKEN_TTL_DEFAULT: Duration = Duration::from_secs(3_600);
 /// The longest life of a token.
 pub const TOKEN_TTL_MAX: Duration = Duration::from_secs(30 * 86_400);
-/// Tokens that may wait to be used (promise P7).
+/// Tokens that may wait to be used, with those just used (promise P7).
 const OUTSTANDING_MAX: usize = 1_000;
+/// How long a lost answer can be asked for again.
+const REPEAT: Duration = Duration::from_secs(600);
 
 /// A token, just made.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -38,7 +42,7 @@ pub enum TokenError {
     /// A file can't be written.
     #[error(transparent)]
     File(#[from] FileError),
-    /// No random bytes.
+    /// No random bytes, or no key of them.
     #[error("the system gives no random bytes: {0}")]
     Random(#[from] rustls::Error),
 }
@@ -47,22 +51,63 @@ pub enum TokenError {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum TokenRefused {
     /// It was never given out here, or it has been used.
-    #[error("the join token is not known here: it was used already, or made by another node; make a new one")]
+    #[error("the join token is not known here: it was used already, or is of another mesh; make a new one")]
     Unknown,
     /// Its time is over.
     #[error("the join token has expired; make a new one")]
     Expired,
+    /// The request was not made with the token whose name it bears.
+    #[error(
+        "the request was not signed with the join token, or was changed on its way; copy the whole token and join again"
+    )]
+    Forged,
 }
 
+/// How a token was used.
+#[derive(Clone, Serialize, Deserialize)]
+struct Used {
+    /// Of what was asked.
+    digest: [u8; 32],
+    /// Seconds since the Unix epoch.
+    at: u64,
+    answer: Enrolled,
+}
+
+#[derive(Serialize, Deserialize)]
 struct Stored {
-    hash: [u8; 32],
+    /// Seconds since the Unix epoch.
     expires: u64,
+    /// At which node it was made.
+    by: String,
+    used: Option<Used>,
 }
 
-/// The unused tokens of a node, and their directory.
+struct Token {
+    id: [u8; 32],
+    stored: Stored,
+}
+
+impl Token {
+    fn is_over(&self, now: SystemTime) -> bool {
+        match &self.stored.used {
+            None => self.stored.expires <= seconds(now),
+            Some(used) => used.at + REPEAT.as_secs() <= seconds(now),
+        }
+    }
+}
+
+/// What a token that may be presented is.
+pub(super) enum Presented {
+    /// Not used yet; its place, and where it was made.
+    Fresh { at: usize, by: String },
+    /// Used for this very request, a moment ago.
+    Repeated(Box<Enrolled>),
+}
+
+/// The tokens of a mesh, and their directory.
 pub(super) struct Tokens {
     dir: PathBuf,
-    list: Vec<Stored>,
+    list: Vec<Token>,
 }
 
 impl Tokens {
@@ -75,74 +120,110 @@ impl Tokens {
             let entry = entry.map_err(files::at("read", &dir))?;
             let name = entry.file_name();
             // What is not a token's file, such as a temporary one of a life that was cut short, is passed over.
-            let Some(hash) = name.to_str().and_then(unhex) else {
+            let Some(id) = name.to_str().and_then(unhex) else {
                 continue;
             };
-            let bytes = files::read_secret(&dir, &hex(&hash))?.unwrap_or_default();
-            let Some(expires) = std::str::from_utf8(&bytes)
-                .ok()
-                .and_then(|t| t.trim().parse().ok())
-            else {
+            let bytes = files::read_secret(&dir, &hex(&id))?.unwrap_or_default();
+            let Ok(stored) = serde_json::from_slice(&bytes) else {
                 continue;
             };
-            list.push(Stored { hash, expires });
+            list.push(Token { id, stored });
         }
         Ok(Self { dir, list })
     }
 
-    /// Makes a secret that is good until `now + ttl`. It is on disk when this returns.
-    pub(super) fn make(&mut self, ttl: Duration, now: SystemTime) -> Result<([u8; 32], u64), TokenError> {
+    /// Takes note of a token that is good until `now + ttl`; when that is, in seconds since the Unix epoch. It is on
+    /// disk when this returns. The same token again is the same request, whose answer was lost.
+    pub(super) fn add(
+        &mut self,
+        id: [u8; 32],
+        ttl: Duration,
+        by: &str,
+        now: SystemTime,
+    ) -> Result<u64, TokenError> {
         if ttl < Duration::from_secs(1) || ttl > TOKEN_TTL_MAX {
             return Err(TokenError::Ttl);
         }
         self.sweep(now)?;
+        if let Some(known) = self.list.iter().find(|t| t.id == id) {
+            return Ok(known.stored.expires);
+        }
         if self.list.len() >= OUTSTANDING_MAX {
             return Err(TokenError::Full);
         }
-        let secret = tls::random::<32>()?;
         let stored = Stored {
-            hash: tls::sha256(&secret),
             expires: seconds(now + ttl),
+            by: by.to_owned(),
+            used: None,
         };
-        files::write_private(
-            &self.dir,
-            &hex(&stored.hash),
-            format!("{}\n", stored.expires).as_bytes(),
-        )?;
+        self.write(&id, &stored)?;
         let expires = stored.expires;
-        self.list.push(stored);
-        Ok((secret, expires))
+        self.list.push(Token { id, stored });
+        Ok(expires)
     }
 
-    /// Whether this secret would let somebody in now.
-    pub(super) fn check(&self, secret: &[u8], now: SystemTime) -> Result<usize, TokenRefused> {
-        let hash = tls::sha256(secret);
-        // All of them, to the end: the time tells nothing about how near a guess was.
-        let mut found = None;
-        for (i, stored) in self.list.iter().enumerate() {
-            if bool::from(stored.hash.ct_eq(&hash)) {
-                found = Some(i);
+    /// Whether this token would let somebody in now who asks for what has this digest.
+    pub(super) fn check(
+        &self,
+        id: &[u8; 32],
+        digest: &[u8; 32],
+        now: SystemTime,
+    ) -> Result<Presented, TokenRefused> {
+        // The id is public: how long it takes to find it tells nothing.
+        let at = self.list.iter().position(|t| t.id == *id);
+        let (at, token) = at
+            .and_then(|at| Some((at, self.list.get(at)?)))
+            .ok_or(TokenRefused::Unknown)?;
+        match &token.stored.used {
+            Some(used) if used.digest == *digest && !token.is_over(now) => {
+                Ok(Presented::Repeated(Box::new(used.answer.clone())))
             }
-        }
-        let found = found.ok_or(TokenRefused::Unknown)?;
-        if self.list[found].expires <= seconds(now) {
-            Err(TokenRefused::Expired)
-        } else {
-            Ok(found)
+            Some(_) => Err(TokenRefused::Unknown),
+            None if token.is_over(now) => Err(TokenRefused::Expired),
+            None => Ok(Presented::Fresh {
+                at,
+                by: token.stored.by.clone(),
+            }),
         }
     }
 
-    /// Uses it up: gone from the disk when this returns, so that no crash makes it good a second time.
-    pub(super) fn spend(&mut self, at: usize) -> Result<(), FileError> {
-        let stored = &self.list[at];
-        files::remove(&self.dir, &hex(&stored.hash))?;
-        self.list.swap_remove(at);
+    /// Uses it up: so it is on the disk when this returns, and no crash makes it good a second time.
+    pub(super) fn spend(
+        &mut self,
+        at: usize,
+        digest: [u8; 32],
+        answer: &Enrolled,
+        now: SystemTime,
+    ) -> Result<(), FileError> {
+        let Some(Token { id, stored }) = self.list.get(at) else {
+            return Ok(());
+        };
+        let used = Used {
+            digest,
+            at: seconds(now),
+            answer: answer.clone(),
+        };
+        let stored = Stored {
+            expires: stored.expires,
+            by: stored.by.clone(),
+            used: Some(used),
+        };
+        let id = *id;
+        self.write(&id, &stored)?;
+        self.list[at] = Token { id, stored };
         Ok(())
     }
 
+    fn write(&self, id: &[u8; 32], stored: &Stored) -> Result<(), FileError> {
+        // Plain values: this can't fail.
+        let json = serde_json::to_vec(stored).unwrap_or_default();
+        files::write_private(&self.dir, &hex(id), &json)
+    }
+
     fn sweep(&mut self, now: SystemTime) -> Result<(), FileError> {
-        while let Some(at) = self.list.iter().position(|t| t.expires <= seconds(now)) {
-            self.spend(at)?;
+        while let Some(at) = self.list.iter().position(|t| t.is_over(now)) {
+            files::remove(&self.dir, &hex(&self.list[at].id))?;
+            self.list.swap_remove(at);
         }
         Ok(())
     }
@@ -171,47 +252,54 @@ fn unhex(text: &str) -> Option<[u8; 32]> {
 mod tests {
     use super::*;
 
+    const MINUTE: Duration = Duration::from_secs(60);
+
+    fn answer(text: &str) -> Enrolled {
+        Enrolled {
+            certificate: text.into(),
+            authority: String::new(),
+            left_out: Vec::new(),
+        }
+    }
+
+    fn spend(tokens: &mut Tokens, id: &[u8; 32], digest: [u8; 32], now: SystemTime) {
+        let Ok(Presented::Fresh { at, .. }) = tokens.check(id, &digest, now) else {
+            panic!("not fresh");
+        };
+        tokens.spend(at, digest, &answer("x"), now).unwrap();
+    }
+
     #[test]
     fn a_token_lets_in_once_until_it_expires_and_survives_a_restart() {
         let dir = tempfile::tempdir().unwrap();
         let now = SystemTime::now();
         let mut tokens = Tokens::open(dir.path()).unwrap();
-        let (secret, expires) = tokens.make(Duration::from_secs(60), now).unwrap();
-        let (late, _) = tokens.make(Duration::from_secs(10), now).unwrap();
-        assert_eq!(expires, seconds(now) + 60);
-        assert_eq!(tokens.check(&[0; 32], now), Err(TokenRefused::Unknown));
+        assert_eq!(tokens.add([1; 32], MINUTE, "a", now).unwrap(), seconds(now) + 60);
+        tokens.add([2; 32], MINUTE / 6, "a", now).unwrap();
+        let refused = |t: &Tokens, id, digest, now| t.check(&[id; 32], &[digest; 32], now).err();
+        assert_eq!(refused(&tokens, 0, 0, now), Some(TokenRefused::Unknown));
 
         let mut tokens = Tokens::open(dir.path()).unwrap();
-        assert_eq!(
-            tokens.check(&late, now + Duration::from_secs(11)),
-            Err(TokenRefused::Expired)
-        );
-        let at = tokens.check(&secret, now).unwrap();
-        tokens.spend(at).unwrap();
-        assert_eq!(tokens.check(&secret, now), Err(TokenRefused::Unknown));
-        assert_eq!(
-            Tokens::open(dir.path()).unwrap().check(&secret, now),
-            Err(TokenRefused::Unknown)
-        );
-
-        let (_, _) = tokens
-            .make(Duration::from_secs(60), now + Duration::from_secs(11))
-            .unwrap();
-        assert_eq!(tokens.list.len(), 1, "the expired one was swept");
-    }
-
-    #[test]
-    fn the_directory_holds_no_secret() {
-        let dir = tempfile::tempdir().unwrap();
-        let (secret, _) = Tokens::open(dir.path())
-            .unwrap()
-            .make(TOKEN_TTL_DEFAULT, SystemTime::now())
-            .unwrap();
-        for entry in fs::read_dir(dir.path().join("tokens")).unwrap() {
-            let entry = entry.unwrap();
-            assert_ne!(entry.file_name().to_str().unwrap(), hex(&secret));
-            assert!(!fs::read_to_string(entry.path()).unwrap().contains(&hex(&secret)));
+        assert_eq!(refused(&tokens, 2, 0, now + MINUTE), Some(TokenRefused::Expired));
+        spend(&mut tokens, &[1; 32], [9; 32], now);
+        for tokens in [&tokens, &Tokens::open(dir.path()).unwrap()] {
+            assert_eq!(refused(tokens, 1, 8, now), Some(TokenRefused::Unknown));
+            // The same request again, for a while, though the token's own time is over meanwhile.
+            let later = now + 2 * MINUTE;
+            assert!(matches!(
+                tokens.check(&[1; 32], &[9; 32], later),
+                Ok(Presented::Repeated(again)) if again.certificate == "x"
+            ));
+            assert_eq!(refused(tokens, 1, 9, now + REPEAT), Some(TokenRefused::Unknown));
         }
+
+        tokens.add([3; 32], MINUTE, "a", now + REPEAT).unwrap();
+        assert_eq!(tokens.list.len(), 1, "the others were swept");
+        assert_eq!(fs::read_dir(dir.path().join("tokens")).unwrap().count(), 1);
+        let expires = tokens
+            .add([3; 32], MINUTE, "a", now + REPEAT + MINUTE / 2)
+            .unwrap();
+        assert_eq!(expires, seconds(now + REPEAT) + 60, "the same one again");
     }
 
     #[test]
@@ -219,17 +307,22 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let mut tokens = Tokens::open(dir.path()).unwrap();
         let now = SystemTime::now();
-        assert!(matches!(tokens.make(Duration::ZERO, now), Err(TokenError::Ttl)));
+        let mut add = |id, ttl| tokens.add([id; 32], ttl, "a", now);
+        assert!(matches!(add(1, Duration::ZERO), Err(TokenError::Ttl)));
         assert!(matches!(
-            tokens.make(TOKEN_TTL_MAX + Duration::from_secs(1), now),
+            add(1, TOKEN_TTL_MAX + Duration::from_secs(1)),
             Err(TokenError::Ttl)
         ));
-        tokens.list.extend((0..OUTSTANDING_MAX).map(|_| Stored {
-            hash: [0; 32],
-            expires: u64::MAX,
+        tokens.list.extend((0..OUTSTANDING_MAX).map(|_| Token {
+            id: [0; 32],
+            stored: Stored {
+                expires: u64::MAX,
+                by: String::new(),
+                used: None,
+            },
         }));
         assert!(matches!(
-            tokens.make(TOKEN_TTL_DEFAULT, now),
+            tokens.add([1; 32], TOKEN_TTL_DEFAULT, "a", now),
             Err(TokenError::Full)
         ));
     }

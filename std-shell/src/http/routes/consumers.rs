@@ -28,7 +28,7 @@ struct Registration {
 }
 
 fn names((service, consumer): &(String, String)) -> Result<(), Problem> {
-    name("service", service)?;
+    super::service(service)?;
     name("consumer", consumer)
 }
 

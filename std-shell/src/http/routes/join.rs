@@ -1,9 +1,11 @@
-//! Letting other nodes in.
+//! Letting other nodes in, at any node of the mesh.
 
 use super::super::query::json as from_json;
 use super::super::{Kind, Node, Problem, body, headers};
 use super::{NoQuery, json, sentence};
-use crate::trust::{Authority, AuthorityError, EnrolError, EnrolRequest, TOKEN_TTL_DEFAULT, TokenError};
+use crate::trust::{
+    self, Answer, Ask, AskError, Authority, EnrolRequest, TOKEN_TTL_DEFAULT, TOKEN_TTL_MAX, TokenError, Why,
+};
 use axum::body::Body;
 use axum::extract::State;
 use axum::response::Response;
@@ -11,6 +13,11 @@ use http::{HeaderMap, StatusCode};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
+use tokio::sync::Semaphore;
+
+/// Requests of strangers that this node passes on at once; each is a message (P7, P11).
+const AT_ONCE: usize = 8;
+static PASSING: Semaphore = Semaphore::const_new(AT_ONCE);
 
 /// Body of `POST /v1/tokens`.
 #[derive(Deserialize)]
@@ -25,11 +32,12 @@ struct Token {
     expires: Option<String>,
 }
 
-fn authority(node: &Node) -> Result<Arc<Authority>, Problem> {
+/// The authority, for what is done only at its own node.
+pub(super) fn authority(node: &Node) -> Result<Arc<Authority>, Problem> {
     node.identity.authority.clone().ok_or_else(|| {
         Problem::new(
             Kind::NoAuthority,
-            "Only the node that made the mesh lets others join: ask that one.",
+            "This node does not hold the mesh's authority: ask the first node of the mesh.",
         )
     })
 }
@@ -41,60 +49,117 @@ pub(super) async fn token(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
-    let authority = authority(&node)?;
     let wish: Wish = from_json(&headers, &body::small(body).await?)?;
     let ttl = match wish.ttl {
         None => TOKEN_TTL_DEFAULT,
         Some(text) => headers::parse_duration(&text)
             .map_err(|e| Problem::new(Kind::BadRequest, format!("`ttl`: {e}.")))?,
     };
-    let made = blocking(move || authority.new_token(ttl)).await?;
-    let new = made.map_err(|e| match e {
-        TokenError::Ttl => Problem::new(Kind::BadRequest, sentence(&e.to_string())),
-        TokenError::Full => Problem::new(Kind::Full, sentence(&e.to_string())),
-        TokenError::File(_) | TokenError::Random(_) => own_trouble(&e),
-    })?;
-    let expires = headers::format_time(UNIX_EPOCH + Duration::from_secs(new.expires));
-    json(
-        StatusCode::CREATED,
-        &Token {
-            token: new.token,
-            expires,
-        },
-    )
+    if ttl < Duration::from_secs(1) || ttl > TOKEN_TTL_MAX {
+        return Err(Problem::new(
+            Kind::BadRequest,
+            sentence(&TokenError::Ttl.to_string()),
+        ));
+    }
+    let (token, expires) = match node.identity.authority.clone() {
+        Some(authority) => {
+            let made = blocking(move || authority.new_token(ttl)).await?;
+            let new = made.map_err(|e| match e {
+                TokenError::Ttl => Problem::new(Kind::BadRequest, sentence(&e.to_string())),
+                TokenError::Full => Problem::new(Kind::Full, sentence(&e.to_string())),
+                TokenError::File(_) | TokenError::Random(_) => own_trouble(&e),
+            })?;
+            (new.token, new.expires)
+        }
+        // The secret is made here and stays here; the authority hears only what it can check it by.
+        None => {
+            if node.identity.has_own_files() {
+                return Err(AskError::OwnAuthority.into());
+            }
+            let identity = node.identity.clone();
+            let (token, request) = blocking(move || identity.invitation(ttl))
+                .await?
+                .map_err(|e| own_trouble(&e))?;
+            match trust::ask(&node.identity, &node.handle, Ask::Invite(request)).await? {
+                Answer::Invited(expires) => (token, expires),
+                other => return Err(unexpected(other)),
+            }
+        }
+    };
+    // The answer may have come from afar.
+    let expires = UNIX_EPOCH.checked_add(Duration::from_secs(expires));
+    let expires = expires.and_then(headers::format_time);
+    json(StatusCode::CREATED, &Token { token, expires })
 }
 
-/// `POST /v1/enrol`. Open to everybody: the token in it is what counts, and is looked at before anything else.
+/// `POST /v1/enrol`. Open to everybody: the token that signed it is what counts, and is looked at before anything else.
 pub(super) async fn enrol(
     State(node): State<Node>,
     _: NoQuery,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
-    let authority = authority(&node)?;
     let request: EnrolRequest = from_json(&headers, &body::small(body).await?)?;
-    let enrolled = blocking(move || authority.enrol(&request)).await?;
-    let enrolled = enrolled.map_err(|e| match &e {
-        EnrolError::Token(_) => Problem::new(Kind::TokenRefused, sentence(&e.to_string())),
-        EnrolError::Name(_) => Problem::new(Kind::BadName, sentence(&e.to_string())),
-        EnrolError::Taken(_) => Problem::new(Kind::NameTaken, sentence(&e.to_string())),
-        EnrolError::Host(_) | EnrolError::Request(_) => {
-            Problem::new(Kind::BadRequest, sentence(&e.to_string()))
-        }
-        EnrolError::Authority(trouble) => own_trouble::<AuthorityError>(trouble),
+    let identity = node.identity.clone();
+    let (request, proved) = blocking(move || {
+        let proved = identity.proved(&request);
+        (request, proved)
+    })
+    .await?;
+    // Nonsense goes no further than this. Whether the token is good, the authority knows.
+    if let Err(refused) = proved {
+        return Err(Problem::new(Kind::TokenRefused, sentence(&refused.to_string())));
+    }
+    let _permit = PASSING.try_acquire().map_err(|_| {
+        let detail = format!("{AT_ONCE} nodes are joining here at this moment; try again.");
+        Problem::new(Kind::Full, detail)
     })?;
-    json(StatusCode::OK, &enrolled)
+    match trust::ask(&node.identity, &node.handle, Ask::Enrol(request)).await? {
+        Answer::Enrolled(enrolled) => json(StatusCode::OK, &enrolled),
+        other => Err(unexpected(other)),
+    }
+}
+
+/// What is not the answer that was hoped for.
+fn unexpected(answer: Answer) -> Problem {
+    let Answer::Refused { why, detail } = answer else {
+        return AskError::Malformed.into();
+    };
+    let kind = match why {
+        Why::Token => Kind::TokenRefused,
+        Why::Name => Kind::BadName,
+        Why::Taken => Kind::NameTaken,
+        Why::Request => Kind::BadRequest,
+        Why::Certificate => Kind::CertificateRefused,
+        Why::Full => Kind::Full,
+        Why::Trouble => Kind::Internal,
+    };
+    Problem::new(kind, sentence(&detail))
+}
+
+impl From<AskError> for Problem {
+    fn from(error: AskError) -> Self {
+        let kind = match &error {
+            AskError::Unreachable | AskError::Malformed => Kind::AuthorityUnreachable,
+            AskError::OwnAuthority => Kind::NoAuthority,
+            AskError::Refused(refusal) => return (*refusal).into(),
+            AskError::Broken => Kind::Internal,
+        };
+        Self::new(kind, sentence(&error.to_string()))
+    }
 }
 
 /// Runs what waits for the disk where that holds up nobody.
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Problem> {
+pub(super) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, Problem> {
     tokio::task::spawn_blocking(work)
         .await
         .map_err(|_| Problem::new(Kind::Internal, "The work broke off; the node's log says why."))
 }
 
 /// What the log may know and a stranger need not: paths of files.
-fn own_trouble<E: std::error::Error>(error: &E) -> Problem {
+pub(super) fn own_trouble<E: std::error::Error>(error: &E) -> Problem {
     tracing::error!(%error, "tokens or certificates can't be written");
     Problem::new(
         Kind::Internal,

@@ -30,7 +30,7 @@ pub(super) async fn submit(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
-    name("service", &service)?;
+    super::service(&service)?;
     let wait = wait.get()?;
     let terms = headers::terms(&headers)?;
     let body::Payload { content, _room } = body::payload(&node.handle, &headers, body).await?;

@@ -6,12 +6,14 @@ mod join;
 mod link;
 mod messages;
 mod operate;
+mod trust;
 
 use super::problem::{Kind, Problem};
 use super::query::{Nothing, With};
 use super::{Node, auth};
 use crate::Content;
 use crate::driver::Refusal;
+use crate::trust::RESERVED;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::Request;
@@ -52,12 +54,18 @@ pub(super) fn router(node: Node) -> Router {
         .route("/v1/consumers", get(operate::consumers))
         .route("/v1/peers", get(operate::peers))
         .route("/v1/tokens", post(join::token))
+        .route("/v1/ca", get(trust::book))
+        .route("/v1/ca/revocations", post(trust::revoke))
         .route_layer(from_fn_with_state(node.clone(), auth::administrator));
     let peers = Router::new()
         .route("/v1/link", post(link::link))
         .route(
             "/v1/link/payloads/{token}/{part}",
             get(link::payload).put(link::payload),
+        )
+        .route(
+            crate::link::REVOCATIONS_PATH,
+            get(trust::revocations).put(trust::learn),
         )
         .route_layer(from_fn(auth::node));
     let open = Router::new()
@@ -127,6 +135,18 @@ fn name(what: &str, text: &str) -> Result<(), Problem> {
     redlink_core::Name::new(text)
         .map(drop)
         .map_err(|e| bad_name(what, e))
+}
+
+/// Checks a service's name, and that programs may use it.
+fn service(text: &str) -> Result<(), Problem> {
+    name("service", text)?;
+    if text.starts_with(RESERVED) {
+        let detail = format!(
+            "`{text}` begins with `{RESERVED}`, as what nodes say among themselves; choose another name."
+        );
+        return Err(Problem::new(Kind::Reserved, detail));
+    }
+    Ok(())
 }
 
 fn json(status: StatusCode, document: &impl Serialize) -> Result<Response, Problem> {

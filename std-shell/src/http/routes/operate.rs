@@ -2,6 +2,7 @@
 
 use super::super::{Kind, Node, Problem};
 use super::{NoQuery, json};
+use crate::trust::RESERVED;
 use axum::extract::State;
 use axum::response::Response;
 use http::StatusCode;
@@ -13,12 +14,16 @@ pub(super) async fn node(State(node): State<Node>, _: NoQuery) -> Result<Respons
 
 /// `GET /v1/services`
 pub(super) async fn services(State(node): State<Node>, _: NoQuery) -> Result<Response, Problem> {
-    json(StatusCode::OK, &node.handle.services().await)
+    let mut services = node.handle.services().await;
+    services.retain(|service| !service.name.starts_with(RESERVED));
+    json(StatusCode::OK, &services)
 }
 
 /// `GET /v1/consumers`
 pub(super) async fn consumers(State(node): State<Node>, _: NoQuery) -> Result<Response, Problem> {
-    json(StatusCode::OK, &node.handle.consumers().await)
+    let mut consumers = node.handle.consumers().await;
+    consumers.retain(|consumer| !consumer.service.starts_with(RESERVED));
+    json(StatusCode::OK, &consumers)
 }
 
 /// `GET /v1/peers`

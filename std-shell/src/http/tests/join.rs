@@ -2,7 +2,7 @@
 
 use super::super::query;
 use super::{Api, Site, json, problem};
-use crate::trust::{self, Identity, JoinError, JoinToken, Joined};
+use crate::trust::{self, Identity, JoinError, JoinToken, Joined, Wishes};
 use redlink_core::Name;
 use std::path::Path;
 
@@ -36,17 +36,14 @@ async fn a_node_joins_once_and_is_then_known_by_its_name() {
         .await
         .unwrap();
     assert_eq!(joined, Joined::New { left_out: Vec::new() });
-    let identity = Identity::load_or_create(dir.path(), &name("second"), &good.mesh, &[]).unwrap();
+    let identity =
+        Identity::load_or_create(dir.path(), &name("second"), &good.mesh, &Wishes::default()).unwrap();
     assert!(!identity.created && identity.authority.is_none());
 
     // Both ends know each other now.
-    let stream = api.site.connect(identity.client.clone()).await.unwrap();
+    let stream = api.site.connect(identity.client()).await.unwrap();
     let certificates = stream.get_ref().1.peer_certificates().unwrap();
-    let now = std::time::SystemTime::now();
-    assert_eq!(
-        trust::peer_name(&good.mesh, certificates, now).unwrap(),
-        name("first")
-    );
+    assert_eq!(identity.peer_name(certificates).unwrap(), name("first"));
     let answer = super::request(stream, super::get("/v1/node")).await.unwrap();
     problem(&answer, 403, "forbidden");
 
@@ -135,7 +132,7 @@ async fn names_and_wishes_that_can_t_be_are_refused() {
     }
     assert_eq!(api.post("/v1/tokens", b"").await.status(), 201);
     problem(&api.post("/v1/enrol", b"{}").await, 400, "bad-request");
-    let nobody = br#"{"secret": "AAAA", "name": "x", "csr": ""}"#;
+    let nobody = br#"{"token": "AAAA", "name": "x", "csr": "", "proof": ""}"#;
     problem(&api.post("/v1/enrol", nobody).await, 403, "token-refused");
     assert!(query::wait("1h").is_ok());
     api.stop().await;

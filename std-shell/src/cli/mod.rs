@@ -3,6 +3,7 @@
 
 mod args;
 mod bench;
+mod ca;
 mod collect;
 mod demo;
 mod exit;
@@ -52,6 +53,8 @@ enum Verb {
     Node(node::Options),
     #[command(subcommand)]
     Token(token::Verb),
+    #[command(subcommand)]
+    Ca(ca::Verb),
     Send(submit::SendOptions),
     Call(submit::CallOptions),
     Serve(serve::Options),
@@ -115,6 +118,7 @@ fn run(cli: Cli) -> Done {
         Verb::Demo(options) => alone(demo::run(options)),
         Verb::Relay(options) => alone(relay::run(options)),
         Verb::Token(verb) => alone(token::run(verb)),
+        Verb::Ca(verb) => alone(ca::run(verb)),
         Verb::Send(options) => alone(submit::send(options)),
         Verb::Call(options) => alone(submit::call(options)),
         Verb::Collect(options) => alone(collect::run(options)),
@@ -199,6 +203,8 @@ mod tests {
             "redlink node",
             "redlink node --north https://localhost:7411 --token redlink-join-1.x",
             "redlink token create --ttl 10m",
+            "redlink ca show --json",
+            "redlink ca revoke south",
             "redlink send wc README.md --priority 5 --ett none --send-only",
             "redlink send wc -",
             "redlink call wc --wait 30s --content-type text/plain",
@@ -234,6 +240,8 @@ mod tests {
             "redlink serve wc",
             "redlink serve wc --concurrency 0 -- true",
             "redlink collect 17",
+            "redlink ca revoke",
+            "redlink ca revoke a/b",
             "redlink status --node http://h",
             "redlink bench --messages 5 --duration 3s",
             "redlink bench --links 8",

@@ -13,7 +13,8 @@ use std::time::{Duration, Instant};
 /// Run a node in this directory
 ///
 /// The first start makes all that a node needs, in ./.redlink: authority, certificate, admin token, settings, store.
-/// With --north and --token the first start joins the mesh of another node instead; the token is needed only then.
+/// With --north and --token the first start joins the mesh of another node instead; the token is needed only then. Its
+/// certificate renews itself while the node runs; SIGHUP makes it look at its certificate files at once.
 ///
 /// Ctrl-C or SIGTERM: no new work, what runs may finish for a while. A second one ends it now.
 #[derive(Args, Debug)]
@@ -49,7 +50,7 @@ pub(super) struct Options {
     #[arg(long, value_name = "URL")]
     north: Vec<String>,
 
-    /// Join token, made by `redlink token create` at a node of the mesh
+    /// Join token, made by `redlink token create` at any node of the mesh
     #[arg(long, env = "REDLINK_JOIN_TOKEN", hide_env_values = true, requires = "north")]
     token: Option<String>,
 }

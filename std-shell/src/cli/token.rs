@@ -16,7 +16,8 @@ pub(super) enum Verb {
 
 /// Make a token with which one other node can join, once
 ///
-/// The token goes to standard output and is shown only this time.
+/// At any node of the mesh; it is good at any node of it. The token goes to standard output and is shown only this
+/// time. The node that holds the mesh's authority, the first one, has to be within reach.
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
   redlink token create --ttl 10m

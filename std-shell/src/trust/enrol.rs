@@ -148,7 +148,7 @@ fn decode<const N: usize>(text: &str) -> Option<[u8; N]> {
 
 impl EnrolRequest {
     /// Asks with a token.
-    pub(super) fn new(
+    pub(crate) fn new(
         token: &JoinToken,
         name: &str,
         csr: String,

@@ -78,8 +78,15 @@ fn a_join_token_is_wrong_used_or_of_another_mesh() {
     let other = Node::first("other");
     join(&other.token()).code(1).says(&["mesh"]);
 
-    // Only the node that made the mesh gives out tokens.
-    mesh.south.cli(&["token", "create"], b"").code(1).says(&["mesh"]);
+    // Only the node that made the mesh knows all of it.
+    mesh.south
+        .cli(&["ca", "show"], b"")
+        .code(1)
+        .says(&["first node of the mesh"]);
+    mesh.north
+        .cli(&["ca", "revoke", "nobody"], b"")
+        .code(1)
+        .says(&["nobody", "redlink ca show"]);
     // A new node that dials north without a token.
     let line = format!("redlink node --listen localhost:0 --north {}", mesh.north.url());
     elsewhere(&line).code(1).says(&["token", "redlink token create"]);

@@ -75,10 +75,38 @@ fn mistakes_are_named_with_their_place() {
         ("north = ['https://a/b']", "https://HOST"),
         ("hosts = ['a b']", "`hosts`"),
         ("[capacity]\nmesages = 1", "mesages"),
+        ("certificate_life = '9s'", "10s to 366d"),
+        ("certificate_life = '367d'", "`certificate_life`"),
+        ("certificate_life = '30'", "such as 30d"),
+        ("[tls]\nca = 'ca.pem'", "certificate"),
+        ("[tls]\ncert = 'ca.pem'", "cert"),
     ] {
         let error = fails(text);
         assert!(error.contains(says), "{text:?}: {error}");
     }
+}
+
+#[test]
+fn what_is_said_of_certificates_is_handed_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let wishes = load(dir.path(), &Partial::default(), &[]).unwrap().wishes();
+    assert_eq!(wishes.certificate_life, Duration::from_secs(30 * 86_400));
+    assert_eq!(wishes.own, None);
+    let text = "certificate_life = '12h'\nhosts = ['a.example.com']\n\
+                [tls]\nca = '/etc/ca.pem'\ncertificate = 'x/node.pem'\nkey = 'k.pem'\n";
+    std::fs::write(dir.path().join(FILE), text).unwrap();
+    let wishes = load(dir.path(), &Partial::default(), &[]).unwrap().wishes();
+    assert_eq!(wishes.certificate_life, Duration::from_secs(12 * 3_600));
+    assert_eq!(wishes.hosts, ["a.example.com"]);
+    let own = wishes.own.unwrap();
+    assert_eq!(own.ca, Path::new("/etc/ca.pem"));
+    assert_eq!(
+        (own.certificate, own.key),
+        (dir.path().join("x/node.pem"), dir.path().join("k.pem"))
+    );
+    let env = [("REDLINK_CERTIFICATE_LIFE", "20s")];
+    let config = load(dir.path(), &Partial::default(), &env).unwrap();
+    assert_eq!(config.certificate_life, Duration::from_secs(20));
 }
 
 #[test]

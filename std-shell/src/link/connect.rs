@@ -60,7 +60,8 @@ pub enum ConnectError {
     },
     /// No TLS connection: it is no node of this mesh, or does not take this one for one.
     #[error(
-        "no TLS connection to {host}: {source}; both nodes must be of one mesh, and the host one that its certificate names"
+        "no TLS connection to {host}: {}; both nodes must be of one mesh, and the host one that its certificate names",
+        causes(source)
     )]
     Tls {
         /// Its host.
@@ -114,8 +115,23 @@ pub enum ConnectError {
     },
 }
 
-/// An error with all that caused it: hyper's own text alone says little.
+/// An error with all that caused it: hyper's own text alone says little. What the other side says of this node's
+/// certificate comes as a code, after the handshake; here it says what to do.
 pub(super) fn causes(error: &dyn Error) -> String {
+    let mut text = all_causes(error);
+    if text.contains("CertificateRevoked") {
+        text.push_str(
+            "; this node was put out of its mesh: join again with a new token (redlink token create)",
+        );
+    } else if text.contains("CertificateExpired") {
+        text.push_str(
+            "; this node's certificate has ended there: is a clock wrong? Else join again with a new token",
+        );
+    }
+    text
+}
+
+fn all_causes(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut next = error.source();
     while let Some(cause) = next {

@@ -60,7 +60,8 @@ async fn look(identity: &Arc<Identity>) {
 
 /// How a renewal ended.
 enum Renewed {
-    Done,
+    /// With these hosts left out, because they are another node's.
+    Done(Vec<String>),
     Failed(String),
 }
 
@@ -70,6 +71,7 @@ async fn renew(identity: &Arc<Identity>, handle: &Handle) {
     let mut reported = false;
     let mut ended = false;
     let mut wait = Duration::ZERO;
+    let mut known_left_out = Vec::new();
     loop {
         let Some(due) = identity.renewal() else {
             return std::future::pending().await;
@@ -95,7 +97,11 @@ async fn renew(identity: &Arc<Identity>, handle: &Handle) {
         // Nodes that were started together don't ask together.
         tokio::time::sleep(jittered(wait)).await;
         match attempt(identity, handle).await {
-            Renewed::Done => {
+            Renewed::Done(left_out) => {
+                if left_out != known_left_out {
+                    tracing::warn!(hosts = ?left_out, "these hosts belong to another node and are not in the certificate");
+                    known_left_out = left_out;
+                }
                 let until = humantime::format_rfc3339_seconds(identity.until());
                 tracing::info!(%until, "renewed this node's certificate");
                 (reported, missing, wait) = (false, false, Duration::ZERO);
@@ -138,18 +144,25 @@ async fn attempt(identity: &Arc<Identity>, handle: &Handle) -> Renewed {
             Ok(Answer::Invited(_)) => return Renewed::Failed("the authority answered something else".into()),
             Err(error) => return Renewed::Failed(error.to_string()),
         };
-        if !enrolled.left_out.is_empty() {
-            tracing::warn!(hosts = ?enrolled.left_out, "these hosts belong to another node and are not in the certificate");
-        }
+        // The machine's own name is tried as well, and not missed if another node of the machine has it.
+        let machine = super::own_host_name();
+        let mut left_out = enrolled.left_out.clone();
+        left_out.retain(|host| Some(host) != machine.as_ref());
         let own = identity.clone();
-        return done(spawn_blocking(move || own.install(&enrolled)).await);
+        return done(spawn_blocking(move || own.install(&enrolled)).await, left_out);
     };
-    done(spawn_blocking(move || own.renew_own(&authority)).await)
+    done(
+        spawn_blocking(move || own.renew_own(&authority)).await,
+        Vec::new(),
+    )
 }
 
-fn done(result: Result<Result<(), super::IdentityError>, tokio::task::JoinError>) -> Renewed {
+fn done(
+    result: Result<Result<(), super::IdentityError>, tokio::task::JoinError>,
+    left_out: Vec<String>,
+) -> Renewed {
     match result {
-        Ok(Ok(())) => Renewed::Done,
+        Ok(Ok(())) => Renewed::Done(left_out),
         Ok(Err(error)) => Renewed::Failed(error.to_string()),
         Err(_) => Renewed::Failed("the work broke off".into()),
     }

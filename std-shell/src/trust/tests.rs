@@ -1,6 +1,8 @@
 //! Trying to get in, over real TLS.
 
 use super::certificate;
+mod own;
+
 use super::certificate::peer_name;
 use super::tls::{self, Credential};
 use super::*;

@@ -90,20 +90,19 @@ fn nodes_join_renew_and_are_put_out_along_a_chain() {
     });
     assert!(is_linked(&b, "a") && is_linked(&d, "b"));
     assert_eq!(d.cli(&["call", "echo"], b"on").ok().text(), "on");
-    // Nor after a restart; whichever it knows of first: that it was put out, or that its certificate has ended.
-    c.kill();
-    let north = b.url();
-    until("c's certificate to end", || {
-        c.launch(&[]);
-        let ended = until("c to end or to be refused", || match c.process().ended() {
-            Some(_) => Some(true),
-            None => (count(&mut c, "Revoked") > 0).then_some(false),
-        });
-        let log = c.process().output();
-        c.kill();
-        let told = log.contains("has ended") || log.contains("was revoked");
-        (ended && told).then_some(())
+    // Nor after a restart, when it has ended too; it is told how to come in again.
+    until("c to see its certificate end", || {
+        (count(&mut c, "certificate has ended or was revoked") > 0).then_some(())
     });
+    let north = b.url();
+    c.kill();
+    let before = std::fs::read_to_string(c.log()).expect("a log").len();
+    c.launch(&[]);
+    assert!(!c.process().wait().success());
+    let said = c.process().output().split_off(before);
+    let why = said.contains("has ended") || said.contains("was revoked");
+    assert!(why && said.contains("redlink token create"), "{said}");
+    c.kill();
     assert!(!is_linked(&b, "c") && !is_linked(&d, "c"));
     // A new token lets it in again, with the messages that it had.
     let token = b.token();

@@ -248,6 +248,41 @@ impl Authority {
         Ok(certificate)
     }
 
+    /// Takes note of a certificate that this authority has signed and, restored from a backup, does not know of.
+    pub(super) fn adopt(
+        &self,
+        state: &mut State,
+        name: &Name,
+        certificate: &CertificateDer<'_>,
+    ) -> Result<(), AuthorityError> {
+        let serial = hex(&certificate::serial(certificate)?);
+        let subject = certificate::read(certificate)?;
+        let mut issued = state.issued.get(name).cloned().map_or_else(
+            || {
+                Ok::<_, CertificateError>(Issued {
+                    hosts: subject.hosts.clone(),
+                    key: hex(&tls::sha256(&certificate::public_key(certificate)?)),
+                    by: String::new(),
+                    certificates: Vec::new(),
+                    revoked: None,
+                    asked: 0,
+                })
+            },
+            Ok,
+        )?;
+        if issued.certificates.iter().any(|known| known.serial == serial) {
+            return Ok(());
+        }
+        // In front: it is older than what is known, or the only one.
+        let signed = Signed {
+            serial,
+            from: seconds(subject.not_before + CLOCK_SLACK),
+            until: seconds(subject.not_after),
+        };
+        issued.certificates.insert(0, signed);
+        self.record(state, name, issued)
+    }
+
     fn record(&self, state: &mut State, name: &Name, issued: Issued) -> Result<(), AuthorityError> {
         // All members are plain values: this can't fail.
         let json = serde_json::to_vec(&issued).unwrap_or_default();
@@ -288,7 +323,9 @@ impl Authority {
         list.save(&self.dir).map_err(AuthorityError::from)?;
         issued.revoked = Some(seconds(now));
         self.record(&mut state, name, issued)?;
-        tracing::warn!(node = %name, certificates = count, "revoked");
+        // Else its last deed could be to invite itself.
+        let tokens = state.tokens.drop_of(name).map_err(AuthorityError::from)?;
+        tracing::warn!(node = %name, certificates = count, tokens, "revoked");
         Ok(count)
     }
 

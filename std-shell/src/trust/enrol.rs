@@ -328,6 +328,7 @@ impl Authority {
         }
         let key = certificate::public_key(&certificate).map_err(VoucherError::Certificate)?;
         let mut state = self.state();
+        self.adopt(&mut state, &name, &certificate)?;
         let by = match state.issued.get(&name) {
             Some(issued) if issued.key != super::admin::hex(&tls::sha256(&key)) => {
                 return Err(VoucherError::Superseded(name).into());

@@ -7,18 +7,14 @@
 use super::admin::{AdminError, AdminToken};
 use super::authority::{Authority, AuthorityError, CA_FILE, CA_KEY_FILE, NODE_FILE, NODE_KEY_FILE};
 use super::certificate::{self, CertificateError, LIFE_DEFAULT, Subject};
-use super::enrol::{EnrolRequest, Enrolled, InviteRequest, RenewRequest};
+use super::current::{Current, ca, fingerprint, malformed};
 use super::files::{self, FileError};
 use super::own::{OwnError, OwnFiles};
 use super::revocation::{RevocationError, Revocations};
-use super::sign::SignError;
-use super::text::JoinToken;
-use super::tls::{self, Credential};
-use super::tokens::TokenRefused;
 use rcgen::{KeyPair, PublicKeyData};
 use redlink_core::Name;
+use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
-use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
@@ -45,18 +41,6 @@ impl Default for Wishes {
     }
 }
 
-/// What a node proves itself with at the moment, and whom it lets in.
-pub(super) struct Current {
-    server: Arc<rustls::ServerConfig>,
-    client: Arc<rustls::ClientConfig>,
-    subject: Subject,
-    revocations: Arc<Revocations>,
-    /// Whether its own certificate is in that list.
-    revoked: bool,
-    /// SHA-256 of the files that it was made from.
-    made_of: [u8; 32],
-}
-
 /// What a node proves its name with, and how it lets others in.
 pub struct Identity {
     /// The node's name.
@@ -69,11 +53,11 @@ pub struct Identity {
     pub authority: Option<Arc<Authority>>,
     /// Whether the mesh was made just now.
     pub created: bool,
-    dir: PathBuf,
-    wishes: Wishes,
-    current: watch::Sender<Arc<Current>>,
+    pub(super) dir: PathBuf,
+    pub(super) wishes: Wishes,
+    pub(super) current: watch::Sender<Arc<Current>>,
     /// One change of the files at a time.
-    changing: Mutex<()>,
+    pub(super) changing: Mutex<()>,
 }
 
 /// A node's identity can't be had.
@@ -347,7 +331,7 @@ impl Identity {
         self.reload_now()
     }
 
-    fn reload_now(&self) -> Result<bool, IdentityError> {
+    pub(super) fn reload_now(&self) -> Result<bool, IdentityError> {
         if fingerprint(&self.dir, &self.wishes)? == self.now().made_of {
             return Ok(false);
         }
@@ -374,81 +358,6 @@ impl Identity {
         self.reload_now()
     }
 
-    /// What a renewal asks for, signed with this node's key. Reads files.
-    ///
-    /// # Errors
-    /// There is no key of its own.
-    pub(crate) fn renewal_request(&self) -> Result<RenewRequest, SignError> {
-        let (certificate, key) = self.pair()?;
-        let mut hosts = self.wishes.hosts.clone();
-        // The machine's own name is kept if it could be had at the join.
-        let own = certificate::own_host_name().filter(|own| !hosts.contains(own));
-        hosts.extend(own);
-        RenewRequest::new(hosts, certificate, &key, SystemTime::now())
-    }
-
-    /// A new token, and what the authority has to be asked so that it is good. Reads files.
-    ///
-    /// # Errors
-    /// There is no key of its own, or no random bytes.
-    pub(crate) fn invitation(&self, ttl: Duration) -> Result<(String, InviteRequest), SignError> {
-        let secret = tls::random::<32>()?;
-        let (certificate, key) = self.pair()?;
-        let request = InviteRequest::new(&secret, ttl, certificate, &key, SystemTime::now())?;
-        let authority = ca(&self.dir).map_err(|_| SignError::None)?;
-        let token = JoinToken::new(&self.mesh, &authority, secret);
-        Ok((token.to_string(), request))
-    }
-
-    /// Checks that a request to join this mesh was made with the token that it names, whether or not that is good for
-    /// anything. Reads a file.
-    ///
-    /// # Errors
-    /// It was not.
-    pub(crate) fn proved(&self, request: &EnrolRequest) -> Result<(), TokenRefused> {
-        let authority = ca(&self.dir).map_err(|_| TokenRefused::Unknown)?;
-        request.proved(&self.mesh, &tls::sha256(&authority)).map(drop)
-    }
-
-    fn pair(&self) -> Result<(String, KeyPair), SignError> {
-        if self.wishes.own.is_some() {
-            return Err(SignError::None);
-        }
-        let certificate = files::read(&self.dir, NODE_FILE)?.and_then(|pem| String::from_utf8(pem).ok());
-        let key = files::read_secret(&self.dir, NODE_KEY_FILE)?.and_then(|pem| String::from_utf8(pem).ok());
-        match (certificate, key) {
-            (Some(certificate), Some(key)) => Ok((certificate, KeyPair::from_pem(&key)?)),
-            _ => Err(SignError::None),
-        }
-    }
-
-    /// Takes a renewed certificate, if it is for this node's key, name and mesh.
-    ///
-    /// # Errors
-    /// It is not, or can't be written.
-    pub(crate) fn install(&self, enrolled: &Enrolled) -> Result<(), IdentityError> {
-        let _one = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
-        let path = self.dir.join(NODE_FILE);
-        let bad = |cause| IdentityError::Certificate {
-            path: path.clone(),
-            cause,
-        };
-        let certificate = CertificateDer::from_pem_slice(enrolled.certificate.as_bytes())
-            .map_err(|_| bad(CertificateError::Malformed))?;
-        let subject = certificate::read(&certificate).map_err(bad)?;
-        let key = load_or_make_key(&self.dir, NODE_KEY_FILE)?;
-        let ours = subject.name == self.name
-            && subject.mesh == self.mesh
-            && is_pair(&certificate, &key)
-            && certificate::is_signed_by(&certificate, &ca(&self.dir)?);
-        if !ours {
-            return Err(bad(CertificateError::NotANode));
-        }
-        files::write_private(&self.dir, NODE_FILE, enrolled.certificate.as_bytes())?;
-        self.reload_now()?;
-        Ok(())
-    }
-
     /// Renews the certificate of the authority's own node.
     pub(super) fn renew_own(&self, authority: &Authority) -> Result<(), IdentityError> {
         let _one = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
@@ -456,77 +365,6 @@ impl Identity {
         self.reload_now()?;
         Ok(())
     }
-}
-
-impl Current {
-    fn load(
-        dir: &Path,
-        name: &Name,
-        mesh: &Name,
-        wishes: &Wishes,
-        now: SystemTime,
-    ) -> Result<Self, IdentityError> {
-        // Before the files are read: if one changes meanwhile, the next look sees another print.
-        let made_of = fingerprint(dir, wishes)?;
-        let (credential, subject, revocations, path) = match &wishes.own {
-            Some(own) => {
-                let (credential, subject) = own.load(name, mesh, now)?;
-                (
-                    credential,
-                    subject,
-                    Revocations::default(),
-                    own.certificate.clone(),
-                )
-            }
-            None => {
-                let path = dir.join(NODE_FILE);
-                let (certificate, subject) =
-                    stored(dir)?.ok_or_else(|| IdentityError::Interrupted(dir.to_owned()))?;
-                if subject.name != *name || subject.mesh != *mesh {
-                    return Err(IdentityError::OtherNode {
-                        dir: dir.to_owned(),
-                        stored: whose(&subject.name, &subject.mesh),
-                        wanted: whose(name, mesh),
-                    });
-                }
-                let ca = ca(dir)?;
-                if !certificate::is_signed_by(&certificate, &ca) {
-                    return Err(IdentityError::Certificate {
-                        path,
-                        cause: CertificateError::OtherAuthority,
-                    });
-                }
-                let revocations = Revocations::load(dir, &ca)?;
-                (credential(dir, certificate, ca)?, subject, revocations, path)
-            }
-        };
-        let unusable = |cause| IdentityError::Unusable {
-            path: path.clone(),
-            cause,
-        };
-        let revoked = credential.chain.first().is_some_and(|own| revocations.holds(own));
-        Ok(Self {
-            server: Arc::new(tls::server(&credential, &revocations).map_err(unusable)?),
-            client: Arc::new(tls::client(&credential, &revocations).map_err(unusable)?),
-            subject,
-            revocations: Arc::new(revocations),
-            revoked,
-            made_of,
-        })
-    }
-}
-
-/// What is in the files that an identity is made of.
-fn fingerprint(dir: &Path, wishes: &Wishes) -> Result<[u8; 32], FileError> {
-    let all = match &wishes.own {
-        Some(own) => own.read()?,
-        None => [CA_FILE, NODE_FILE, NODE_KEY_FILE, super::revocation::CRL_FILE]
-            .iter()
-            .map(|file| Ok(files::read(dir, file)?.unwrap_or_default()))
-            .collect::<Result<Vec<_>, FileError>>()?,
-    };
-    let hashes: Vec<u8> = all.iter().flat_map(|bytes| tls::sha256(bytes)).collect();
-    Ok(tls::sha256(&hashes))
 }
 
 pub(super) fn whose(name: &Name, mesh: &Name) -> String {
@@ -573,34 +411,6 @@ pub(super) fn load_or_make_key(dir: &Path, file: &str) -> Result<KeyPair, Identi
     let key = KeyPair::generate().map_err(AuthorityError::from)?;
     files::write_private(dir, file, key.serialize_pem().as_bytes())?;
     Ok(key)
-}
-
-/// The authority's certificate of a directory.
-fn ca(dir: &Path) -> Result<CertificateDer<'static>, IdentityError> {
-    let pem = files::read(dir, CA_FILE)?.unwrap_or_default();
-    CertificateDer::from_pem_slice(&pem).map_err(|_| malformed(dir, "certificate", CA_FILE))
-}
-
-fn malformed(dir: &Path, what: &'static str, file: &str) -> IdentityError {
-    let path = dir.join(file);
-    AuthorityError::Malformed { what, path }.into()
-}
-
-fn credential(
-    dir: &Path,
-    certificate: CertificateDer<'static>,
-    ca: CertificateDer<'static>,
-) -> Result<Credential, IdentityError> {
-    let key = files::read_secret(dir, NODE_KEY_FILE)?.unwrap_or_default();
-    let key =
-        PrivateKeyDer::from_pem_slice(&key).map_err(|_| malformed(dir, "private key", NODE_KEY_FILE))?;
-    // The authority's certificate goes along, though a verifier has it already: one that has only its hash, a joining
-    // node, finds it there.
-    Ok(Credential {
-        chain: vec![certificate, ca.clone()],
-        roots: vec![ca],
-        key,
-    })
 }
 
 /// Whether a certificate is for this key.

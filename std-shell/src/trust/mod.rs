@@ -12,8 +12,10 @@
 //! There is no way to switch verification off, here or anywhere else (promise P12).
 
 mod admin;
+mod asks;
 mod authority;
 mod certificate;
+mod current;
 mod desk;
 mod enrol;
 mod files;

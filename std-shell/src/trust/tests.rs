@@ -2,6 +2,7 @@
 
 use super::certificate;
 mod own;
+mod renewal;
 
 use super::certificate::peer_name;
 use super::tls::{self, Credential};

@@ -214,6 +214,21 @@ impl Tokens {
         Ok(())
     }
 
+    /// Forgets those that were made at a node and wait to be used; how many there were.
+    pub(super) fn drop_of(&mut self, by: &str) -> Result<usize, FileError> {
+        let mut count = 0;
+        while let Some(at) = self
+            .list
+            .iter()
+            .position(|t| t.stored.by == by && t.stored.used.is_none())
+        {
+            files::remove(&self.dir, &hex(&self.list[at].id))?;
+            self.list.swap_remove(at);
+            count += 1;
+        }
+        Ok(count)
+    }
+
     fn write(&self, id: &[u8; 32], stored: &Stored) -> Result<(), FileError> {
         // Plain values: this can't fail.
         let json = serde_json::to_vec(stored).unwrap_or_default();
@@ -300,6 +315,25 @@ mod tests {
             .add([3; 32], MINUTE, "a", now + REPEAT + MINUTE / 2)
             .unwrap();
         assert_eq!(expires, seconds(now + REPEAT) + 60, "the same one again");
+    }
+
+    #[test]
+    fn tokens_of_a_node_that_is_put_out_are_forgotten() {
+        let dir = tempfile::tempdir().unwrap();
+        let now = SystemTime::now();
+        let mut tokens = Tokens::open(dir.path()).unwrap();
+        for (id, by) in [(1, "a"), (2, "b"), (3, "a"), (4, "a")] {
+            tokens.add([id; 32], MINUTE, by, now).unwrap();
+        }
+        spend(&mut tokens, &[4; 32], [9; 32], now);
+        assert_eq!(tokens.drop_of("a").unwrap(), 2);
+        for tokens in [&tokens, &Tokens::open(dir.path()).unwrap()] {
+            let check = |id, digest| tokens.check(&[id; 32], &[digest; 32], now);
+            assert!(matches!(check(1, 0), Err(TokenRefused::Unknown)));
+            assert!(matches!(check(3, 0), Err(TokenRefused::Unknown)));
+            assert!(matches!(check(2, 0), Ok(Presented::Fresh { .. })));
+            assert!(matches!(check(4, 9), Ok(Presented::Repeated(_))));
+        }
     }
 
     #[test]

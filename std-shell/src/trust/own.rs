@@ -46,16 +46,14 @@ pub enum OwnError {
         path: PathBuf,
     },
     /// The certificate is not one that a node can use.
-    #[error("{} can't be this node's certificate: {}\n{}", path.display(), lacks.join("; "), recipe(.name, .mesh))]
+    #[error("{} can't be this node's certificate: {}\n{recipe}", path.display(), lacks.join("; "))]
     Lacks {
         /// Which file.
         path: PathBuf,
         /// All that is wrong with it.
         lacks: Vec<String>,
-        /// The node that it should be for.
-        name: Name,
-        /// Its mesh.
-        mesh: Name,
+        /// How to make one that has everything.
+        recipe: String,
     },
 }
 
@@ -147,8 +145,7 @@ impl OwnFiles {
                 Err(OwnError::Lacks {
                     path: self.certificate.clone(),
                     lacks,
-                    name: name.clone(),
-                    mesh: mesh.clone(),
+                    recipe: recipe(name, mesh),
                 })
             }
         }

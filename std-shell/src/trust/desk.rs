@@ -16,9 +16,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::spawn_blocking;
 
-/// What begins like this is the nodes' own: no program may submit to such a service or consume it.
-pub const RESERVED: &str = "redlink:";
-/// Where the authority is asked.
+/// Where the authority is asked. The name is reserved: no program may submit to it or consume it.
 pub const AUTHORITY_SERVICE: &str = "redlink:authority";
 
 /// Longest that the authority is waited for.

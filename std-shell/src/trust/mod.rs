@@ -35,7 +35,7 @@ pub use authority::{
     Signed,
 };
 pub use certificate::{CertificateError, LIFE_DEFAULT, LIFE_MAX, LIFE_MIN, is_host, own_host_name};
-pub use desk::{AUTHORITY_SERVICE, Answer, Ask, AskError, RESERVED, Why, ask, serve};
+pub use desk::{AUTHORITY_SERVICE, Answer, Ask, AskError, Why, ask, serve};
 pub use enrol::{EnrolError, EnrolRequest, Enrolled, InviteRequest, RenewRequest, Voucher, VoucherError};
 pub use files::FileError;
 pub(crate) use files::write_private;

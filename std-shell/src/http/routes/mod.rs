@@ -13,7 +13,6 @@ use super::query::{Nothing, With};
 use super::{Node, auth};
 use crate::Content;
 use crate::driver::Refusal;
-use crate::trust::RESERVED;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::Request;
@@ -22,7 +21,7 @@ use axum::response::Response;
 use axum::routing::{get, post, put};
 use http::header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
 use http::{HeaderValue, Method, StatusCode};
-use redlink_core::NameError;
+use redlink_core::{NameError, RESERVED};
 use serde::Serialize;
 
 /// All routes of a node.

@@ -2,10 +2,10 @@
 
 use super::super::{Kind, Node, Problem};
 use super::{NoQuery, json};
-use crate::trust::RESERVED;
 use axum::extract::State;
 use axum::response::Response;
 use http::StatusCode;
+use redlink_core::RESERVED;
 
 /// `GET /v1/node`
 pub(super) async fn node(State(node): State<Node>, _: NoQuery) -> Result<Response, Problem> {

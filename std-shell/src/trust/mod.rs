@@ -14,6 +14,7 @@ mod enrol;
 mod files;
 mod identity;
 mod join;
+pub mod programs;
 mod text;
 mod tls;
 mod tokens;

@@ -8,8 +8,10 @@ mod tests;
 pub use values::{NorthUrl, Size};
 
 use crate::trust;
+use crate::trust::programs::Permissions;
 use redlink_core::Name;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -49,6 +51,8 @@ pub struct NodeConfig {
     pub max_connections: u32,
     /// Sizes of the core's tables, where they are not the defaults.
     pub capacity: Capacity,
+    /// What programs that prove their names by certificate may do.
+    pub programs: BTreeMap<Name, Permissions>,
 }
 
 /// Sizes of the core's tables; none means the core's default.
@@ -105,6 +109,9 @@ pub struct Partial {
     /// Sizes of tables.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub capacity: Option<Capacity>,
+    /// What programs that prove their names by certificate may do, by name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub programs: Option<BTreeMap<String, Permissions>>,
 }
 
 /// The settings can't be used.
@@ -209,6 +216,10 @@ impl NodeConfig {
             return Err(wrong("hosts", &format!("`{bad}` is no host name and no address")));
         }
         let capacity = told.capacity.unwrap_or_default();
+        let programs = told.programs.unwrap_or_default().into_iter();
+        let programs = programs
+            .map(|(name, permissions)| Ok((value("programs", &name)?, permissions)))
+            .collect::<Result<_, ConfigError>>()?;
         Ok(Self {
             dir: dir.to_owned(),
             name,
@@ -219,6 +230,7 @@ impl NodeConfig {
             max_payload,
             max_connections,
             capacity,
+            programs,
         })
     }
 
@@ -277,6 +289,7 @@ impl Partial {
             max_payload: self.max_payload.or(others.max_payload),
             max_connections: self.max_connections.or(others.max_connections),
             capacity: self.capacity.or(others.capacity),
+            programs: self.programs.or(others.programs),
         }
     }
 }
@@ -302,6 +315,7 @@ fn from_environment(env: impl Fn(&str) -> Option<String>) -> Result<Partial, Con
             .transpose()?,
         max_connections: env("REDLINK_MAX_CONNECTIONS").map(number).transpose()?,
         capacity: None,
+        programs: None,
     })
 }
 

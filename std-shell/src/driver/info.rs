@@ -27,6 +27,9 @@ pub struct MessageInfo {
     pub age_ms: u64,
     /// Time left until its deadline; none if it has none.
     pub remaining_ms: Option<u64>,
+    /// The program that submitted it; none if it was the administrator.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub program: Option<String>,
 }
 
 /// A service that is known at this node.
@@ -59,6 +62,9 @@ pub struct ConsumerInfo {
     pub wanted: u32,
     /// How long a grant holds without a sign of life.
     pub lease_ms: u64,
+    /// The program that registered it; none if it was the administrator.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub program: Option<String>,
 }
 
 /// A peer: another node that this one has, or had, a link with.

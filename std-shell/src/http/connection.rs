@@ -1,6 +1,6 @@
 //! One connection: from the TLS handshake to its end, with a limit on every wait.
 
-use super::auth::Peer;
+use super::auth::{Peer, ProgramPeer};
 use super::problem::{Kind, Problem};
 use super::rest::Leaving;
 use axum::Router;
@@ -83,8 +83,10 @@ pub(super) async fn serve(shared: Arc<Shared>, tcp: TcpStream, busy: bool, stop:
     let (_, connection) = tls.get_ref();
     let two = connection.alpn_protocol() == Some(b"h2");
     let certificates = connection.peer_certificates().unwrap_or_default();
+    let program = crate::trust::programs::certified(&shared.mesh, certificates, SystemTime::now());
     let peer = match certificates {
         [] => None,
+        _ if program.is_some() => None,
         some => crate::trust::peer_name(&shared.mesh, some, SystemTime::now())
             .inspect_err(|error| tracing::debug!(%error, "a client certificate names no peer"))
             .ok(),
@@ -100,7 +102,7 @@ pub(super) async fn serve(shared: Arc<Shared>, tcp: TcpStream, busy: bool, stop:
             answer(
                 router.clone(),
                 activity.clone(),
-                Peer(peer.clone()),
+                (Peer(peer.clone()), ProgramPeer(program.clone())),
                 busy,
                 request,
             )
@@ -132,7 +134,7 @@ pub(super) async fn serve(shared: Arc<Shared>, tcp: TcpStream, busy: bool, stop:
 async fn answer(
     router: Router,
     activity: Arc<Activity>,
-    peer: Peer,
+    (peer, program): (Peer, ProgramPeer),
     busy: bool,
     request: Request<Incoming>,
 ) -> Result<Response<Tracked>, Infallible> {
@@ -151,6 +153,7 @@ async fn answer(
         let asks = request.version() < http::Version::HTTP_2 && request.headers().contains_key(EXPECT);
         let (mut parts, body) = request.into_parts();
         parts.extensions.insert(peer);
+        parts.extensions.insert(program);
         let mut service = router.into_service::<Body>();
         if body.is_end_stream() {
             service.call(Request::from_parts(parts, Body::empty())).await?

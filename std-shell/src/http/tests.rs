@@ -11,6 +11,7 @@ use super::listen::Listener;
 use super::problem::MEDIA_TYPE;
 use crate::driver::{self, Running, Settings};
 use crate::store;
+use crate::trust::programs::{Permissions, Programs};
 use crate::trust::{CA_FILE, Identity};
 use axum::Router;
 use bytes::Bytes;
@@ -20,6 +21,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use redlink_core::Name;
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, ServerName};
+use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
@@ -172,6 +174,13 @@ pub(super) struct Api {
     running: Running,
 }
 
+/// The settings' permissions of programs with certificates.
+fn certified() -> BTreeMap<Name, Permissions> {
+    let worker = serde_json::json!({ "consume": ["s"] });
+    let name = Name::new("certified-worker").unwrap();
+    [(name, serde_json::from_value(worker).unwrap())].into()
+}
+
 /// Longest payload of an [`Api`].
 pub(super) const PAYLOAD_MAX: usize = 4 << 20;
 
@@ -188,6 +197,7 @@ impl Api {
         let node = Node {
             handle: running.handle.clone(),
             identity: identity.clone(),
+            programs: Arc::new(Programs::open(dir.path(), &certified()).unwrap()),
         };
         let token = std::fs::read_to_string(dir.path().join(crate::trust::ADMIN_TOKEN_FILE)).unwrap();
         let site = Site::listen(dir, identity, super::routes::router(node), Limits::default(), 100).await;

@@ -2,7 +2,7 @@
 
 use super::super::query::json as from_json;
 use super::super::{Kind, Node, Problem, body, headers};
-use super::{NoQuery, json, sentence};
+use super::{NoQuery, blocking, json, own_trouble, sentence};
 use crate::trust::{Authority, AuthorityError, EnrolError, EnrolRequest, TOKEN_TTL_DEFAULT, TokenError};
 use axum::body::Body;
 use axum::extract::State;
@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
-/// Body of `POST /v1/tokens`.
+/// Body of `POST /v1/tokens` for a node.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Wish {
@@ -34,15 +34,10 @@ fn authority(node: &Node) -> Result<Arc<Authority>, Problem> {
     })
 }
 
-/// `POST /v1/tokens`
-pub(super) async fn token(
-    State(node): State<Node>,
-    _: NoQuery,
-    headers: HeaderMap,
-    body: Body,
-) -> Result<Response, Problem> {
+/// `POST /v1/tokens` for a node.
+pub(super) async fn token(node: Node, headers: &HeaderMap, body: &[u8]) -> Result<Response, Problem> {
     let authority = authority(&node)?;
-    let wish: Wish = from_json(&headers, &body::small(body).await?)?;
+    let wish: Wish = from_json(headers, body)?;
     let ttl = match wish.ttl {
         None => TOKEN_TTL_DEFAULT,
         Some(text) => headers::parse_duration(&text)
@@ -84,20 +79,4 @@ pub(super) async fn enrol(
         EnrolError::Authority(trouble) => own_trouble::<AuthorityError>(trouble),
     })?;
     json(StatusCode::OK, &enrolled)
-}
-
-/// Runs what waits for the disk where that holds up nobody.
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Problem> {
-    tokio::task::spawn_blocking(work)
-        .await
-        .map_err(|_| Problem::new(Kind::Internal, "The work broke off; the node's log says why."))
-}
-
-/// What the log may know and a stranger need not: paths of files.
-fn own_trouble<E: std::error::Error>(error: &E) -> Problem {
-    tracing::error!(%error, "tokens or certificates can't be written");
-    Problem::new(
-        Kind::Internal,
-        "The node can't write tokens or certificates; its log says why.",
-    )
 }

@@ -2,13 +2,53 @@
 
 use super::super::{Kind, Node, Problem};
 use super::{NoQuery, json};
+use crate::driver::NodeStatus;
+use crate::trust::programs::Pass;
+use axum::Extension;
 use axum::extract::State;
 use axum::response::Response;
 use http::StatusCode;
+use serde::Serialize;
 
-/// `GET /v1/node`
-pub(super) async fn node(State(node): State<Node>, _: NoQuery) -> Result<Response, Problem> {
-    json(StatusCode::OK, &node.handle.status().await)
+/// What any program may know of its node.
+#[derive(Serialize)]
+struct Basics {
+    name: String,
+    mesh: String,
+    node: String,
+    version: String,
+    ready: bool,
+    draining: bool,
+}
+
+/// `GET /v1/node`: all of it for administrators.
+pub(super) async fn node(
+    State(node): State<Node>,
+    Extension(pass): Extension<Pass>,
+    _: NoQuery,
+) -> Result<Response, Problem> {
+    let status = node.handle.status().await;
+    if pass.who.administers {
+        return json(StatusCode::OK, &status);
+    }
+    let NodeStatus {
+        name,
+        mesh,
+        node,
+        version,
+        ready,
+        draining,
+        ..
+    } = status;
+    let basics = Basics {
+        name,
+        mesh,
+        node,
+        version,
+        ready,
+        draining,
+    };
+    json(StatusCode::OK, &basics)
 }
 
 /// `GET /v1/services`

@@ -148,23 +148,33 @@ impl Pass {
     }
 
     /// Waits until it is good no more; for ever, if it has no end.
-    pub async fn over(mut self) -> ProgramTokenRefused {
-        loop {
-            let left = match self.expires.map(|at| at.duration_since(SystemTime::now())) {
-                Some(Err(_) | Ok(Duration::ZERO)) => return ProgramTokenRefused::Expired,
-                Some(Ok(left)) => left.min(RECHECK),
-                None => RECHECK,
-            };
-            let Some(revoked) = &mut self.revoked else {
-                tokio::time::sleep(left).await;
-                continue;
-            };
-            tokio::select! {
-                // A sender that is gone went with its token.
-                _ = revoked.wait_for(|revoked| *revoked) => return ProgramTokenRefused::Unknown,
-                () = tokio::time::sleep(left) => {}
+    pub async fn over(self) -> ProgramTokenRefused {
+        tokio::select! {
+            () = revocation(self.revoked) => ProgramTokenRefused::Unknown,
+            () = expiry(self.expires) => ProgramTokenRefused::Expired,
+        }
+    }
+}
+
+async fn revocation(revoked: Option<watch::Receiver<bool>>) {
+    match revoked {
+        // A sender that is gone went with its token.
+        Some(mut revoked) => drop(revoked.wait_for(|revoked| *revoked).await),
+        None => std::future::pending().await,
+    }
+}
+
+async fn expiry(at: Option<SystemTime>) {
+    match at {
+        Some(at) => {
+            while let Ok(left) = at.duration_since(SystemTime::now()) {
+                if left.is_zero() {
+                    return;
+                }
+                tokio::time::sleep(left.min(RECHECK)).await;
             }
         }
+        None => std::future::pending().await,
     }
 }
 

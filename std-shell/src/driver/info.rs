@@ -129,3 +129,33 @@ pub struct NodeStatus {
     /// What was counted since the start, by name.
     pub counters: std::collections::BTreeMap<String, u64>,
 }
+
+/// What any program may know of its node; a [`NodeStatus`] says it too.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct NodeBasics {
+    /// Its name.
+    pub name: String,
+    /// Its mesh.
+    pub mesh: String,
+    /// Its identity.
+    pub node: String,
+    /// This program's version.
+    pub version: String,
+    /// Whether it takes work.
+    pub ready: bool,
+    /// Whether it is stopping.
+    pub draining: bool,
+}
+
+impl From<NodeStatus> for NodeBasics {
+    fn from(status: NodeStatus) -> Self {
+        Self {
+            name: status.name,
+            mesh: status.mesh,
+            node: status.node,
+            version: status.version,
+            ready: status.ready,
+            draining: status.draining,
+        }
+    }
+}

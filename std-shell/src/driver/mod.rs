@@ -38,7 +38,7 @@ mod tests;
 mod turn;
 
 pub use handle::{Called, Delivery, Handle, NewMessage, Settlement, Submitted};
-pub use info::{ConsumerInfo, MessageInfo, NodeStatus, PeerInfo, ServiceInfo};
+pub use info::{ConsumerInfo, MessageInfo, NodeBasics, NodeStatus, PeerInfo, ServiceInfo};
 pub use refusal::Refusal;
 pub use start::{Running, Settings, StartError, start};
 

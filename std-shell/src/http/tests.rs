@@ -2,6 +2,8 @@
 
 mod join;
 mod listener;
+mod owners;
+mod programs;
 mod refusals;
 mod routes;
 
@@ -169,7 +171,7 @@ pub(super) fn get(path: &str) -> Request<Full<Bytes>> {
 /// The real routes of a real driver and store.
 pub(super) struct Api {
     pub(super) site: Site,
-    token: String,
+    pub(super) token: String,
     store: store::StoreHandle,
     running: Running,
 }

@@ -2,24 +2,12 @@
 
 use super::super::{Kind, Node, Problem};
 use super::{NoQuery, json};
-use crate::driver::NodeStatus;
+use crate::driver::NodeBasics;
 use crate::trust::programs::Pass;
 use axum::Extension;
 use axum::extract::State;
 use axum::response::Response;
 use http::StatusCode;
-use serde::Serialize;
-
-/// What any program may know of its node.
-#[derive(Serialize)]
-struct Basics {
-    name: String,
-    mesh: String,
-    node: String,
-    version: String,
-    ready: bool,
-    draining: bool,
-}
 
 /// `GET /v1/node`: all of it for administrators.
 pub(super) async fn node(
@@ -31,24 +19,7 @@ pub(super) async fn node(
     if pass.who.administers {
         return json(StatusCode::OK, &status);
     }
-    let NodeStatus {
-        name,
-        mesh,
-        node,
-        version,
-        ready,
-        draining,
-        ..
-    } = status;
-    let basics = Basics {
-        name,
-        mesh,
-        node,
-        version,
-        ready,
-        draining,
-    };
-    json(StatusCode::OK, &basics)
+    json(StatusCode::OK, &NodeBasics::from(status))
 }
 
 /// `GET /v1/services`

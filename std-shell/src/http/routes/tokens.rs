@@ -2,7 +2,7 @@
 
 use super::super::query::{In, json as from_json};
 use super::super::{Kind, Node, Problem, body, headers};
-use super::{NoQuery, blocking, empty, join, json, own_trouble, sentence};
+use super::{NoQuery, bad_name, blocking, empty, join, json, own_trouble, sentence};
 use crate::trust::programs::{Permissions, ProgramTokenError, ProgramTokenInfo};
 use axum::body::Body;
 use axum::extract::State;
@@ -16,7 +16,7 @@ use std::time::SystemTime;
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Wish {
-    program: Name,
+    program: String,
     #[serde(default)]
     produce: Vec<String>,
     #[serde(default)]
@@ -85,6 +85,7 @@ async fn program(node: Node, wish: Wish) -> Result<Response, Problem> {
         administer,
         ttl,
     } = wish;
+    let program = Name::new(&program).map_err(|e| bad_name("program", e))?;
     let permissions = serde_json::json!({ "produce": produce, "consume": consume, "administer": administer });
     let permissions: Permissions = serde_json::from_value(permissions)
         .map_err(|e| Problem::new(Kind::BadRequest, sentence(&e.to_string())))?;

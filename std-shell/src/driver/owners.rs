@@ -78,6 +78,15 @@ impl Owners {
         }
     }
 
+    /// Forgets those that are not among these, by service and name.
+    fn keep_consumers(&mut self, registered: &HashSet<(&str, &str)>) {
+        for (service, of_service) in &mut self.consumers {
+            of_service.retain(|name, _| registered.contains(&(service.as_str(), name.as_str())));
+        }
+        self.consumers.retain(|_, of_service| !of_service.is_empty());
+        self.consumer_count = self.consumers.values().map(HashMap::len).sum();
+    }
+
     /// A consumer is gone.
     pub(super) fn remove_consumer(&mut self, service: &str, consumer: &str) {
         let Some(of_service) = self.consumers.get_mut(service) else {
@@ -125,19 +134,49 @@ impl Driver {
         }
         self.owners.add_consumer(service, consumer, &who.owner);
         let registered = self.core.usage().consumers as usize;
-        if self.owners.consumer_count <= 2 * registered + STALE_MAX {
-            return;
+        if self.owners.consumer_count > 2 * registered + STALE_MAX {
+            let all = self.core.consumers();
+            let registered: HashSet<(&str, &str)> = all.map(|view| (&**view.service, &**view.name)).collect();
+            self.owners.keep_consumers(&registered);
         }
-        let registered: HashSet<(&str, &str)> = self
-            .core
-            .consumers()
-            .map(|view| (view.service.as_str(), view.name.as_str()))
-            .collect();
-        let consumers = &mut self.owners.consumers;
-        for (service, of_service) in consumers.iter_mut() {
-            of_service.retain(|name, _| registered.contains(&(service.as_str(), name.as_str())));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn consumers_are_counted_and_those_that_are_gone_swept() {
+        let mut owners = Owners::default();
+        let a = Owner::Program("a".into());
+        for (service, name) in [("s", "1"), ("s", "2"), ("t", "1"), ("s", "1")] {
+            owners.add_consumer(service, name, &a);
         }
-        consumers.retain(|_, of_service| !of_service.is_empty());
-        self.owners.consumer_count = self.owners.consumers.values().map(HashMap::len).sum();
+        owners.add_consumer("u", "1", &Owner::Administrator);
+        assert_eq!(owners.consumer_count, 4);
+        owners.keep_consumers(&[("s", "2"), ("u", "1"), ("v", "1")].into());
+        assert_eq!(owners.consumer_count, 2);
+        assert_eq!(owners.of_consumer("s", "1"), None);
+        assert_eq!(owners.of_consumer("s", "2"), Some(&a));
+        owners.remove_consumer("s", "2");
+        owners.remove_consumer("s", "2");
+        owners.remove_consumer("u", "1");
+        assert_eq!((owners.consumer_count, owners.consumers.len()), (0, 0));
+    }
+
+    #[test]
+    fn a_programs_messages_are_found_both_ways() {
+        let mut owners = Owners::recovered(&[(7, "a".into()), (3, "a".into()), (4, "b".into())]);
+        owners.add(5, &Owner::Administrator);
+        assert_eq!(owners.messages_of("a").collect::<Vec<_>>(), [3, 7]);
+        assert_eq!(owners.of(4), Owner::Program("b".into()));
+        assert_eq!(owners.of(5), Owner::Administrator);
+        for sequence in [3, 7, 7, 5, 99] {
+            owners.remove(sequence);
+        }
+        assert_eq!(owners.messages_of("a").count(), 0);
+        owners.remove(4);
+        assert!(owners.messages.is_empty() && owners.programs.is_empty());
     }
 }

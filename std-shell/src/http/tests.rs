@@ -6,6 +6,7 @@ mod owners;
 mod programs;
 mod refusals;
 mod routes;
+mod tokens;
 
 use super::Node;
 use super::connection::{Limits, Shared};

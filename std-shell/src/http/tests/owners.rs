@@ -99,7 +99,7 @@ async fn someone_elses_message_looks_like_none() {
         ids.map(|m| format!("/v1/messages/{}", m["id"].as_str().unwrap()))
             .collect()
     };
-    assert_eq!(ids(&two.a("GET", "/v1/messages", b"").await), [own.clone()]);
+    assert_eq!(ids(&two.a("GET", "/v1/messages", b"").await), [own.as_str()]);
     assert_eq!(
         ids(&two.a("GET", "/v1/messages?service=t", b"").await),
         Vec::<String>::new()
@@ -109,7 +109,7 @@ async fn someone_elses_message_looks_like_none() {
         Vec::<String>::new()
     );
     let all = two.api.get("/v1/messages").await;
-    assert_eq!(ids(&all), [own.clone(), administrators]);
+    assert_eq!(ids(&all), [own.as_str(), &administrators]);
     assert_eq!(json(&all)[0]["program"], "a");
     assert_eq!(json(&all)[1]["program"], serde_json::Value::Null);
     // All of it left it as it was, for its owner.

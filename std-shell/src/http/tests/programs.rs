@@ -366,6 +366,59 @@ async fn permission_is_asked_for_before_the_body() {
 }
 
 #[tokio::test]
+async fn another_spelling_or_method_is_no_way_in() {
+    let api = Api::start().await;
+    let (token, _) = api
+        .program_token(serde_json::json!({ "program": "p", "produce": ["t.x"], "consume": ["t.x"] }))
+        .await;
+    let ask =
+        async |method: &str, path: &str| api.as_program(&token, method, path, b"").await.status().as_u16();
+    assert_eq!(ask("POST", "/v1/services/t.x/messages").await, 202);
+    // What is asked for is what is checked, however it is written.
+    assert_eq!(ask("POST", "/v1/services/%74%2ex/messages").await, 202);
+    for (path, status) in [
+        ("/v1/services/%73/messages", 403),
+        ("/v1/services/t.x%00/messages", 400),
+        ("/v1/services/t.x%2f..%2fs/messages", 400),
+        ("/v1/services/t.x%20/messages", 400),
+        ("/v1/services/T.X/messages", 403),
+        ("/v1/services/t.xx/messages", 403),
+        ("/v1/services/*/messages", 400),
+        ("/v1/services/t.x/../s/messages", 404),
+        ("/v1/services//messages", 400),
+        ("//v1/services/t.x/messages", 404),
+        ("/V1/services/t.x/messages", 404),
+        ("/v1/services/t%ff/messages", 400),
+        ("/v1/services/s/consumers/t.x/take", 403),
+    ] {
+        assert_eq!(ask("POST", path).await, status, "{path}");
+    }
+    for path in ["/v1/tokens", "/v1/consumers", "/v1/services"] {
+        assert_eq!(ask("HEAD", path).await, 403, "{path}");
+        let nobody = api.as_program("x", "HEAD", path, b"").await;
+        assert_eq!(nobody.status(), 401, "{path}");
+    }
+    // A header cannot lend what a token has not.
+    for (name, value) in [
+        ("x-http-method-override", "GET"),
+        ("x-forwarded-for", "127.0.0.1"),
+        ("x-original-url", "/livez"),
+    ] {
+        let mut asked = api.build_as(&token, "GET", "/v1/tokens", b"");
+        asked.headers_mut().insert(name, value.parse().unwrap());
+        let answer = super::request(api.site.program("h2").await, asked).await.unwrap();
+        problem(&answer, 403, "forbidden");
+    }
+    // Two tokens are none.
+    let mut both = api.build_as(&token, "GET", "/v1/tokens", b"");
+    both.headers_mut()
+        .append("authorization", format!("Bearer {}", api.token).parse().unwrap());
+    let answer = super::request(api.site.program("h2").await, both).await.unwrap();
+    problem(&answer, 401, "unauthorized");
+    api.stop().await;
+}
+
+#[tokio::test]
 async fn a_certified_program_works_and_its_token_counts_more() {
     let api = Api::start().await;
     let send = async |token: Option<&str>, method: &str, path: &str, body: &[u8]| {

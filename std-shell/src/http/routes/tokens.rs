@@ -59,13 +59,13 @@ pub(super) async fn create(
     body: Body,
 ) -> Result<Response, Problem> {
     #[derive(Deserialize)]
-    struct Kind {
+    struct Whose {
         program: Option<serde_json::Value>,
     }
     headers::only(&headers, &[])?;
     let body = body::small(body).await?;
-    let kind: Kind = from_json(&headers, &body)?;
-    match kind.program {
+    let whose: Whose = from_json(&headers, &body)?;
+    match whose.program {
         Some(_) => program(node, from_json(&headers, &body)?).await,
         None => join::token(node, &headers, &body).await,
     }

@@ -6,6 +6,7 @@
 //! that is meant.
 
 use redlink::Content;
+use redlink::owner::Owner;
 use redlink::store::{self, Done, NewMessage, Op, Opened};
 use redlink_core::{Outcome, Row, Terms};
 use std::collections::HashMap;
@@ -54,6 +55,7 @@ fn insert(sequence: u64, content: &Content) -> Op {
     Op::Insert(NewMessage {
         sequence,
         inserted: 1,
+        owner: Owner::Administrator,
         service: "resize".into(),
         terms: Terms::default(),
         content: content.clone(),

@@ -7,9 +7,11 @@ mod tests;
 
 pub use values::{NorthUrl, Size};
 
+use crate::trust::programs::Permissions;
 use crate::trust::{self, LIFE_DEFAULT, LIFE_MAX, LIFE_MIN, OwnFiles, Wishes};
 use redlink_core::Name;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -54,6 +56,8 @@ pub struct NodeConfig {
     pub certificate_life: Duration,
     /// Certificates of another authority than the mesh's own.
     pub tls: Option<OwnFiles>,
+    /// What programs that prove their names by certificate may do.
+    pub programs: BTreeMap<Name, Permissions>,
 }
 
 /// Certificates of another authority than the mesh's own; paths are taken from the node's directory.
@@ -128,6 +132,9 @@ pub struct Partial {
     /// Certificates of another authority than the mesh's own.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tls: Option<Tls>,
+    /// What programs that prove their names by certificate may do, by name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub programs: Option<BTreeMap<String, Permissions>>,
 }
 
 /// The settings can't be used.
@@ -241,6 +248,10 @@ impl NodeConfig {
         }
         let capacity = told.capacity.unwrap_or_default();
         let certificate_life = told.certificate_life.as_deref().map_or(Ok(LIFE_DEFAULT), life)?;
+        let programs = told.programs.unwrap_or_default().into_iter();
+        let programs = programs
+            .map(|(name, permissions)| Ok((value("programs", &name)?, permissions)))
+            .collect::<Result<_, ConfigError>>()?;
         Ok(Self {
             dir: dir.to_owned(),
             name,
@@ -253,6 +264,7 @@ impl NodeConfig {
             capacity,
             certificate_life,
             tls,
+            programs,
         })
     }
 
@@ -322,6 +334,7 @@ impl Partial {
             certificate_life: self.certificate_life.or(others.certificate_life),
             capacity: self.capacity.or(others.capacity),
             tls: self.tls.or(others.tls),
+            programs: self.programs.or(others.programs),
         }
     }
 }
@@ -349,6 +362,7 @@ fn from_environment(env: impl Fn(&str) -> Option<String>) -> Result<Partial, Con
         certificate_life: env("REDLINK_CERTIFICATE_LIFE"),
         capacity: None,
         tls: None,
+        programs: None,
     })
 }
 

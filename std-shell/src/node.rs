@@ -9,6 +9,7 @@ use crate::driver::{self, Handle, Running, Settings};
 use crate::http::{Limits, Listener};
 use crate::link::{self, Dialler};
 use crate::store::{self, Opened, StoreHandle};
+use crate::trust::programs::Programs;
 use crate::trust::{self, Identity, JoinToken, Joined};
 use anyhow::{Context, anyhow, bail};
 use redlink_core::Capacity;
@@ -136,6 +137,7 @@ impl Node {
             .iter()
             .map(|url| Dialler::new(&url.to_string(), identity.clone()));
         let diallers = diallers.collect::<Result<Vec<_>, _>>()?;
+        let programs = Arc::new(Programs::open(dir, &config.programs)?);
         let listener = Listener::bind(&config.listen).await?;
 
         let mut settings = Settings::new(identity.name.clone(), identity.mesh.clone());
@@ -163,6 +165,7 @@ impl Node {
         let http = crate::http::Node {
             handle: running.handle.clone(),
             identity: identity.clone(),
+            programs,
         };
         let listening = tokio::spawn(async move {
             let limits = Limits {

@@ -171,8 +171,16 @@ async fn show(options: ShowOptions) -> Done {
         ("attempts", message.attempts.to_string()),
         ("size", size(message.size)),
         ("age", span(Duration::from_millis(message.age_ms))),
+        ("owner", owner(message.program.as_deref())),
     ] {
         output::line(&format!("{name:<10}{value}"))?;
     }
     Ok(Exit::Done)
+}
+
+fn owner(program: Option<&str>) -> String {
+    program.map_or_else(
+        || "the administrator".into(),
+        |name| format!("the program {name}"),
+    )
 }

@@ -80,6 +80,8 @@ enum Verb {
     Consumers(list::Options),
     #[command(hide = true)]
     Peers(list::Options),
+    #[command(hide = true)]
+    Tokens(token::ListOptions),
 }
 
 /// Runs the command line of this process.
@@ -119,6 +121,7 @@ fn run(cli: Cli) -> Done {
         Verb::Relay(options) => alone(relay::run(options)),
         Verb::Token(verb) => alone(token::run(verb)),
         Verb::Ca(verb) => alone(ca::run(verb)),
+        Verb::Tokens(options) => alone(token::run(token::Verb::List(options))),
         Verb::Send(options) => alone(submit::send(options)),
         Verb::Call(options) => alone(submit::call(options)),
         Verb::Collect(options) => alone(collect::run(options)),
@@ -205,6 +208,11 @@ mod tests {
             "redlink token create --ttl 10m",
             "redlink ca show --json",
             "redlink ca revoke south",
+            "redlink token create --program shop --produce jobs.* --produce mail --consume wc --ttl 90d",
+            "redlink token create --program ops --administer --json",
+            "redlink token list",
+            "redlink tokens --json",
+            "redlink token revoke 0123456789abcdef fedcba9876543210",
             "redlink send wc README.md --priority 5 --ett none --send-only",
             "redlink send wc -",
             "redlink call wc --wait 30s --content-type text/plain",
@@ -248,6 +256,13 @@ mod tests {
             "redlink node --token x",
             "redlink node --node x",
             "redlink demo --json",
+            "redlink token create --produce wc",
+            "redlink token create --administer",
+            "redlink token create --program a/b --produce wc",
+            "redlink token create --program a --produce a/b",
+            "redlink token create --program a --consume -x",
+            "redlink token revoke",
+            "redlink token revoke redlink-program-1.x",
             "redlink message list --max 0",
         ] {
             let error = parse(line).expect_err(line);

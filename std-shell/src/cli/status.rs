@@ -1,10 +1,10 @@
 //! `redlink status`: one look at a node.
 
 use super::args::Target;
-use super::exit::{Done, Exit};
+use super::exit::{Done, Exit, Failure};
 use super::output::{self, Stream, Tone, paint, size, span};
 use crate::client::Client;
-use crate::driver::{NodeStatus, PeerInfo};
+use crate::driver::{NodeBasics, NodeStatus, PeerInfo};
 use clap::Args;
 use std::time::Duration;
 
@@ -25,17 +25,16 @@ pub(super) struct Options {
 /// Runs the verb.
 pub(super) async fn run(options: Options) -> Done {
     let client = Client::new(&options.target.context()?)?;
-    let status: NodeStatus = client.get("/v1/node").await?;
+    let document: serde_json::Value = client.get("/v1/node").await?;
     if options.json {
-        output::json(&status)?;
+        output::json(&document)?;
         return Ok(Exit::Done);
     }
-    let peers: Vec<PeerInfo> = client.get("/v1/peers").await?;
-    let (state, tone) = match (status.draining, status.ready) {
-        (true, _) => ("stopping", Tone::Note),
-        (false, true) => ("ready", Tone::Good),
-        (false, false) => ("not ready", Tone::Bad),
+    let status: NodeStatus = match serde_json::from_value(document.clone()) {
+        Ok(status) => status,
+        Err(puzzling) => return basics(&client, document, &puzzling),
     };
+    let peers: Vec<PeerInfo> = client.get("/v1/peers").await?;
     let peers = match peers.len() {
         0 => "none".to_owned(),
         _ => peers
@@ -74,7 +73,7 @@ pub(super) async fn run(options: Options) -> Done {
                 status.mesh
             ),
         ),
-        ("state", paint(Stream::Out, tone, state)),
+        ("state", state(status.draining, status.ready)),
         ("address", client.url().to_owned()),
         ("peers", peers),
         (
@@ -108,5 +107,38 @@ pub(super) async fn run(options: Options) -> Done {
     ] {
         output::line(&format!("{name:<11}{value}"))?;
     }
+    Ok(Exit::Done)
+}
+
+fn state(draining: bool, ready: bool) -> String {
+    let (state, tone) = match (draining, ready) {
+        (true, _) => ("stopping", Tone::Note),
+        (false, true) => ("ready", Tone::Good),
+        (false, false) => ("not ready", Tone::Bad),
+    };
+    paint(Stream::Out, tone, state)
+}
+
+/// What a program's token shows.
+fn basics(client: &Client, document: serde_json::Value, puzzling: &serde_json::Error) -> Done {
+    let node: NodeBasics = serde_json::from_value(document)
+        .map_err(|_| Failure::failed(format!("{} says of itself: {puzzling}", client.url())))?;
+    for (name, value) in [
+        (
+            "node",
+            format!(
+                "{} of mesh {}",
+                paint(Stream::Out, Tone::Strong, &node.name),
+                node.mesh
+            ),
+        ),
+        ("state", state(node.draining, node.ready)),
+        ("address", client.url().to_owned()),
+        ("identity", node.node),
+        ("version", node.version),
+    ] {
+        output::line(&format!("{name:<11}{value}"))?;
+    }
+    output::note("the rest is for administrators");
     Ok(Exit::Done)
 }

@@ -112,7 +112,7 @@ pub(super) async fn call(options: CallOptions) -> Done {
     });
     if options.verbose {
         // Also makes the connection, so that the time below is the call's alone.
-        let status: crate::driver::NodeStatus = client.get("/v1/node").await?;
+        let status: crate::driver::NodeBasics = client.get("/v1/node").await?;
         output::note(&faint(&format!("node {} at {}", status.name, client.url())));
     }
     let submission = options.terms.submission(&options.service, false, payload);

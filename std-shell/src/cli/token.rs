@@ -1,4 +1,8 @@
-//! `redlink token create`: lets another node join.
+//! `redlink token create|list|revoke`: lets programs in, and other nodes join.
+
+mod program;
+
+pub(super) use program::{ListOptions, RevokeOptions};
 
 use super::args::{self, Target};
 use super::exit::{Done, Exit};
@@ -8,28 +12,38 @@ use clap::{Args, Subcommand};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
-/// Make tokens that let other nodes join the mesh
+/// Make, list and revoke tokens: for programs, and for nodes that join
 #[derive(Subcommand, Debug)]
 pub(super) enum Verb {
     Create(CreateOptions),
+    List(ListOptions),
+    Revoke(RevokeOptions),
 }
 
-/// Make a token with which one other node can join, once
+/// Make a token with which one other node can join, once, or with --program one for a program
 ///
-/// At any node of the mesh; it is good at any node of it. The token goes to standard output and is shown only this
-/// time. The node that holds the mesh's authority, the first one, has to be within reach.
+/// A node's token is made at any node of the mesh and good at any node of it; the node that holds the mesh's authority,
+/// the first one, has to be within reach. A program shows its token with each request, for as long as it lasts, and may
+/// do what it says: nothing else, and nothing with what is other programs'. The token goes to standard output and is
+/// shown only this time.
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
   redlink token create --ttl 10m
-  redlink node --north https://HOST:7411 --token TOKEN     on the other machine")]
+  redlink node --north https://HOST:7411 --token TOKEN     on the other machine
+  redlink token create --program shop --produce 'jobs.*' > shop-token
+  redlink token create --program resizer --consume jobs.resize --ttl 90d > resizer-token
+  redlink serve jobs.resize --token-file resizer-token -- convert - -resize 640x -")]
 pub(super) struct CreateOptions {
-    /// How long it can be used [default: the node's, 1h]
+    /// How long it can be used [default: 1h for a node, until it is revoked for a program]
     #[arg(long, value_name = "TIME", value_parser = args::duration)]
     ttl: Option<Duration>,
 
     /// Print JSON: the token and when it ends
     #[arg(long)]
     json: bool,
+
+    #[command(flatten)]
+    program: program::Wish,
 
     #[command(flatten)]
     target: Target,
@@ -44,7 +58,21 @@ struct NewToken {
 
 /// Runs the verb.
 pub(super) async fn run(verb: Verb) -> Done {
-    let Verb::Create(options) = verb;
+    match verb {
+        Verb::Create(options) => create(options).await,
+        Verb::List(options) => program::list(options).await,
+        Verb::Revoke(options) => program::revoke(options).await,
+    }
+}
+
+async fn create(options: CreateOptions) -> Done {
+    if let Some(done) = options
+        .program
+        .create(options.ttl, options.json, &options.target)
+        .await
+    {
+        return done;
+    }
     let client = Client::new(&options.target.context()?)?;
     let mut wish = serde_json::json!({});
     if let Some(ttl) = options.ttl {

@@ -174,6 +174,14 @@ impl Client {
         self.read(&answer)
     }
 
+    /// Deletes what is at a path.
+    ///
+    /// # Errors
+    /// It was refused, or there was no answer.
+    pub async fn delete(&self, path: &str) -> Result<(), Error> {
+        self.request(Request::new(Method::DELETE, path)).await.map(drop)
+    }
+
     /// Registers a consumer, or changes what it is registered with.
     ///
     /// # Errors

@@ -245,8 +245,9 @@ impl Error {
 
 fn refusal_hint(problem: &Problem) -> Option<String> {
     Some(match problem.status {
-        401 => "use the node's own directory with --node, or give its admin token in REDLINK_TOKEN".into(),
-        403 => "use the admin token of that node".into(),
+        401 => "use the node's own directory with --node, or give its admin token, or a program's, in REDLINK_TOKEN".into(),
+        403 if problem.name() == "consumer-taken" => "give this consumer another --name".into(),
+        403 => "use the admin token of that node, or a token of a program that may do this".into(),
         429 | 503 | 507 => match problem.retry_after {
             Some(seconds) => format!("try again in {seconds} s"),
             None => "try again later".into(),

@@ -167,3 +167,31 @@ proptest::proptest! {
         }
     }
 }
+
+#[test]
+fn programs_have_their_permissions_by_name() {
+    let dir = tempfile::tempdir().unwrap();
+    let text = "[programs.shop]\nproduce = ['jobs.*', 'mail']\n[programs.'a:b']\nconsume = ['jobs.wc']\n\
+                [programs.ops]\nadminister = true\n[programs.idle]\n";
+    std::fs::write(dir.path().join(FILE), text).unwrap();
+    let config = load(dir.path(), &Partial::default(), &[]).unwrap();
+    let name = |text| Name::new(text).unwrap();
+    let of = |program| &config.programs[&name(program)];
+    assert_eq!(config.programs.len(), 4);
+    assert!(of("shop").may_produce(&name("jobs.x")) && !of("shop").may_consume(&name("jobs.x")));
+    assert!(of("a:b").may_consume(&name("jobs.wc")) && !of("a:b").administer);
+    assert!(of("ops").administer && of("idle").is_nothing());
+    for (bad, says) in [
+        ("[programs.shop]\nproduces = ['x']\n", "produces"),
+        ("[programs.shop]\nproduce = ['a b']\n", "a b"),
+        ("[programs.shop]\nproduce = 'x'\n", "line 2"),
+        ("[programs.'a/b']\nproduce = ['x']\n", "a/b"),
+        ("programs = ['shop']\n", "line 1"),
+    ] {
+        std::fs::write(dir.path().join(FILE), bad).unwrap();
+        let error = load(dir.path(), &Partial::default(), &[])
+            .unwrap_err()
+            .to_string();
+        assert!(error.contains(says), "{bad}: {error}");
+    }
+}

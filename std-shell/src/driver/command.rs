@@ -8,6 +8,7 @@ use crate::Content;
 use crate::link::frame::Received;
 use crate::link::outbox::Outbox;
 use crate::link::transfer::{Job, TransferKey, TransferRefusal};
+use crate::owner::{Owner, Who};
 use redlink_core::{Answered, GrantToken, LinkId, Name, Tag, Verb};
 use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
@@ -37,32 +38,39 @@ pub(super) enum OutcomeNow {
 /// A request that came through the bounded channel.
 pub(super) enum Command {
     Submit {
+        owner: Owner,
         new: NewMessage,
         answer: Answer<Submitted>,
         settled: Option<oneshot::Sender<Settlement>>,
     },
     Cancel {
+        who: Who,
         sequence: u64,
         answer: Answer<oneshot::Receiver<Settlement>>,
     },
     Collect {
+        who: Who,
         sequence: u64,
         answer: Answer<()>,
     },
     Outcome {
+        who: Who,
         sequence: u64,
         answer: Answer<OutcomeNow>,
     },
     Message {
+        who: Who,
         sequence: u64,
         answer: Answer<MessageInfo>,
     },
     Messages {
+        who: Who,
         max: usize,
         service: Option<String>,
         answer: oneshot::Sender<Vec<MessageInfo>>,
     },
     Register {
+        who: Who,
         service: String,
         consumer: String,
         limit: u16,
@@ -70,11 +78,13 @@ pub(super) enum Command {
         answer: Answer<()>,
     },
     Unregister {
+        who: Who,
         service: String,
         consumer: String,
         answer: Answer<()>,
     },
     Take {
+        who: Who,
         tag: Tag,
         service: String,
         consumer: String,

@@ -9,6 +9,7 @@ use crate::Content;
 use crate::link::frame::Received;
 use crate::link::outbox::Outbox;
 use crate::link::transfer::{Job, TransferKey, TransferRefusal};
+use crate::owner::Who;
 use crate::store::StoreHandle;
 use redlink_core::{Answered, GrantToken, LinkId, MessageId, Name, NodeId, Outcome, Tag, Terms, Verb};
 use std::sync::Arc;
@@ -98,6 +99,10 @@ const ROOM_WAIT: Duration = Duration::from_secs(10);
 
 /// The node, for everybody but the driver: cheap to clone, and every call is an input to the core or a look at it.
 ///
+/// It acts for the administrator unless it is made to act for somebody else by [`Handle::acting_for`]: what a program
+/// submits and registers is its own, and of messages it knows only those (P12). Whether it may submit or consume at
+/// all, and whose a delivery is, has been looked at before.
+///
 /// All calls are safe to drop half-way. What a dropped submit, answer, cancel or collect has asked for may still happen.
 #[derive(Clone, Debug)]
 pub struct Handle {
@@ -105,6 +110,7 @@ pub struct Handle {
     cleanup: mpsc::UnboundedSender<Cleanup>,
     store: StoreHandle,
     shared: Arc<Shared>,
+    who: Who,
 }
 
 impl Handle {
@@ -119,7 +125,18 @@ impl Handle {
             cleanup,
             store,
             shared,
+            who: Who::ADMINISTRATOR,
         }
+    }
+
+    /// The same node, for somebody else.
+    #[must_use]
+    pub fn acting_for(&self, who: Who) -> Self {
+        Self { who, ..self.clone() }
+    }
+
+    fn who(&self) -> Who {
+        self.who.clone()
     }
 
     async fn send(&self, command: Command) -> Result<(), Refusal> {
@@ -165,6 +182,7 @@ impl Handle {
     /// It was not accepted, and left no trace; after [`Refusal::Stopped`] that is not known.
     pub async fn submit(&self, new: NewMessage) -> Result<Submitted, Refusal> {
         self.ask(|answer| Command::Submit {
+            owner: self.who().owner,
             new,
             answer,
             settled: None,
@@ -181,6 +199,7 @@ impl Handle {
         let (settled, outcome) = oneshot::channel();
         let submitted = self
             .ask(|answer| Command::Submit {
+                owner: self.who().owner,
                 new,
                 answer,
                 settled: Some(settled),
@@ -199,14 +218,26 @@ impl Handle {
     /// It is not known here (any more), or another node's.
     pub async fn message(&self, id: MessageId) -> Result<MessageInfo, Refusal> {
         let sequence = self.own(id)?;
-        self.ask(|answer| Command::Message { sequence, answer }).await
+        let who = self.who();
+        self.ask(|answer| Command::Message {
+            who,
+            sequence,
+            answer,
+        })
+        .await
     }
 
-    /// At most `max` messages and uncollected outcomes, of one service or of all.
+    /// At most `max` messages and uncollected outcomes, for one service or for all.
     pub async fn messages(&self, max: usize, service: Option<String>) -> Vec<MessageInfo> {
-        self.look(|answer| Command::Messages { max, service, answer })
-            .await
-            .unwrap_or_default()
+        let who = self.who();
+        self.look(|answer| Command::Messages {
+            who,
+            max,
+            service,
+            answer,
+        })
+        .await
+        .unwrap_or_default()
     }
 
     /// A message's outcome; `None` if it has none when `wait` is over. Never collects.
@@ -215,7 +246,15 @@ impl Handle {
     /// The message is not known here (any more), is another node's, or the store can't be read.
     pub async fn outcome(&self, id: MessageId, wait: Duration) -> Result<Option<Settlement>, Refusal> {
         let sequence = self.own(id)?;
-        match self.ask(|answer| Command::Outcome { sequence, answer }).await? {
+        let who = self.who();
+        match self
+            .ask(|answer| Command::Outcome {
+                who,
+                sequence,
+                answer,
+            })
+            .await?
+        {
             OutcomeNow::Stored => self.read_outcome(id).await.map(Some),
             OutcomeNow::Open(settled) => match tokio::time::timeout(wait, settled).await {
                 Ok(Ok(settlement)) => Ok(Some(settlement)),
@@ -247,7 +286,13 @@ impl Handle {
     /// [`Refusal::State`] if there is no outcome yet; [`Refusal::Unknown`] if it was collected already.
     pub async fn collect(&self, id: MessageId) -> Result<(), Refusal> {
         let sequence = self.own(id)?;
-        self.ask(|answer| Command::Collect { sequence, answer }).await
+        let who = self.who();
+        self.ask(|answer| Command::Collect {
+            who,
+            sequence,
+            answer,
+        })
+        .await
     }
 
     /// Takes a message back. When this returns, the outcome `Cancelled` is on disk.
@@ -256,7 +301,14 @@ impl Handle {
     /// [`Refusal::State`] if it has, or is getting, another outcome.
     pub async fn cancel(&self, id: MessageId) -> Result<(), Refusal> {
         let sequence = self.own(id)?;
-        let settled = self.ask(|answer| Command::Cancel { sequence, answer }).await?;
+        let who = self.who();
+        let settled = self
+            .ask(|answer| Command::Cancel {
+                who,
+                sequence,
+                answer,
+            })
+            .await?;
         match settled.await {
             Ok(Settlement {
                 outcome: Outcome::Cancelled,
@@ -270,7 +322,7 @@ impl Handle {
     /// A consumer comes, or changes its limits.
     ///
     /// # Errors
-    /// A bad name, a zero, or a full table.
+    /// A bad name, a zero, a full table, or [`Refusal::Taken`]: another program's consumer has the name.
     pub async fn register(
         &self,
         service: impl Into<String>,
@@ -280,6 +332,7 @@ impl Handle {
     ) -> Result<(), Refusal> {
         let (service, consumer) = (service.into(), consumer.into());
         self.ask(|answer| Command::Register {
+            who: self.who(),
             service,
             consumer,
             limit,
@@ -292,7 +345,7 @@ impl Handle {
     /// A consumer goes; what it holds is offered again at once.
     ///
     /// # Errors
-    /// It is not registered.
+    /// It is not registered, or another program's.
     pub async fn unregister(
         &self,
         service: impl Into<String>,
@@ -300,6 +353,7 @@ impl Handle {
     ) -> Result<(), Refusal> {
         let (service, consumer) = (service.into(), consumer.into());
         self.ask(|answer| Command::Unregister {
+            who: self.who(),
             service,
             consumer,
             answer,
@@ -313,7 +367,8 @@ impl Handle {
     /// A dropped future ends the take, and releases what it was given but had not returned.
     ///
     /// # Errors
-    /// A bad name, a zero, a full table, a node that is stopping, or a store that can't be read.
+    /// A bad name, a zero, a full table, another program's consumer, a node that is stopping, or a store that can't be
+    /// read.
     pub async fn take(
         &self,
         service: impl Into<String>,
@@ -326,6 +381,7 @@ impl Handle {
         let pending = PendingTake::new(tag, self.cleanup.clone(), answered);
         let (service, consumer) = (service.into(), consumer.into());
         self.send(Command::Take {
+            who: self.who(),
             tag,
             service,
             consumer,

@@ -27,6 +27,9 @@ pub struct MessageInfo {
     pub age_ms: u64,
     /// Time left until its deadline; none if it has none.
     pub remaining_ms: Option<u64>,
+    /// The program that submitted it; none if it was the administrator.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub program: Option<String>,
 }
 
 /// A service that is known at this node.
@@ -59,6 +62,9 @@ pub struct ConsumerInfo {
     pub wanted: u32,
     /// How long a grant holds without a sign of life.
     pub lease_ms: u64,
+    /// The program that registered it; none if it was the administrator.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub program: Option<String>,
 }
 
 /// A peer: another node that this one has, or had, a link with.
@@ -122,4 +128,34 @@ pub struct NodeStatus {
     pub store: StoreStats,
     /// What was counted since the start, by name.
     pub counters: std::collections::BTreeMap<String, u64>,
+}
+
+/// What any program may know of its node; a [`NodeStatus`] says it too.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct NodeBasics {
+    /// Its name.
+    pub name: String,
+    /// Its mesh.
+    pub mesh: String,
+    /// Its identity.
+    pub node: String,
+    /// This program's version.
+    pub version: String,
+    /// Whether it takes work.
+    pub ready: bool,
+    /// Whether it is stopping.
+    pub draining: bool,
+}
+
+impl From<NodeStatus> for NodeBasics {
+    fn from(status: NodeStatus) -> Self {
+        Self {
+            name: status.name,
+            mesh: status.mesh,
+            node: status.node,
+            version: status.version,
+            ready: status.ready,
+            draining: status.draining,
+        }
+    }
 }

@@ -8,6 +8,7 @@ use super::turn::{Answering, Driver, Next, Submitting, Taking};
 use crate::Content;
 use crate::clock;
 use crate::link::frame;
+use crate::owner::{Owner, Who};
 use redlink_core::{Answered, GrantToken, Input, LinkId, State, Submit, Verb};
 use std::sync::atomic::Ordering;
 use tokio::sync::oneshot;
@@ -20,21 +21,41 @@ fn answer<T>(to: Answer<T>, result: Result<T, Refusal>) {
 impl Driver {
     pub(super) fn command(&mut self, command: Command) {
         match command {
-            Command::Submit { new, answer, settled } => self.submit(new, answer, settled),
-            Command::Cancel { sequence, answer: to } => {
-                let result = self.feed(Input::Cancel { sequence });
-                let result = result.map(|_| self.wait_for(sequence)).map_err(Refusal::from);
+            Command::Submit {
+                owner,
+                new,
+                answer,
+                settled,
+            } => self.submit(owner, new, answer, settled),
+            Command::Cancel {
+                who,
+                sequence,
+                answer: to,
+            } => {
+                let result = self.change(&who, sequence, Input::Cancel { sequence });
+                let result = result.map(|()| self.wait_for(sequence));
                 answer(to, result);
             }
-            Command::Collect { sequence, answer: to } => {
-                let result = self.feed(Input::Collect { sequence });
-                answer(to, result.map(drop).map_err(Refusal::from));
+            Command::Collect {
+                who,
+                sequence,
+                answer: to,
+            } => {
+                let result = self.change(&who, sequence, Input::Collect { sequence });
+                answer(to, result);
             }
-            Command::Outcome { sequence, answer: to } => {
-                let result = self.outcome(sequence);
+            Command::Outcome {
+                who,
+                sequence,
+                answer: to,
+            } => {
+                let result = self
+                    .may_touch(&who, sequence)
+                    .and_then(|()| self.outcome(sequence));
                 answer(to, result);
             }
             Command::Register {
+                who,
                 service,
                 consumer,
                 limit,
@@ -48,19 +69,24 @@ impl Driver {
                     limit,
                     lease,
                 };
-                let result = self.feed(input);
-                answer(to, result.map(drop).map_err(Refusal::from));
+                let result = self.consume(&who, &service, &consumer, input);
+                answer(to, result);
             }
             Command::Unregister {
+                who,
                 service,
                 consumer,
                 answer: to,
             } => {
-                let result = self.feed(Input::Unregister {
+                let input = Input::Unregister {
                     service: &service,
                     consumer: &consumer,
-                });
+                };
+                let result = self
+                    .may_consume_as(&who, &service, &consumer)
+                    .and_then(|()| self.feed(input).map(drop).map_err(Refusal::from));
                 if result.is_ok() {
+                    self.owners.remove_consumer(&service, &consumer);
                     // Its takes went with it.
                     let ended = self
                         .takes
@@ -68,9 +94,10 @@ impl Driver {
                         .filter(|(_, t)| t.service == service && t.consumer == consumer);
                     self.given.extend(ended.map(|(tag, _)| *tag));
                 }
-                answer(to, result.map(drop).map_err(Refusal::from));
+                answer(to, result);
             }
             Command::Take {
+                who,
                 tag,
                 service,
                 consumer,
@@ -82,14 +109,15 @@ impl Driver {
                 if to.is_closed() {
                     return;
                 }
-                match self.feed(Input::Take {
+                let input = Input::Take {
                     tag,
                     service: &service,
                     consumer: &consumer,
                     max,
-                }) {
-                    Err(refused) => answer(to, Err(refused.into())),
-                    Ok(_) => {
+                };
+                match self.consume(&who, &service, &consumer, input) {
+                    Err(refusal) => answer(to, Err(refusal)),
+                    Ok(()) => {
                         self.takes.insert(
                             tag,
                             Taking {
@@ -170,6 +198,20 @@ impl Driver {
         }
     }
 
+    /// Gives the core what somebody wants to be done with a message, if it is his.
+    fn change(&mut self, who: &Who, sequence: u64, input: Input<'_>) -> Result<(), Refusal> {
+        self.may_touch(who, sequence)?;
+        self.feed(input).map(drop).map_err(Refusal::from)
+    }
+
+    /// Gives the core what somebody wants as a consumer that is his, or is nobody's and then his.
+    fn consume(&mut self, who: &Who, service: &str, consumer: &str, input: Input<'_>) -> Result<(), Refusal> {
+        self.may_consume_as(who, service, consumer)?;
+        self.feed(input)?;
+        self.consumes_as(who, service, consumer);
+        Ok(())
+    }
+
     /// Whether a content may come in at all.
     fn check(&self, content: &Content) -> Result<(), Refusal> {
         let small = content.bytes.len() as u64 <= self.shared.payload_max;
@@ -182,6 +224,7 @@ impl Driver {
 
     fn submit(
         &mut self,
+        owner: Owner,
         new: NewMessage,
         to: Answer<Submitted>,
         settled: Option<oneshot::Sender<Settlement>>,
@@ -211,6 +254,7 @@ impl Driver {
                 self.contents.charge(bytes);
                 let content = Some(content);
                 let submitting = Submitting {
+                    owner,
                     service,
                     terms,
                     content,

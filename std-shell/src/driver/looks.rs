@@ -4,8 +4,10 @@ use super::command::Command;
 use super::info::{ConsumerInfo, MessageInfo, NodeStatus, PeerInfo, ServiceInfo};
 use super::refusal::Refusal;
 use super::turn::Driver;
+use crate::owner::{Owner, Who};
 use redlink_core::{ConsumerView, Counters, Duration, MessageView, Outcome, PeerView, ServiceView, State};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// Most entries of one list: a look may not hold up the node (P11).
 const LIST_MAX: usize = 10_000;
@@ -14,22 +16,23 @@ impl Driver {
     pub(super) fn look(&self, command: Command) {
         // Who asked may have gone.
         match command {
-            Command::Message { sequence, answer } => {
+            Command::Message {
+                who,
+                sequence,
+                answer,
+            } => {
                 let found = self
-                    .core
-                    .message(sequence)
-                    .map(|view| message(&view))
-                    .ok_or(Refusal::Unknown);
-                let _ = answer.send(found);
+                    .may_touch(&who, sequence)
+                    .and_then(|()| self.core.message(sequence).ok_or(Refusal::Unknown));
+                let _ = answer.send(found.map(|view| self.message(&view)));
             }
-            Command::Messages { max, service, answer } => {
-                let wanted = |view: &MessageView<'_>| {
-                    service
-                        .as_deref()
-                        .is_none_or(|name| name == view.service.as_str())
-                };
-                let found = self.core.messages().filter(wanted).take(max.min(LIST_MAX));
-                let _ = answer.send(found.map(|view| message(&view)).collect());
+            Command::Messages {
+                who,
+                max,
+                service,
+                answer,
+            } => {
+                let _ = answer.send(self.messages(&who, max.min(LIST_MAX), service.as_deref()));
             }
             Command::Services { answer } => {
                 let _ = answer.send(
@@ -45,7 +48,7 @@ impl Driver {
                     self.core
                         .consumers()
                         .take(LIST_MAX)
-                        .map(|view| consumer(&view))
+                        .map(|view| self.consumer(&view))
                         .collect(),
                 );
             }
@@ -57,6 +60,29 @@ impl Driver {
             }
             _ => {}
         }
+    }
+
+    fn messages(&self, who: &Who, max: usize, service: Option<&str>) -> Vec<MessageInfo> {
+        let wanted = |view: &MessageView<'_>| service.is_none_or(|name| name == view.service.as_str());
+        let info = |view| self.message(&view);
+        match who.owner.program().filter(|_| !who.administers) {
+            None => self.core.messages().filter(wanted).take(max).map(info).collect(),
+            Some(program) => {
+                let own = self.owners.messages_of(program);
+                let own = own.filter_map(|sequence| self.core.message(sequence));
+                own.filter(wanted).take(max).map(info).collect()
+            }
+        }
+    }
+
+    fn message(&self, view: &MessageView<'_>) -> MessageInfo {
+        let owner = self.owners.of(view.id.sequence);
+        message(view, owner.program())
+    }
+
+    fn consumer(&self, view: &ConsumerView<'_>) -> ConsumerInfo {
+        let owner = self.owners.of_consumer(view.service, view.name);
+        consumer(view, owner.and_then(Owner::program))
     }
 
     fn status(&self) -> NodeStatus {
@@ -99,7 +125,7 @@ fn outcome_word(outcome: Outcome) -> &'static str {
     }
 }
 
-fn message(view: &MessageView<'_>) -> MessageInfo {
+fn message(view: &MessageView<'_>, program: Option<&Arc<str>>) -> MessageInfo {
     let outcome = view.outcome.map(outcome_word);
     let state = match view.state {
         State::Storing | State::Recovering | State::Waiting => "queued",
@@ -119,6 +145,7 @@ fn message(view: &MessageView<'_>) -> MessageInfo {
         send_only: view.send_only,
         age_ms: millis(view.age),
         remaining_ms: view.remaining.map(millis),
+        program: program.map(ToString::to_string),
     }
 }
 
@@ -132,7 +159,7 @@ fn service(view: &ServiceView<'_>) -> ServiceInfo {
     }
 }
 
-fn consumer(view: &ConsumerView<'_>) -> ConsumerInfo {
+fn consumer(view: &ConsumerView<'_>, program: Option<&Arc<str>>) -> ConsumerInfo {
     ConsumerInfo {
         service: view.service.to_string(),
         name: view.name.to_string(),
@@ -140,6 +167,7 @@ fn consumer(view: &ConsumerView<'_>) -> ConsumerInfo {
         held: view.held.into(),
         wanted: view.wanted,
         lease_ms: millis(view.lease),
+        program: program.map(ToString::to_string),
     }
 }
 

@@ -18,6 +18,7 @@
 //! | `inputs`, `outputs` | commands to core inputs; core outputs to deeds |
 //! | `links` | frames to peers, and the large payloads beside them |
 //! | `contents` | payload bytes in memory |
+//! | `owners` | whose messages and consumers are |
 //! | `looks` | what operators see |
 
 mod command;
@@ -28,6 +29,7 @@ mod inputs;
 mod links;
 mod looks;
 mod outputs;
+mod owners;
 mod refusal;
 mod start;
 mod take;
@@ -36,7 +38,7 @@ mod tests;
 mod turn;
 
 pub use handle::{Called, Delivery, Handle, NewMessage, Settlement, Submitted};
-pub use info::{ConsumerInfo, MessageInfo, NodeStatus, PeerInfo, ServiceInfo};
+pub use info::{ConsumerInfo, MessageInfo, NodeBasics, NodeStatus, PeerInfo, ServiceInfo};
 pub use refusal::Refusal;
 pub use start::{Running, Settings, StartError, start};
 

@@ -180,10 +180,13 @@ impl Driver {
         submitting.stored_as = Some((sequence, deadline_at));
         self.contents.insert_fresh(sequence, content.clone());
         let service = submitting.service.as_str().into();
+        let owner = submitting.owner.clone();
         let terms = submitting.terms;
+        self.owners.add(sequence, &owner);
         Some(Op::Insert(NewMessage {
             sequence,
             inserted,
+            owner,
             service,
             terms,
             content,

@@ -27,6 +27,9 @@ pub enum Refusal {
     /// The store could not write or read; nothing was changed.
     #[error("the node's store refused; its log says why")]
     Store,
+    /// The consumer's name is in use by another program.
+    #[error("another program has registered a consumer of this name for the service; choose another name")]
+    Taken,
     /// The id is another node's; only that one can tell.
     #[error("the message belongs to another node; ask that one")]
     Foreign,

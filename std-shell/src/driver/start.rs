@@ -3,6 +3,7 @@
 use super::contents::Contents;
 use super::handle::{Handle, Shared};
 use super::links::Links;
+use super::owners::Owners;
 use super::turn::{Driver, Inbox};
 use crate::clock;
 use crate::link::frame;
@@ -155,6 +156,7 @@ pub fn start(
         store: opened.store,
         shared,
         contents,
+        owners: Owners::recovered(&opened.recovered.owners),
         settings,
         ready: false,
         draining: false,

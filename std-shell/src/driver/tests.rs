@@ -2,6 +2,8 @@
 //!
 //! Nothing here sleeps to let something happen: every wait is for an event, with a bound that only a failure reaches.
 
+mod owners;
+
 use super::*;
 use crate::Content;
 use crate::store;

@@ -4,14 +4,16 @@ use super::command::{Answer, Cleanup, Command, Handed};
 use super::contents::{Contents, cost};
 use super::handle::{Settlement, Shared, Submitted};
 use super::links::Links;
+use super::owners::Owners;
 use super::start::Settings;
 use crate::Content;
 use crate::clock;
 use crate::link::transfer::TransferKey;
+use crate::owner::Owner;
 use crate::store::{Done, Op, StoreHandle};
 use redlink_core::{
-    Answered, AttemptId, Boot, Bound, Core, GrantToken, Input, Instant, Kept, Payload, Refused, Tag, Terms,
-    Verb,
+    Answered, AttemptId, Boot, Bound, Core, GrantToken, Input, Instant, Kept, Payload, Refused, Row, Tag,
+    Terms, Verb,
 };
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
@@ -39,6 +41,7 @@ pub(super) struct Inbox {
 
 /// A submit whose row is not on disk yet.
 pub(super) struct Submitting {
+    pub(super) owner: Owner,
     pub(super) service: String,
     pub(super) terms: Terms,
     /// Until the row is given to the store; from then on `contents` has it.
@@ -84,6 +87,7 @@ pub(super) struct Driver {
     pub(super) store: StoreHandle,
     pub(super) shared: Arc<Shared>,
     pub(super) contents: Contents,
+    pub(super) owners: Owners,
     pub(super) settings: Settings,
     pub(super) ready: bool,
     pub(super) draining: bool,
@@ -256,6 +260,9 @@ impl Driver {
     fn stored(&mut self, group: &[Done]) {
         for &Done { row, done } in group {
             self.store_ops = self.store_ops.saturating_sub(1);
+            if let (Row::Delete(sequence), true) = (row, done) {
+                self.owners.remove(sequence);
+            }
             self.tell(Input::Stored { row, done });
         }
     }
@@ -338,6 +345,7 @@ impl Driver {
         }
         if let Some((sequence, _)) = submitting.stored_as {
             self.contents.forget(sequence);
+            self.owners.remove(sequence);
         }
     }
 }

@@ -1,31 +1,119 @@
 //! Who asks, and whether that is enough (promise P12).
 //!
-//! The administrator's token opens what programs and people use. A node's certificate opens what links use, and that
-//! only: a peer may bring its mesh's messages, and is no administrator of this node.
+//! Every route says what it [`Need`]s, and nothing of a request's body is read before that is met. The administrator's
+//! token opens what programs and people use; a program's token or certificate opens what it has permission for; a node's
+//! certificate opens what links use, and that only: a peer may bring its mesh's messages, and has no say here.
 
 use super::Node;
 use super::problem::{Kind, Problem};
-use axum::extract::{Request, State};
+use super::query::In;
+use crate::trust::programs::{Certified, Opened, PREFIX, Pass, Permissions, ProgramTokenRefused, Seals};
+use axum::extract::{FromRequestParts, Request, State};
 use axum::middleware::Next;
 use axum::response::Response;
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
+use http::request::Parts;
 use redlink_core::Name;
+use std::collections::HashMap;
+use std::time::SystemTime;
 
 /// The node on the other end of the connection, as its certificate proves; in every request's extensions.
 #[derive(Debug, Clone)]
 pub(super) struct Peer(pub(super) Option<Name>);
 
-/// Lets the administrator pass.
-pub(super) async fn administrator(
-    State(node): State<Node>,
+/// The program on the other end of the connection, as its certificate proves; in every request's extensions.
+#[derive(Debug, Clone)]
+pub(super) struct ProgramPeer(pub(super) Option<Certified>);
+
+/// What a route wants of whoever asks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Need {
+    /// Permission to produce to the `{service}` of the path.
+    Produce,
+    /// Permission to consume from the `{service}` of the path.
+    Consume,
+    /// That the `{delivery}` of the path was handed to him, and permission to consume from its service still. The
+    /// [`GrantToken`](redlink_core::GrantToken) is in the request's extensions then.
+    Delivery,
+    /// To be a program, any, or the administrator; the driver shows each what is its own.
+    Own,
+    /// To be an administrator.
+    Administer,
+    /// To be a node of the mesh.
+    Peer,
+    /// Nothing.
+    Nothing,
+}
+
+/// Lets pass whoever may, for as long as he may. A [`Pass`] is in the request's extensions then, except of routes for
+/// nodes and for everybody.
+pub(super) async fn check(
+    State((node, need)): State<(Node, Need)>,
     request: Request,
     next: Next,
 ) -> Result<Response, Problem> {
-    match token(request.headers()) {
-        Some(token) if node.identity.admin.matches(token) => Ok(next.run(request).await),
+    match need {
+        Need::Nothing => return Ok(next.run(request).await),
+        Need::Peer => {
+            return match peer(request.extensions()) {
+                Some(_) => Ok(next.run(request).await),
+                None => Err(Problem::new(
+                    Kind::Unauthorized,
+                    "This is for nodes of the mesh: show a node's certificate in the TLS handshake.",
+                )),
+            };
+        }
+        Need::Produce | Need::Consume | Need::Delivery | Need::Own | Need::Administer => {}
+    }
+    let (mut parts, body) = request.into_parts();
+    let pass = admit(&node, &parts)?;
+    permitted(&node, need, &pass, &mut parts).await?;
+    parts.extensions.insert(pass.clone());
+    let answer = next.run(Request::from_parts(parts, body));
+    tokio::select! {
+        biased;
+        answer = answer => Ok(answer),
+        // Whoever waits here has no business here any more. What was under way may have happened.
+        why = pass.over() => Err(refused(why)),
+    }
+}
+
+/// Finds out who asks. What is in the request counts before what is in the connection.
+fn admit(node: &Node, parts: &Parts) -> Result<Pass, Problem> {
+    let now = SystemTime::now();
+    match token(&parts.headers) {
+        Some(text) if text.starts_with(PREFIX) => node.programs.tokens.check(text, now).map_err(refused),
+        Some(text) if node.identity.admin.matches(text) => Ok(Pass::administrator()),
         Some(_) => Err(unauthorized("The token is wrong.")),
-        None if peer(&request).is_some() => Err(Problem::new(
+        None if parts.headers.contains_key(AUTHORIZATION) => Err(unauthorized(
+            "The `Authorization` header is not `Bearer …` with one token.",
+        )),
+        None => by_certificate(node, parts, now),
+    }
+}
+
+fn by_certificate(node: &Node, parts: &Parts, now: SystemTime) -> Result<Pass, Problem> {
+    if let Some(ProgramPeer(Some(certified))) = parts.extensions.get() {
+        let Some(permissions) = node.programs.certified.get(&certified.name) else {
+            let detail = format!(
+                "The settings of this node say nothing about the program `{0}`: give it permissions in `[programs.{0}]`.",
+                certified.name
+            );
+            return Err(Problem::new(Kind::Forbidden, detail));
+        };
+        if certified.until <= now {
+            // A connection may live longer than the certificate that it began with.
+            return Err(unauthorized("The program's certificate has ended; renew it."));
+        }
+        return Ok(Pass::certified(
+            &certified.name,
+            permissions.clone(),
+            certified.until,
+        ));
+    }
+    match peer(&parts.extensions) {
+        Some(_) => Err(Problem::new(
             Kind::Forbidden,
             "A node's certificate opens links only; send the token of this node.",
         )),
@@ -33,24 +121,108 @@ pub(super) async fn administrator(
     }
 }
 
-/// Lets nodes of the mesh pass.
-pub(super) async fn node(request: Request, next: Next) -> Result<Response, Problem> {
-    match peer(&request) {
-        Some(_) => Ok(next.run(request).await),
-        None => Err(Problem::new(
-            Kind::Unauthorized,
-            "This is for nodes of the mesh: show a node's certificate in the TLS handshake.",
-        )),
+async fn permitted(node: &Node, need: Need, pass: &Pass, parts: &mut Parts) -> Result<(), Problem> {
+    let Pass { who, permissions, .. } = pass;
+    match need {
+        Need::Produce => {
+            let service = part(parts, "service").await?;
+            may(pass, "produce", &service, Permissions::may_produce)
+        }
+        Need::Consume => {
+            let service = part(parts, "service").await?;
+            may(pass, "consume", &service, Permissions::may_consume)
+        }
+        Need::Delivery => {
+            let text = part(parts, "delivery").await?;
+            let opened = Seals::read(&text).ok_or_else(unknown_delivery)?;
+            let Opened { token, service, .. } = &opened;
+            if !permissions.administer {
+                let program = who.owner.program().map(AsRef::as_ref).unwrap_or_default();
+                let service = service
+                    .as_ref()
+                    .filter(|_| node.programs.seals.is_of(&opened, program));
+                // Somebody else's looks like none.
+                let service = service.ok_or_else(unknown_delivery)?;
+                may(pass, "consume", service, Permissions::may_consume)?;
+            }
+            parts.extensions.insert(*token);
+            Ok(())
+        }
+        Need::Administer if !permissions.administer => Err(lacks(pass, "administer", None)),
+        Need::Administer | Need::Own | Need::Peer | Need::Nothing => Ok(()),
     }
 }
 
-fn peer(request: &Request) -> Option<&Name> {
-    request.extensions().get::<Peer>()?.0.as_ref()
+/// One part of the path.
+async fn part(parts: &mut Parts, name: &str) -> Result<String, Problem> {
+    let In(mut all) = In::<HashMap<String, String>>::from_request_parts(parts, &()).await?;
+    // A route that needs it has it.
+    all.remove(name)
+        .ok_or_else(|| Problem::new(Kind::Internal, format!("The route has no {{{name}}}.")))
 }
 
+fn may(
+    pass: &Pass,
+    permission: &str,
+    service: &str,
+    has: impl FnOnce(&Permissions, &Name) -> bool,
+) -> Result<(), Problem> {
+    let name = Name::new(service).map_err(|e| Problem::new(Kind::BadName, format!("The service: {e}.")))?;
+    match has(&pass.permissions, &name) {
+        true => Ok(()),
+        false => Err(lacks(pass, permission, Some(&name))),
+    }
+}
+
+/// Names the permission that is missing, and how it is given.
+fn lacks(pass: &Pass, permission: &str, service: Option<&Name>) -> Problem {
+    let program = pass.who.owner.program().map(AsRef::as_ref).unwrap_or_default();
+    let what = match (permission, service) {
+        ("produce", Some(service)) => format!("produce to `{service}`"),
+        (_, Some(service)) => format!("consume from `{service}`"),
+        (_, None) => "administer this node".to_owned(),
+    };
+    let of = service.map_or_else(String::new, |service| format!(" {service}"));
+    let detail = format!(
+        "The program `{program}` may not {what}. An administrator gives it that permission with a new token: redlink \
+         token create --program {program} --{permission}{of}"
+    );
+    Problem::new(Kind::Forbidden, detail)
+}
+
+/// There is no delivery at this path, or none for who asks.
+pub(super) fn unknown_delivery() -> Problem {
+    let detail = "No such delivery: it was never handed out here, or its message is forgotten. Use the path of the \
+                  `Redlink-Delivery` header as it is.";
+    Problem::new(Kind::UnknownDelivery, detail)
+}
+
+fn peer(extensions: &http::Extensions) -> Option<&Name> {
+    extensions.get::<Peer>()?.0.as_ref()
+}
+
+/// The one token that is shown.
 fn token(headers: &HeaderMap) -> Option<&str> {
-    let (scheme, token) = headers.get(AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
-    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+    let mut all = headers.get_all(AUTHORIZATION).iter();
+    let (scheme, token) = all.next()?.to_str().ok()?.split_once(' ')?;
+    // With two it is open who asks.
+    let one = all.next().is_none();
+    (one && scheme.eq_ignore_ascii_case("bearer")).then(|| token.trim())
+}
+
+fn refused(why: ProgramTokenRefused) -> Problem {
+    let detail = match why {
+        ProgramTokenRefused::Text(_) => "The token is damaged; copy the whole line again.",
+        ProgramTokenRefused::Unknown => {
+            "The token is not known here: it was revoked, or is another node's. An administrator of this node makes a \
+             new one: redlink token create --program NAME"
+        }
+        ProgramTokenRefused::Expired => {
+            "The token or certificate has ended. An administrator of this node makes a new one: redlink token create \
+             --program NAME"
+        }
+    };
+    Problem::new(Kind::Unauthorized, detail)
 }
 
 fn unauthorized(what: &str) -> Problem {
@@ -63,16 +235,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_scheme_is_bearer_in_any_case() {
-        let read = |value: &str| {
+    fn the_scheme_is_bearer_in_any_case_and_there_is_one() {
+        let read = |values: &[&str]| {
             let mut headers = HeaderMap::new();
-            headers.insert(AUTHORIZATION, value.parse().unwrap());
+            for value in values {
+                headers.append(AUTHORIZATION, value.parse().unwrap());
+            }
             token(&headers).map(str::to_owned)
         };
-        assert_eq!(read("Bearer abc").as_deref(), Some("abc"));
-        assert_eq!(read("bearer  abc").as_deref(), Some("abc"));
+        assert_eq!(read(&["Bearer abc"]).as_deref(), Some("abc"));
+        assert_eq!(read(&["bearer  abc"]).as_deref(), Some("abc"));
         for bad in ["abc", "Basic abc", "Bearer", ""] {
-            assert_eq!(read(bad), None, "{bad}");
+            assert_eq!(read(&[bad]), None, "{bad}");
         }
+        assert_eq!(read(&["Bearer abc", "Bearer abc"]), None);
     }
 }

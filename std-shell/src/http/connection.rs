@@ -1,6 +1,6 @@
 //! One connection: from the TLS handshake to its end, with a limit on every wait.
 
-use super::auth::Peer;
+use super::auth::{Peer, ProgramPeer};
 use super::problem::{Kind, Problem};
 use super::rest::Leaving;
 use crate::trust::Identity;
@@ -21,7 +21,7 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
@@ -84,8 +84,10 @@ pub(super) async fn serve(shared: Arc<Shared>, tcp: TcpStream, busy: bool, stop:
     let (_, connection) = tls.get_ref();
     let two = connection.alpn_protocol() == Some(b"h2");
     let certificates = connection.peer_certificates().unwrap_or_default().to_vec();
+    let program = crate::trust::programs::certified(&shared.identity.mesh, &certificates, SystemTime::now());
     let peer = match &certificates[..] {
         [] => None,
+        _ if program.is_some() => None,
         some => shared
             .identity
             .peer_name(some)
@@ -104,7 +106,7 @@ pub(super) async fn serve(shared: Arc<Shared>, tcp: TcpStream, busy: bool, stop:
             answer(
                 router.clone(),
                 activity.clone(),
-                Peer(peer.clone()),
+                (Peer(peer.clone()), ProgramPeer(program.clone())),
                 busy,
                 request,
             )
@@ -146,7 +148,7 @@ pub(super) async fn serve(shared: Arc<Shared>, tcp: TcpStream, busy: bool, stop:
 async fn answer(
     router: Router,
     activity: Arc<Activity>,
-    peer: Peer,
+    (peer, program): (Peer, ProgramPeer),
     busy: bool,
     request: Request<Incoming>,
 ) -> Result<Response<Tracked>, Infallible> {
@@ -165,6 +167,7 @@ async fn answer(
         let asks = request.version() < http::Version::HTTP_2 && request.headers().contains_key(EXPECT);
         let (mut parts, body) = request.into_parts();
         parts.extensions.insert(peer);
+        parts.extensions.insert(program);
         let mut service = router.into_service::<Body>();
         if body.is_end_stream() {
             service.call(Request::from_parts(parts, Body::empty())).await?

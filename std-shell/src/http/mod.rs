@@ -19,6 +19,7 @@ pub use problem::{Kind, Problem};
 
 use crate::driver::Handle;
 use crate::trust::Identity;
+use crate::trust::programs::Programs;
 use std::sync::Arc;
 
 /// What the routes work with.
@@ -28,6 +29,8 @@ pub struct Node {
     pub handle: Handle,
     /// Who this node is and whom it lets in.
     pub identity: Arc<Identity>,
+    /// What programs may do.
+    pub programs: Arc<Programs>,
 }
 
 #[cfg(test)]

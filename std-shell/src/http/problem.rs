@@ -49,6 +49,8 @@ kinds! {
     Unauthorized = 401 "unauthorized" "Who are you?";
     /// Known, but not for this.
     Forbidden = 403 "forbidden" "Not yours to do";
+    /// Consumer of another program.
+    ConsumerTaken = 403 "consumer-taken" "The consumer's name is another program's";
     /// Join token.
     TokenRefused = 403 "token-refused" "The join token lets nobody in";
     /// Renewal, or a token made at another node.
@@ -63,6 +65,8 @@ kinds! {
     OtherNode = 404 "other-node" "The message belongs to another node";
     /// Consumer.
     UnknownConsumer = 404 "unknown-consumer" "No such consumer here";
+    /// A program's token.
+    UnknownToken = 404 "unknown-token" "No such token here";
     /// Delivery.
     UnknownDelivery = 404 "unknown-delivery" "No such delivery here";
     /// Revocation.

@@ -3,8 +3,11 @@
 mod intruders;
 mod join;
 mod listener;
+mod owners;
+mod programs;
 mod refusals;
 mod routes;
+mod tokens;
 
 use super::Node;
 use super::connection::{Limits, Shared};
@@ -12,6 +15,7 @@ use super::listen::Listener;
 use super::problem::MEDIA_TYPE;
 use crate::driver::{self, Running, Settings};
 use crate::store;
+use crate::trust::programs::{Permissions, Programs};
 use crate::trust::{CA_FILE, Identity, Wishes};
 use axum::Router;
 use bytes::Bytes;
@@ -21,6 +25,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use redlink_core::Name;
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, ServerName};
+use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
@@ -166,9 +171,16 @@ pub(super) fn get(path: &str) -> Request<Full<Bytes>> {
 /// The real routes of a real driver and store.
 pub(super) struct Api {
     pub(super) site: Site,
-    token: String,
+    pub(super) token: String,
     store: store::StoreHandle,
     running: Running,
+}
+
+/// The settings' permissions of programs with certificates.
+fn certified() -> BTreeMap<Name, Permissions> {
+    let worker = serde_json::json!({ "consume": ["s"] });
+    let name = Name::new("certified-worker").unwrap();
+    [(name, serde_json::from_value(worker).unwrap())].into()
 }
 
 /// Longest payload of an [`Api`].
@@ -187,6 +199,7 @@ impl Api {
         let node = Node {
             handle: running.handle.clone(),
             identity: identity.clone(),
+            programs: Arc::new(Programs::open(dir.path(), &certified()).unwrap()),
         };
         let token = std::fs::read_to_string(dir.path().join(crate::trust::ADMIN_TOKEN_FILE)).unwrap();
         let site = Site::listen(dir, identity, super::routes::router(node), Limits::default(), 100).await;

@@ -74,6 +74,11 @@ pub(super) const STEPS: &[&[&str]] = &[
         // The nodes on the reply's way, eight bytes each: the origin first.
         "ALTER TABLE reply ADD COLUMN path BLOB",
     ],
+    &[
+        // Whose a message and then its outcome is, from the insert of the one to the deletion of the other; the
+        // administrator's have no row. Apart from both, so that it is written once, and old messages stay as they are.
+        "CREATE TABLE owner (sequence INTEGER PRIMARY KEY, program TEXT NOT NULL)",
+    ],
 ];
 
 pub(super) const BEGIN: &str = "BEGIN IMMEDIATE";
@@ -90,6 +95,10 @@ pub(super) const HAS_MESSAGE: &str = "SELECT 1 FROM message WHERE sequence = ?1"
 pub(super) const PAYLOAD: &str = "SELECT file, content_type, payload FROM message WHERE sequence = ?1";
 pub(super) const ALL_MESSAGES: &str = "SELECT sequence, inserted, service, priority, ett, reoffer, send_only, \
     max_attempts, retention, submitted_at, deadline_at, size, file FROM message ORDER BY sequence";
+
+pub(super) const INSERT_OWNER: &str = "INSERT INTO owner (sequence, program) VALUES (?1, ?2)";
+pub(super) const DELETE_OWNER: &str = "DELETE FROM owner WHERE sequence = ?1";
+pub(super) const ALL_OWNERS: &str = "SELECT sequence, program FROM owner ORDER BY sequence";
 
 pub(super) const INSERT_OUTCOME: &str = "INSERT INTO outcome (sequence, outcome, boot, attempt, settled_at, \
     retain_until, size, file, content_type, body) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)";

@@ -11,6 +11,7 @@ mod rows;
 use super::types::*;
 use super::{Opened, open};
 use crate::Content;
+use crate::owner::Owner;
 use redlink_core::wire;
 use redlink_core::{AttemptId, ConsumerKey, Fence, GrantToken, MessageId, NodeId, Outcome, Row, Terms, Verb};
 use std::path::Path;
@@ -144,12 +145,22 @@ fn insert_with(sequence: u64, content: Content) -> Op {
     Op::Insert(NewMessage {
         sequence,
         inserted: 1,
+        owner: Owner::Administrator,
         service: "resize".into(),
         terms: Terms::default(),
         content,
         submitted_at: 1_700_000_000_000_000,
         deadline_at: Some(1_700_000_300_000_000),
     })
+}
+
+/// Of a program.
+fn insert_of(sequence: u64, program: &str) -> Op {
+    let Op::Insert(mut message) = insert(sequence) else {
+        unreachable!("insert gives an insert")
+    };
+    message.owner = Owner::Program(program.into());
+    Op::Insert(message)
 }
 
 fn settle(sequence: u64, body: Option<Content>) -> Op {

@@ -50,6 +50,8 @@ pub(super) struct Turso {
     insert_reply: Statement,
     delete_reply: Statement,
     reply: Statement,
+    insert_owner: Statement,
+    delete_owner: Statement,
     // Behind the statements, so that they go first: the file is closed when the last of them has let go of it.
     connection: Arc<Connection>,
 }
@@ -105,6 +107,8 @@ impl Turso {
             insert_reply: prepare(schema::INSERT_REPLY)?,
             delete_reply: prepare(schema::DELETE_REPLY)?,
             reply: prepare(schema::REPLY)?,
+            insert_owner: prepare(schema::INSERT_OWNER)?,
+            delete_owner: prepare(schema::DELETE_OWNER)?,
             connection,
         })
     }
@@ -130,7 +134,11 @@ impl Turso {
                     message.content.content_type.as_deref().map_or(Value::Null, text),
                     body(entry)?,
                 ];
-                run(&mut self.insert_message, values)
+                run(&mut self.insert_message, values)?;
+                match message.owner.program() {
+                    Some(program) => run(&mut self.insert_owner, [key(message.sequence)?, text(program)]),
+                    None => Ok(()),
+                }
             }
             Op::Settle {
                 sequence,
@@ -158,7 +166,10 @@ impl Turso {
                 run(&mut self.insert_outcome, values)?;
                 run(&mut self.delete_message, [key(*sequence)?])
             }
-            Op::Delete { sequence } => run(&mut self.delete_outcome, [key(*sequence)?]),
+            Op::Delete { sequence } => {
+                run(&mut self.delete_outcome, [key(*sequence)?])?;
+                run(&mut self.delete_owner, [key(*sequence)?])
+            }
             Op::Keep {
                 token,
                 verb,
@@ -218,6 +229,15 @@ impl Turso {
         within(&self.connection).map_err(broken)?;
         run(&mut self.commit, []).map_err(broken)
     }
+}
+
+/// The one copy of a text that many rows have.
+fn shared(known: &mut HashSet<Arc<str>>, text: &str) -> Arc<str> {
+    known.get(text).cloned().unwrap_or_else(|| {
+        let text: Arc<str> = text.into();
+        known.insert(text.clone());
+        text
+    })
 }
 
 impl Store for Turso {
@@ -280,12 +300,7 @@ impl Store for Turso {
         let mut services: HashSet<Arc<str>> = HashSet::new();
         each(&mut prepare(&self.connection, schema::ALL_MESSAGES)?, |row| {
             let sequence = row.unsigned(0)?;
-            let name = row.text(2)?;
-            let service = services.get(name).cloned().unwrap_or_else(|| {
-                let name: Arc<str> = name.into();
-                services.insert(name.clone());
-                name
-            });
+            let service = shared(&mut services, row.text(2)?);
             let terms = Terms {
                 priority: row.narrow(3)?,
                 ett: row.optional(4, Cells::duration)?,
@@ -343,6 +358,12 @@ impl Store for Turso {
                 .files
                 .replies
                 .extend(row.optional(4, Cells::file)?.map(|file| (token.attempt(), file)));
+            Ok(())
+        })?;
+        let mut programs: HashSet<Arc<str>> = HashSet::new();
+        each(&mut prepare(&self.connection, schema::ALL_OWNERS)?, |row| {
+            let program = shared(&mut programs, row.text(1)?);
+            found.rows.owners.push((row.unsigned(0)?, program));
             Ok(())
         })?;
         Ok(found)

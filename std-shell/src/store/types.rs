@@ -1,6 +1,7 @@
 //! What goes into the store and what comes out. Wall times are microseconds since the Unix epoch.
 
 use crate::Content;
+use crate::owner::Owner;
 use redlink_core::wire::Path;
 use redlink_core::{AttemptId, Fence, GrantToken, NodeId, Outcome, Row, Terms, Verb};
 use std::fmt;
@@ -27,7 +28,7 @@ pub enum Op {
         /// When its retention ends.
         retain_until: i64,
     },
-    /// Delete an outcome. Done also if there is none.
+    /// Delete an outcome, and whose it was. Done also if there is none.
     Delete {
         /// The message.
         sequence: u64,
@@ -59,6 +60,8 @@ pub struct NewMessage {
     pub sequence: u64,
     /// Boot counter of the life that accepts it.
     pub inserted: u32,
+    /// Whose it is.
+    pub owner: Owner,
     /// Addressed to this service.
     pub service: Box<str>,
     /// Its settings.
@@ -142,6 +145,8 @@ pub struct Recovered {
     pub outcomes: Vec<RecoveredOutcome>,
     /// Replies to other nodes' messages that were not handed over, oldest first.
     pub replies: Vec<RecoveredReply>,
+    /// Whose messages and outcomes are, by sequence number, where they are a program's; each program's name once.
+    pub owners: Vec<(u64, Arc<str>)>,
 }
 
 /// A message found on disk.

@@ -23,6 +23,7 @@ mod identity;
 mod join;
 mod keeper;
 mod own;
+pub mod programs;
 mod revocation;
 mod sign;
 mod text;

@@ -4,13 +4,15 @@ use super::super::body::{self, Handed};
 use super::super::headers::{self, ATTEMPT, DEADLINE, DELIVERY, LEASE, MESSAGE, PRIORITY, SEND_ONLY};
 use super::super::query::{self, In, With};
 use super::super::{Kind, Node, Problem};
-use super::{NoQuery, build, deliveries, empty, name, payload_head};
+use super::{Acting, NoQuery, bad_name, build, empty, name, payload_head};
 use crate::driver::{Delivery, Handle, Refusal};
+use crate::trust::programs::Pass;
+use axum::Extension;
 use axum::body::Body;
 use axum::extract::State;
 use axum::response::Response;
 use http::{HeaderMap, StatusCode};
-use redlink_core::{GrantToken, Verb};
+use redlink_core::{GrantToken, Name, Verb};
 use serde::Deserialize;
 use std::time::{Duration, SystemTime};
 
@@ -44,7 +46,7 @@ fn refused(refusal: Refusal) -> Problem {
 
 /// `PUT /v1/services/{service}/consumers/{consumer}`
 pub(super) async fn register(
-    State(node): State<Node>,
+    Acting(handle): Acting,
     In(path): In<(String, String)>,
     _: NoQuery,
     headers: HeaderMap,
@@ -75,7 +77,7 @@ pub(super) async fn register(
         return Err(bad());
     }
     let (service, consumer) = path;
-    node.handle
+    handle
         .register(service, consumer, limit, lease)
         .await
         .map_err(refused)?;
@@ -84,13 +86,13 @@ pub(super) async fn register(
 
 /// `DELETE /v1/services/{service}/consumers/{consumer}`
 pub(super) async fn unregister(
-    State(node): State<Node>,
+    Acting(handle): Acting,
     In(path): In<(String, String)>,
     _: NoQuery,
 ) -> Result<Response, Problem> {
     names(&path)?;
     let (service, consumer) = path;
-    node.handle.unregister(service, consumer).await.map_err(refused)?;
+    handle.unregister(service, consumer).await.map_err(refused)?;
     Ok(empty(StatusCode::NO_CONTENT))
 }
 
@@ -108,6 +110,8 @@ pub(super) struct TakeQuery {
 /// return on, the answer's body is responsible for that.
 pub(super) async fn take(
     State(node): State<Node>,
+    Acting(handle): Acting,
+    Extension(pass): Extension<Pass>,
     In(path): In<(String, String)>,
     With(TakeQuery { max, wait }): With<TakeQuery>,
     headers: HeaderMap,
@@ -130,18 +134,18 @@ pub(super) async fn take(
     }
     let wait = wait.as_deref().map_or(Ok(Duration::ZERO), query::wait)?;
     let (service, consumer) = path;
-    let mut deliveries = node
-        .handle
-        .take(service, consumer, 1, wait)
-        .await
-        .map_err(refused)?;
+    let name = Name::new(&service).map_err(|e| bad_name("service", e))?;
+    let mut deliveries = handle.take(service, consumer, 1, wait).await.map_err(refused)?;
     match deliveries.pop() {
-        Some(delivery) => hand_out(&node.handle, delivery),
+        Some(delivery) => {
+            let sealed = node.programs.seals.seal(&delivery.token, &name, &pass.who.owner);
+            hand_out(&handle, delivery, &format!("/v1/deliveries/{sealed}"))
+        }
         None => Ok(empty(StatusCode::NO_CONTENT)),
     }
 }
 
-fn hand_out(handle: &Handle, delivery: Delivery) -> Result<Response, Problem> {
+fn hand_out(handle: &Handle, delivery: Delivery, path: &str) -> Result<Response, Problem> {
     let Delivery {
         token,
         content,
@@ -152,7 +156,7 @@ fn hand_out(handle: &Handle, delivery: Delivery) -> Result<Response, Problem> {
         lease,
     } = delivery;
     let mut head = payload_head(StatusCode::OK, &content)
-        .header(DELIVERY, deliveries::path(&token))
+        .header(DELIVERY, path)
         .header(MESSAGE, token.message.to_string())
         .header(ATTEMPT, attempt)
         .header(PRIORITY, u16::from(priority))

@@ -1,124 +1,100 @@
-//! What a consumer does with a delivery.
+//! What a consumer does with a delivery. Whose it is has been looked at when these are called.
 
-use super::super::query::In;
+use super::super::auth::unknown_delivery;
 use super::super::{Kind, Node, Problem, body, headers};
 use super::{NoQuery, build, empty, payload_head};
+use axum::Extension;
 use axum::body::Body;
 use axum::extract::State;
 use axum::response::Response;
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::{HeaderMap, StatusCode};
 use redlink_core::{Answered, GrantToken, Verb};
-
-/// The path to answer at.
-pub(super) fn path(token: &GrantToken) -> String {
-    format!("/v1/deliveries/{}", URL_SAFE_NO_PAD.encode(token.to_bytes()))
-}
-
-fn unknown() -> Problem {
-    let detail = "No such delivery: it was never handed out here, or its message is forgotten. Use the path of the \
-                  `Redlink-Delivery` header as it is.";
-    Problem::new(Kind::UnknownDelivery, detail)
-}
-
-fn token(text: &str) -> Result<GrantToken, Problem> {
-    let bytes = URL_SAFE_NO_PAD.decode(text).map_err(|_| unknown())?;
-    let bytes = <&[u8; GrantToken::BYTES]>::try_from(bytes.as_slice()).map_err(|_| unknown())?;
-    Ok(GrantToken::from_bytes(bytes))
-}
 
 /// `GET {delivery}/payload`
 pub(super) async fn payload(
     State(node): State<Node>,
-    In(delivery): In<String>,
+    Extension(token): Extension<GrantToken>,
     _: NoQuery,
 ) -> Result<Response, Problem> {
-    let content = node
-        .handle
-        .payload(token(&delivery)?)
-        .await?
-        .ok_or_else(unknown)?;
+    let content = node.handle.payload(token).await?.ok_or_else(unknown_delivery)?;
     build(payload_head(StatusCode::OK, &content), Body::from(content.bytes))
 }
 
 /// `POST {delivery}/reply`
 pub(super) async fn reply(
     State(node): State<Node>,
-    In(delivery): In<String>,
+    Extension(token): Extension<GrantToken>,
     _: NoQuery,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
-    with_body(node, &delivery, Verb::Reply, &headers, body).await
+    with_body(node, token, Verb::Reply, &headers, body).await
 }
 
 /// `POST {delivery}/fail`; the body is the reason.
 pub(super) async fn fail(
     State(node): State<Node>,
-    In(delivery): In<String>,
+    Extension(token): Extension<GrantToken>,
     _: NoQuery,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
-    with_body(node, &delivery, Verb::Fail, &headers, body).await
+    with_body(node, token, Verb::Fail, &headers, body).await
 }
 
 /// `POST {delivery}/ack`
 pub(super) async fn ack(
     State(node): State<Node>,
-    In(delivery): In<String>,
+    Extension(token): Extension<GrantToken>,
     _: NoQuery,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
-    without_body(node, &delivery, Verb::Ack, &headers, body).await
+    without_body(node, token, Verb::Ack, &headers, body).await
 }
 
 /// `POST {delivery}/extend`
 pub(super) async fn extend(
     State(node): State<Node>,
-    In(delivery): In<String>,
+    Extension(token): Extension<GrantToken>,
     _: NoQuery,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
-    without_body(node, &delivery, Verb::Extend, &headers, body).await
+    without_body(node, token, Verb::Extend, &headers, body).await
 }
 
 /// `POST {delivery}/release`
 pub(super) async fn release(
     State(node): State<Node>,
-    In(delivery): In<String>,
+    Extension(token): Extension<GrantToken>,
     _: NoQuery,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
-    without_body(node, &delivery, Verb::Release, &headers, body).await
+    without_body(node, token, Verb::Release, &headers, body).await
 }
 
 async fn with_body(
     node: Node,
-    delivery: &str,
+    token: GrantToken,
     verb: Verb,
     headers: &HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
     headers::only(headers, &[])?;
-    let token = token(delivery)?;
     let body::Payload { content, _room } = body::payload(&node.handle, headers, body).await?;
     answered(node.handle.answer(token, verb, Some(content)).await?)
 }
 
 async fn without_body(
     node: Node,
-    delivery: &str,
+    token: GrantToken,
     verb: Verb,
     headers: &HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
     headers::only(headers, &[])?;
-    let token = token(delivery)?;
     if !body::small(body).await?.is_empty() {
         return Err(Problem::new(
             Kind::BadRequest,
@@ -140,7 +116,7 @@ fn answered(answered: Answered) -> Result<Response, Problem> {
             Kind::MessageOver,
             "It is past its deadline, was cancelled, or another answer settled it; drop this work.",
         ),
-        Answered::Unknown => Err(unknown()),
+        Answered::Unknown => Err(unknown_delivery()),
         Answered::Busy => problem(
             Kind::AnswerUnderWay,
             "Another answer to this delivery is being written; wait for that one.",

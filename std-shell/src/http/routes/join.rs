@@ -2,7 +2,7 @@
 
 use super::super::query::json as from_json;
 use super::super::{Kind, Node, Problem, body, headers};
-use super::{NoQuery, json, sentence};
+use super::{NoQuery, blocking, json, own_trouble, sentence};
 use crate::trust::{
     self, Answer, Ask, AskError, Authority, EnrolRequest, TOKEN_TTL_DEFAULT, TOKEN_TTL_MAX, TokenError, Why,
 };
@@ -19,7 +19,7 @@ use tokio::sync::Semaphore;
 const AT_ONCE: usize = 8;
 static PASSING: Semaphore = Semaphore::const_new(AT_ONCE);
 
-/// Body of `POST /v1/tokens`.
+/// Body of `POST /v1/tokens` for a node.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Wish {
@@ -42,14 +42,9 @@ pub(super) fn authority(node: &Node) -> Result<Arc<Authority>, Problem> {
     })
 }
 
-/// `POST /v1/tokens`
-pub(super) async fn token(
-    State(node): State<Node>,
-    _: NoQuery,
-    headers: HeaderMap,
-    body: Body,
-) -> Result<Response, Problem> {
-    let wish: Wish = from_json(&headers, &body::small(body).await?)?;
+/// `POST /v1/tokens` for a node.
+pub(super) async fn token(node: Node, headers: &HeaderMap, body: &[u8]) -> Result<Response, Problem> {
+    let wish: Wish = from_json(headers, body)?;
     let ttl = match wish.ttl {
         None => TOKEN_TTL_DEFAULT,
         Some(text) => headers::parse_duration(&text)
@@ -147,22 +142,4 @@ impl From<AskError> for Problem {
         };
         Self::new(kind, sentence(&error.to_string()))
     }
-}
-
-/// Runs what waits for the disk where that holds up nobody.
-pub(super) async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> T + Send + 'static,
-) -> Result<T, Problem> {
-    tokio::task::spawn_blocking(work)
-        .await
-        .map_err(|_| Problem::new(Kind::Internal, "The work broke off; the node's log says why."))
-}
-
-/// What the log may know and a stranger need not: paths of files.
-pub(super) fn own_trouble<E: std::error::Error>(error: &E) -> Problem {
-    tracing::error!(%error, "tokens or certificates can't be written");
-    Problem::new(
-        Kind::Internal,
-        "The node can't write tokens or certificates; its log says why.",
-    )
 }

@@ -3,11 +3,10 @@
 use super::super::body::{self, Handed};
 use super::super::headers::{self, MESSAGE, OUTCOME};
 use super::super::query::{self, In, Wait, With};
-use super::super::{Kind, Node, Problem};
-use super::{NoQuery, build, empty, json, name, payload_head};
+use super::super::{Kind, Problem};
+use super::{Acting, NoQuery, build, empty, json, name, payload_head};
 use crate::driver::{Called, Handle, NewMessage, Settlement, Submitted};
 use axum::body::Body;
-use axum::extract::State;
 use axum::response::Response;
 use bytes::Bytes;
 use http::header::LOCATION;
@@ -24,7 +23,7 @@ const LIST_DEFAULT: usize = 100;
 
 /// `POST /v1/services/{service}/messages?wait=`
 pub(super) async fn submit(
-    State(node): State<Node>,
+    Acting(handle): Acting,
     In(service): In<String>,
     With(wait): With<Wait>,
     headers: HeaderMap,
@@ -33,17 +32,17 @@ pub(super) async fn submit(
     super::service(&service)?;
     let wait = wait.get()?;
     let terms = headers::terms(&headers)?;
-    let body::Payload { content, _room } = body::payload(&node.handle, &headers, body).await?;
+    let body::Payload { content, _room } = body::payload(&handle, &headers, body).await?;
     let new = NewMessage {
         service,
         terms,
         content,
     };
     match wait.filter(|wait| !wait.is_zero()) {
-        None => accepted(&node.handle.submit(new).await?),
-        Some(wait) => match node.handle.call(new, wait).await? {
+        None => accepted(&handle.submit(new).await?),
+        Some(wait) => match handle.call(new, wait).await? {
             Called::Open(submitted) => accepted(&submitted),
-            Called::Settled(settlement) => settled(settlement, Some(&node.handle)),
+            Called::Settled(settlement) => settled(settlement, Some(&handle)),
         },
     }
 }
@@ -141,7 +140,7 @@ pub(super) struct ListQuery {
 
 /// `GET /v1/messages?max=&service=`
 pub(super) async fn list(
-    State(node): State<Node>,
+    Acting(handle): Acting,
     With(ListQuery { max, service }): With<ListQuery>,
 ) -> Result<Response, Problem> {
     let max = max.unwrap_or(LIST_DEFAULT);
@@ -154,49 +153,49 @@ pub(super) async fn list(
     if let Some(service) = &service {
         name("service", service)?;
     }
-    json(StatusCode::OK, &node.handle.messages(max, service).await)
+    json(StatusCode::OK, &handle.messages(max, service).await)
 }
 
 /// `GET /v1/messages/{id}`
 pub(super) async fn show(
-    State(node): State<Node>,
+    Acting(handle): Acting,
     In(id): In<String>,
     _: NoQuery,
 ) -> Result<Response, Problem> {
-    json(StatusCode::OK, &node.handle.message(message_id(&id)?).await?)
+    json(StatusCode::OK, &handle.message(message_id(&id)?).await?)
 }
 
 /// `GET /v1/messages/{id}/outcome?wait=`. Never collects.
 pub(super) async fn outcome(
-    State(node): State<Node>,
+    Acting(handle): Acting,
     In(id): In<String>,
     With(wait): With<Wait>,
 ) -> Result<Response, Problem> {
     let id = message_id(&id)?;
     let wait = wait.get()?.unwrap_or(Duration::ZERO).min(query::WAIT_MAX);
-    match node.handle.outcome(id, wait).await? {
+    match handle.outcome(id, wait).await? {
         Some(settlement) => settled(settlement, None),
         // Still open: how far it is.
-        None => json(StatusCode::ACCEPTED, &node.handle.message(id).await?),
+        None => json(StatusCode::ACCEPTED, &handle.message(id).await?),
     }
 }
 
 /// `DELETE /v1/messages/{id}/outcome`
 pub(super) async fn collect(
-    State(node): State<Node>,
+    Acting(handle): Acting,
     In(id): In<String>,
     _: NoQuery,
 ) -> Result<Response, Problem> {
-    node.handle.collect(message_id(&id)?).await?;
+    handle.collect(message_id(&id)?).await?;
     Ok(empty(StatusCode::NO_CONTENT))
 }
 
 /// `DELETE /v1/messages/{id}`
 pub(super) async fn cancel(
-    State(node): State<Node>,
+    Acting(handle): Acting,
     In(id): In<String>,
     _: NoQuery,
 ) -> Result<Response, Problem> {
-    node.handle.cancel(message_id(&id)?).await?;
+    handle.cancel(message_id(&id)?).await?;
     Ok(empty(StatusCode::NO_CONTENT))
 }

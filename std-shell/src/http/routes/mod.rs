@@ -6,74 +6,97 @@ mod join;
 mod link;
 mod messages;
 mod operate;
+mod tokens;
 mod trust;
 
+use super::Node;
+use super::auth::{self, Need};
 use super::problem::{Kind, Problem};
 use super::query::{Nothing, With};
-use super::{Node, auth};
 use crate::Content;
-use crate::driver::Refusal;
+use crate::driver::{Handle, Refusal};
+use crate::trust::programs::Pass;
+use axum::Extension;
 use axum::Router;
 use axum::body::Body;
-use axum::extract::Request;
-use axum::middleware::{from_fn, from_fn_with_state};
+use axum::extract::{FromRequestParts, Request};
+use axum::middleware::from_fn_with_state;
 use axum::response::Response;
-use axum::routing::{get, post, put};
+use axum::routing::{MethodFilter, on};
 use http::header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
+use http::request::Parts;
 use http::{HeaderValue, Method, StatusCode};
 use redlink_core::{NameError, RESERVED};
 use serde::Serialize;
 
-/// All routes of a node.
+/// One call of the API, for the test that makes all of them.
+#[cfg(test)]
+pub(super) struct Route {
+    /// Its method.
+    pub(super) method: Method,
+    /// Its path, with its parts in braces.
+    pub(super) path: &'static str,
+    /// Who may make it.
+    pub(super) need: Need,
+}
+
+/// There is no way to add a route without saying what it needs.
+macro_rules! routes {
+    ($($need:ident $method:ident $path:literal $handler:path;)*) => {
+        /// All routes of a node.
+        #[cfg(test)]
+        pub(super) const ROUTES: &[Route] = &[
+            $(Route { method: Method::$method, path: $path, need: Need::$need },)*
+        ];
+
+        fn routes(node: &Node) -> Router<Node> {
+            let check = |need| from_fn_with_state((node.clone(), need), auth::check);
+            Router::new()$(.route(
+                $path,
+                on(MethodFilter::$method, $handler).route_layer(check(Need::$need)),
+            ))*
+        }
+    };
+}
+
+routes! {
+    Produce POST "/v1/services/{service}/messages" messages::submit;
+    Own GET "/v1/messages" messages::list;
+    Own GET "/v1/messages/{id}" messages::show;
+    Own DELETE "/v1/messages/{id}" messages::cancel;
+    Own GET "/v1/messages/{id}/outcome" messages::outcome;
+    Own DELETE "/v1/messages/{id}/outcome" messages::collect;
+    Consume PUT "/v1/services/{service}/consumers/{consumer}" consumers::register;
+    Consume DELETE "/v1/services/{service}/consumers/{consumer}" consumers::unregister;
+    Consume POST "/v1/services/{service}/consumers/{consumer}/take" consumers::take;
+    Delivery GET "/v1/deliveries/{delivery}/payload" deliveries::payload;
+    Delivery POST "/v1/deliveries/{delivery}/reply" deliveries::reply;
+    Delivery POST "/v1/deliveries/{delivery}/ack" deliveries::ack;
+    Delivery POST "/v1/deliveries/{delivery}/fail" deliveries::fail;
+    Delivery POST "/v1/deliveries/{delivery}/extend" deliveries::extend;
+    Delivery POST "/v1/deliveries/{delivery}/release" deliveries::release;
+    Own GET "/v1/node" operate::node;
+    Administer GET "/v1/services" operate::services;
+    Administer GET "/v1/consumers" operate::consumers;
+    Administer GET "/v1/peers" operate::peers;
+    Administer POST "/v1/tokens" tokens::create;
+    Administer GET "/v1/tokens" tokens::list;
+    Administer DELETE "/v1/tokens/{id}" tokens::revoke;
+    Administer GET "/v1/ca" trust::book;
+    Administer POST "/v1/ca/revocations" trust::revoke;
+    Peer POST "/v1/link" link::link;
+    Peer GET "/v1/link/payloads/{token}/{part}" link::payload;
+    Peer PUT "/v1/link/payloads/{token}/{part}" link::payload;
+    Peer GET "/v1/revocations" trust::revocations;
+    Peer PUT "/v1/revocations" trust::learn;
+    Nothing POST "/v1/enrol" join::enrol;
+    Nothing GET "/livez" operate::live;
+    Nothing GET "/readyz" operate::ready;
+}
+
+/// What answers a node's requests.
 pub(super) fn router(node: Node) -> Router {
-    let administrator = Router::new()
-        .route("/v1/services/{service}/messages", post(messages::submit))
-        .route("/v1/messages", get(messages::list))
-        .route("/v1/messages/{id}", get(messages::show).delete(messages::cancel))
-        .route(
-            "/v1/messages/{id}/outcome",
-            get(messages::outcome).delete(messages::collect),
-        )
-        .route(
-            "/v1/services/{service}/consumers/{consumer}",
-            put(consumers::register).delete(consumers::unregister),
-        )
-        .route(
-            "/v1/services/{service}/consumers/{consumer}/take",
-            post(consumers::take),
-        )
-        .route("/v1/deliveries/{delivery}/payload", get(deliveries::payload))
-        .route("/v1/deliveries/{delivery}/reply", post(deliveries::reply))
-        .route("/v1/deliveries/{delivery}/ack", post(deliveries::ack))
-        .route("/v1/deliveries/{delivery}/fail", post(deliveries::fail))
-        .route("/v1/deliveries/{delivery}/extend", post(deliveries::extend))
-        .route("/v1/deliveries/{delivery}/release", post(deliveries::release))
-        .route("/v1/node", get(operate::node))
-        .route("/v1/services", get(operate::services))
-        .route("/v1/consumers", get(operate::consumers))
-        .route("/v1/peers", get(operate::peers))
-        .route("/v1/tokens", post(join::token))
-        .route("/v1/ca", get(trust::book))
-        .route("/v1/ca/revocations", post(trust::revoke))
-        .route_layer(from_fn_with_state(node.clone(), auth::administrator));
-    let peers = Router::new()
-        .route("/v1/link", post(link::link))
-        .route(
-            "/v1/link/payloads/{token}/{part}",
-            get(link::payload).put(link::payload),
-        )
-        .route(
-            crate::link::REVOCATIONS_PATH,
-            get(trust::revocations).put(trust::learn),
-        )
-        .route_layer(from_fn(auth::node));
-    let open = Router::new()
-        .route("/v1/enrol", post(join::enrol))
-        .route("/livez", get(operate::live))
-        .route("/readyz", get(operate::ready));
-    administrator
-        .merge(peers)
-        .merge(open)
+    routes(&node)
         .fallback(no_such_route)
         .method_not_allowed_fallback(method_not_allowed)
         .with_state(node)
@@ -105,6 +128,7 @@ impl From<Refusal> for Problem {
             Refusal::Unknown => Kind::UnknownMessage,
             Refusal::State => Kind::WrongState,
             Refusal::Store => Kind::StoreFailed,
+            Refusal::Taken => Kind::ConsumerTaken,
             Refusal::Foreign => Kind::OtherNode,
             Refusal::TooLarge => Kind::TooLarge,
             Refusal::Zero => Kind::BadRequest,
@@ -194,5 +218,39 @@ fn payload_head(status: StatusCode, content: &Content) -> http::response::Builde
     }
 }
 
+/// The node's handle, acting for whoever asks, as a route's need has found him.
+struct Acting(Handle);
+
+impl FromRequestParts<Node> for Acting {
+    type Rejection = Problem;
+    async fn from_request_parts(parts: &mut Parts, node: &Node) -> Result<Self, Problem> {
+        let Extension(pass) = pass(parts).await?;
+        Ok(Self(node.handle.acting_for(pass.who)))
+    }
+}
+
+/// Who asks. Not there on a route that needs no program: then nobody may.
+async fn pass(parts: &mut Parts) -> Result<Extension<Pass>, Problem> {
+    Extension::<Pass>::from_request_parts(parts, &())
+        .await
+        .map_err(|_| Problem::new(Kind::Internal, "The route does not say who may use it."))
+}
+
 /// For calls without parameters.
 type NoQuery = With<Nothing>;
+
+/// Runs what waits for the disk where that holds up nobody.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Problem> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(|_| Problem::new(Kind::Internal, "The work broke off; the node's log says why."))
+}
+
+/// What the log may know and a stranger need not: paths of files.
+fn own_trouble<E: std::error::Error>(error: &E) -> Problem {
+    tracing::error!(%error, "tokens or certificates can't be written");
+    Problem::new(
+        Kind::Internal,
+        "The node can't write tokens or certificates; its log says why.",
+    )
+}

@@ -2,14 +2,25 @@
 
 use super::super::{Kind, Node, Problem};
 use super::{NoQuery, json};
+use crate::driver::NodeBasics;
+use crate::trust::programs::Pass;
+use axum::Extension;
 use axum::extract::State;
 use axum::response::Response;
 use http::StatusCode;
 use redlink_core::RESERVED;
 
-/// `GET /v1/node`
-pub(super) async fn node(State(node): State<Node>, _: NoQuery) -> Result<Response, Problem> {
-    json(StatusCode::OK, &node.handle.status().await)
+/// `GET /v1/node`: all of it for administrators.
+pub(super) async fn node(
+    State(node): State<Node>,
+    Extension(pass): Extension<Pass>,
+    _: NoQuery,
+) -> Result<Response, Problem> {
+    let status = node.handle.status().await;
+    if pass.who.administers {
+        return json(StatusCode::OK, &status);
+    }
+    json(StatusCode::OK, &NodeBasics::from(status))
 }
 
 /// `GET /v1/services`

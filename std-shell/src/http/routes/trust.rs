@@ -2,8 +2,8 @@
 
 use super::super::query::{self, With};
 use super::super::{Kind, Node, Problem, body};
-use super::join::{authority, blocking, own_trouble};
-use super::{NoQuery, bad_name, build, json, sentence};
+use super::join::authority;
+use super::{NoQuery, bad_name, blocking, build, json, own_trouble, sentence};
 use crate::link::REVOCATIONS_HEADER;
 use crate::trust::{CRL_MAX, IdentityError, NodeRecord, RevocationError, RevokeError};
 use axum::body::Body;

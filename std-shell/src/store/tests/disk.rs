@@ -174,6 +174,35 @@ fn a_newer_schema_is_refused_and_left_alone() {
 }
 
 #[test]
+fn messages_of_a_schema_without_owners_go_on_as_the_administrators() {
+    let dir = tempfile::tempdir().unwrap();
+    // As the second schema left it: all tables but the new one, with rows in them.
+    let mut rig = Rig::open(dir.path());
+    rig.did([insert(1), insert_with(2, content(large(2))), insert(3)]);
+    rig.did([settle(3, Some(content("reply")))]);
+    let (identity, counter) = (rig.opened.identity, rig.opened.boot.counter);
+    rig.close();
+    edit(dir.path(), "DROP TABLE owner");
+    edit(dir.path(), "UPDATE meta SET version = 2");
+
+    let mut rig = Rig::open(dir.path());
+    assert_eq!(
+        (rig.opened.identity, rig.opened.boot.counter),
+        (identity, counter + 1)
+    );
+    assert_eq!(rig.opened.recovered.owners, []);
+    let found = &rig.opened.recovered;
+    assert_eq!((found.messages.len(), found.outcomes.len()), (2, 1));
+    assert_eq!(rig.payload(2), Some(content(large(2))));
+    assert_eq!(rig.outcome(3).unwrap().content, Some(content("reply")));
+    rig.did([insert_of(4, "p"), settle(1, None), Op::Delete { sequence: 3 }]);
+    rig.assert_sound();
+    drop(rig);
+    let rig = Rig::open(dir.path());
+    assert_eq!(rig.opened.recovered.owners, [(4, "p".into())]);
+}
+
+#[test]
 fn what_is_not_ours_is_refused_and_left_alone() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("redlink.db");

@@ -31,7 +31,16 @@ impl Bytes {
 impl Step {
     fn op(self) -> Option<Op> {
         Some(match self {
-            Self::Insert(sequence, body) => insert_with(sequence, body.content()),
+            Self::Insert(sequence, body) => {
+                let Op::Insert(mut message) = insert_with(sequence, body.content()) else {
+                    unreachable!("insert gives an insert")
+                };
+                // Some are a program's, each time another one's.
+                if !body.1.is_multiple_of(3) {
+                    message.owner = Owner::Program(format!("p{}", body.1).into());
+                }
+                Op::Insert(message)
+            }
             Self::Settle(sequence, outcome, body) => Op::Settle {
                 sequence,
                 outcome,
@@ -56,6 +65,7 @@ struct Model {
     messages: BTreeMap<u64, Content>,
     outcomes: BTreeMap<u64, (Outcome, Option<Content>)>,
     replies: BTreeMap<u64, Option<Content>>,
+    owners: BTreeMap<u64, String>,
 }
 
 impl Model {
@@ -63,8 +73,13 @@ impl Model {
     fn take(&mut self, op: &Op) -> bool {
         match op {
             Op::Insert(message) => {
-                let free = !self.messages.contains_key(&message.sequence);
+                let program = message.owner.program().map(ToString::to_string);
+                // An outcome under the same number keeps its owner; in a node's life no number comes twice.
+                let owned = program.is_some() && self.owners.contains_key(&message.sequence);
+                let free = !owned && !self.messages.contains_key(&message.sequence);
                 if free {
+                    self.owners
+                        .extend(program.map(|program| (message.sequence, program)));
                     self.messages.insert(message.sequence, message.content.clone());
                 }
                 free
@@ -84,6 +99,7 @@ impl Model {
             },
             Op::Delete { sequence } => {
                 self.outcomes.remove(sequence);
+                self.owners.remove(sequence);
                 true
             }
             Op::Keep { token, content, .. } => {
@@ -227,6 +243,9 @@ fn compare(rig: &Rig, model: &Model) {
             .collect::<Vec<_>>(),
         outcomes
     );
+    let owners = found.owners.iter();
+    let owners: Vec<_> = owners.map(|(at, program)| (*at, program.to_string())).collect();
+    assert_eq!(owners, model.owners.clone().into_iter().collect::<Vec<_>>());
     let mut replies: Vec<_> = found
         .replies
         .iter()

@@ -17,6 +17,7 @@ fn a_message_comes_back_as_it_went_in() {
     let message = NewMessage {
         sequence: 41,
         inserted: u32::MAX,
+        owner: Owner::Administrator,
         service: "resize".into(),
         terms,
         content: Content {
@@ -125,6 +126,52 @@ fn a_settled_message_is_an_outcome_until_it_is_deleted() {
             .collect::<Vec<_>>(),
         [3]
     );
+}
+
+#[test]
+fn a_message_and_its_outcome_are_its_owners_until_the_end() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut rig = Rig::open(dir.path());
+    rig.did([
+        insert_of(1, "billing"),
+        insert(2),
+        insert_of(3, "billing"),
+        insert_of(4, "x'); --"),
+    ]);
+    rig.did([settle(1, None), settle(2, None)]);
+    let owners = |rig: &Rig| -> Vec<(u64, String)> {
+        let found = rig.opened.recovered.owners.iter();
+        found
+            .map(|(sequence, program)| (*sequence, program.to_string()))
+            .collect()
+    };
+    let owned = |wanted: &[(u64, &str)]| -> Vec<(u64, String)> {
+        wanted
+            .iter()
+            .map(|(sequence, program)| (*sequence, (*program).to_owned()))
+            .collect()
+    };
+    assert_eq!(owners(&rig), [], "it was new");
+    drop(rig);
+    let mut rig = Rig::open(dir.path());
+    assert_eq!(
+        owners(&rig),
+        owned(&[(1, "billing"), (3, "billing"), (4, "x'); --")])
+    );
+    rig.did([
+        settle(3, None),
+        Op::Delete { sequence: 1 },
+        Op::Delete { sequence: 2 },
+    ]);
+    // One that can't be done leaves nothing behind.
+    assert!(!rig.all([insert_of(4, "thief")])[0].done);
+    drop(rig);
+    let mut rig = Rig::open(dir.path());
+    assert_eq!(owners(&rig), owned(&[(3, "billing"), (4, "x'); --")]));
+    rig.did([settle(4, None), Op::Delete { sequence: 3 }]);
+    rig.did([Op::Delete { sequence: 4 }]);
+    drop(rig);
+    assert_eq!(owners(&Rig::open(dir.path())), []);
 }
 
 #[test]

@@ -2,6 +2,8 @@
 //!
 //! Every wait is for something that can be seen, with a bound that only a failure reaches.
 
+mod stream;
+
 use super::*;
 use crate::Content;
 use crate::driver::{Delivery, NewMessage, Settlement};

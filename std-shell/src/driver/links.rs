@@ -64,16 +64,7 @@ impl Links {
         outbox: Outbox,
         jobs: Option<mpsc::UnboundedSender<Job>>,
     ) {
-        self.up.insert(
-            link,
-            Link {
-                peer,
-                outbox,
-                buffer: BytesMut::new(),
-                dirty: false,
-                jobs,
-            },
-        );
+        self.up.insert(link, Link::new(peer, outbox, jobs));
     }
 
     pub(super) fn is_up(&self, link: LinkId) -> bool {
@@ -165,6 +156,16 @@ impl Links {
 }
 
 impl Link {
+    pub(super) fn new(peer: Name, outbox: Outbox, jobs: Option<mpsc::UnboundedSender<Job>>) -> Self {
+        Self {
+            peer,
+            outbox,
+            buffer: BytesMut::new(),
+            dirty: false,
+            jobs,
+        }
+    }
+
     fn push(&self, item: Item) -> bool {
         self.outbox.push(item).is_ok()
     }

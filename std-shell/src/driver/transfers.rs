@@ -374,3 +374,6 @@ impl Transfers {
         self.soonest = fetches.chain(early).chain(look).min();
     }
 }
+
+#[cfg(test)]
+mod tests;

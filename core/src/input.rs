@@ -315,7 +315,8 @@ pub enum Input<'a> {
         /// The payload that rode in it.
         body: Option<Body>,
     },
-    /// A large payload, asked for by [`Output::Fetch`](crate::Output::Fetch), is complete, or can't be had (`None`).
+    /// A large payload, asked for by [`Output::Fetch`](crate::Output::Fetch), is complete, or can't be had (`None`). What
+    /// is for another node may be given as soon as it begins to come, and taken back by `None` if it breaks off.
     Fetched {
         /// For which grant.
         token: GrantToken,

@@ -7,6 +7,7 @@ mod tests;
 
 pub use values::{NorthUrl, Size};
 
+use crate::content::PAYLOAD_MAX;
 use crate::trust::programs::Permissions;
 use crate::trust::{self, LIFE_DEFAULT, LIFE_MAX, LIFE_MIN, OwnFiles, Wishes};
 use redlink_core::Name;
@@ -26,8 +27,6 @@ pub const FILE: &str = "redlink.toml";
 pub const PORT: u16 = 7411;
 /// Longest payload unless said otherwise.
 const MAX_PAYLOAD: u64 = 64 << 20;
-/// Above this a payload would not fit into the memory that a node should need.
-const MAX_PAYLOAD_LIMIT: u64 = 1 << 30;
 /// Connections unless said otherwise.
 const MAX_CONNECTIONS: u32 = 4_096;
 
@@ -235,7 +234,7 @@ impl NodeConfig {
             ));
         }
         let max_payload = told.max_payload.map_or(MAX_PAYLOAD, |size| size.0);
-        if !(1..=MAX_PAYLOAD_LIMIT).contains(&max_payload) {
+        if !(1..=PAYLOAD_MAX).contains(&max_payload) {
             return Err(wrong("max_payload", "it is from 1 to 1GiB"));
         }
         let max_connections = told.max_connections.unwrap_or(MAX_CONNECTIONS);

@@ -3,6 +3,10 @@
 use bytes::Bytes;
 use std::sync::Arc;
 
+/// Longest payload that there can be, in bytes: the bound of the protocol. What a node takes for itself is its setting; what
+/// passes through it has this bound only.
+pub(crate) const PAYLOAD_MAX: u64 = 1 << 30;
+
 /// A payload as a producer or consumer gave it: bytes that are never looked into, and what they are said to be.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Content {

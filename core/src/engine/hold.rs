@@ -351,6 +351,7 @@ impl Core<'_> {
         } else if let Some(ix) = self.own(token.message) {
             self.reply_comes(ix, &token);
         } else if let Some(ix) = self.passing(&token) {
+            self.relays[ix].moved = Some(self.now);
             self.relays[ix].out.extend = true;
             self.relay_alive(ix);
         }

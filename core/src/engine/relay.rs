@@ -97,6 +97,7 @@ impl Core<'_> {
             send_only: false,
             size: 0,
             body: None,
+            moved: None,
             verb: None,
             taken: Taken::Done,
             out: RelayOut::default(),
@@ -208,9 +209,13 @@ impl Core<'_> {
     }
 
     fn result_passes(&mut self, ix: Ix, answer: &super::answer_far::PeerAnswer) -> Kept {
+        let (now, claim) = (self.now, self.config.timing.claim);
         let r = &mut self.relays[ix];
+        let same = r.body.is_some() && (r.verb, r.size) == (Some(answer.verb), answer.size);
+        let moves = r.moved.is_some_and(|at| now < at + claim);
         // Something is passing already; what is said twice is said once more later.
-        if r.out.fetch_answer
+        if same && moves
+            || r.out.fetch_answer
             || r.out.answer
             || r.out.grant
             || (r.verb.is_some() && r.size > 0 && r.body.is_none())
@@ -221,6 +226,7 @@ impl Core<'_> {
         r.verb = Some(answer.verb);
         r.size = answer.size;
         r.body = answer.body;
+        r.moved = None;
         let here = answer.inline || answer.size == 0;
         r.out.answer = here;
         r.out.fetch_answer = !here;
@@ -235,7 +241,8 @@ impl Core<'_> {
         }
     }
 
-    /// A large payload or answer has come; it can go on.
+    /// A large payload or answer has come, or begins to; it can go on. If it then breaks off, that is told without a
+    /// body.
     pub(super) fn fetched_to_pass(&mut self, token: &GrantToken, part: Part, body: Option<Body>) -> Kept {
         let Some(ix) = self.passing(token) else {
             return Kept::Nothing;
@@ -245,7 +252,7 @@ impl Core<'_> {
             Part::Payload => r.verb.is_none(),
             Part::Reply => r.verb.is_some(),
         };
-        if !wanted || r.body.is_some() {
+        if !wanted || (r.body.is_some() && body.is_some()) {
             return Kept::Nothing;
         }
         let Some(body) = body else {
@@ -256,11 +263,18 @@ impl Core<'_> {
                     self.relay_over(ix);
                 }
                 // Its node says the answer again when it hears nothing.
-                Part::Reply => r.verb = None,
+                Part::Reply => {
+                    r.verb = None;
+                    r.out.answer = false;
+                    if let Some(broken) = r.body.take() {
+                        self.say(Pending::Free(broken));
+                    }
+                }
             }
             return Kept::Nothing;
         };
         r.body = Some(body);
+        r.moved = Some(self.now);
         match part {
             Part::Payload => r.out.grant = true,
             Part::Reply => r.out.answer = true,

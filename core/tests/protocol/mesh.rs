@@ -1,7 +1,7 @@
 //! Many real cores: routes that follow the hierarchy (P8), and messages over many links.
 
 use super::net::Mesh;
-use redlink_core::{Duration, Outcome, Policy, Terms};
+use redlink_core::{Duration, Input, Outcome, Policy, Terms};
 use std::collections::BTreeSet;
 
 fn secs(n: u64) -> Duration {
@@ -422,4 +422,84 @@ fn large_payloads_pass() {
         transit.disk.messages.len() + transit.disk.outcomes.len() + transit.disk.replies.len(),
         0
     );
+}
+
+/// The node between gives a payload on as it begins to come. If it breaks off, both sides hear of it at once, and the
+/// message goes again.
+#[test]
+fn a_payload_that_breaks_off_while_it_passes_goes_again() {
+    let mut mesh = Mesh::new(&["S", "T", "N"], &[("S", "T"), ("T", "N")]);
+    mesh.worker("N", "s");
+    mesh.run(secs(1));
+    let payload = vec![7; 100_000];
+    mesh.slow = Some("N");
+    let sequence = mesh.node("S").submit("s", Terms::default(), &payload);
+    mesh.run(secs(1));
+    let [(_, token, part, _)] = mesh.node("N").fetches[..] else {
+        panic!("N gets it from T")
+    };
+    assert_eq!(mesh.node("T").bodies.len(), 1);
+    let broken = Input::Fetched {
+        token,
+        part,
+        body: None,
+    };
+    mesh.node("T").must(broken);
+    assert!(mesh.node("T").bodies.is_empty());
+    mesh.run(Duration::from_millis(10));
+    // Not at the end of a lease: the next attempt is under way.
+    let next = mesh
+        .node("N")
+        .fetches
+        .last()
+        .map(|(_, token, ..)| token.fence.attempt);
+    assert_eq!(next, Some(2));
+    mesh.slow = None;
+    mesh.run(secs(1));
+    assert_eq!(mesh.work(), 1);
+    mesh.run(secs(1));
+    assert_eq!(mesh.node("S").outcome(sequence), Some(Outcome::Replied));
+}
+
+/// A reply takes longer than it takes its node to say it again: that cuts off nothing that moves. One that has stopped is
+/// gone for anew.
+#[test]
+fn a_reply_that_is_said_again_does_not_begin_again_while_it_moves() {
+    let mut mesh = Mesh::new(&["S", "T", "N"], &[("S", "T"), ("T", "N")]);
+    mesh.worker("N", "s");
+    mesh.run(secs(1));
+    let payload = vec![7; 100_000];
+    let sequence = mesh.node("S").submit("s", Terms::default(), &payload);
+    mesh.run(secs(1));
+    mesh.slow = Some("S");
+    assert_eq!(mesh.work(), 1);
+    mesh.run(secs(1));
+    let [(_, token, part, _)] = mesh.node("S").fetches[..] else {
+        panic!("S gets it from T")
+    };
+    let passing: Vec<u64> = mesh.node("T").bodies.keys().copied().collect();
+    for _ in 0..35 {
+        for node in ["T", "S"] {
+            mesh.node(node).must(Input::Progress { token });
+        }
+        mesh.run(secs(1));
+    }
+    let now: Vec<u64> = mesh.node("T").bodies.keys().copied().collect();
+    assert_eq!((now, passing.len()), (passing, 1), "what moved was dropped");
+    assert_eq!(mesh.node("S").fetches.len(), 1);
+    // It breaks, on both hops; the reply is said again, and passes.
+    let broken = Input::Fetched {
+        token,
+        part,
+        body: None,
+    };
+    for node in ["T", "S"] {
+        mesh.node(node).fetches.clear();
+        mesh.node(node).must(broken);
+    }
+    assert!(mesh.node("T").bodies.is_empty());
+    mesh.slow = None;
+    mesh.run(secs(11));
+    assert_eq!(mesh.node("S").outcome(sequence), Some(Outcome::Replied));
+    assert!(mesh.node("T").bodies.is_empty(), "P9: nothing stays");
 }

@@ -2,9 +2,11 @@
 
 use super::context::Context;
 use super::error::{Error, Problem, root_cause};
-use bytes::Bytes;
+use crate::content::PAYLOAD_MAX;
+use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, Method, StatusCode, Uri, header};
 use http_body_util::{BodyExt, Full};
+use hyper::body::{Body, Incoming};
 use hyper_rustls::HttpsConnector;
 use hyper_util::client::legacy;
 use hyper_util::client::legacy::connect::HttpConnector;
@@ -235,11 +237,7 @@ impl Client {
                 .await
                 .map_err(|e| self.failed(&e, sent))?;
             let (head, body) = response.into_parts();
-            let body = body
-                .collect()
-                .await
-                .map_err(|e| self.broken(&e, sent))?
-                .to_bytes();
+            let body = read(body).await.map_err(|e| self.broken(&e, sent))?;
             Ok(Answer {
                 status: head.status,
                 headers: head.headers,
@@ -284,6 +282,27 @@ impl Client {
             sent,
         }
     }
+}
+
+/// Reads a body whole. A large one is copied into its place as it comes: held in pieces first it would take twice the
+/// memory.
+async fn read(mut body: Incoming) -> Result<Bytes, hyper::Error> {
+    let said = body.size_hint().exact().unwrap_or(0).min(PAYLOAD_MAX);
+    let mut first = Bytes::new();
+    let mut all = BytesMut::new();
+    while let Some(frame) = body.frame().await {
+        let Ok(data) = frame?.into_data() else { continue };
+        if first.is_empty() && all.is_empty() {
+            first = data;
+            continue;
+        }
+        if all.is_empty() {
+            all.reserve(usize::try_from(said).unwrap_or(0));
+            all.extend_from_slice(&std::mem::take(&mut first));
+        }
+        all.extend_from_slice(&data);
+    }
+    Ok(if all.is_empty() { first } else { all.freeze() })
 }
 
 /// The TLS error in a chain of causes. `io::Error` hides what it holds from `source`, so it is opened here.

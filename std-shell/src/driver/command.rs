@@ -1,12 +1,14 @@
 //! What the rest of the shell asks of the driver.
 
-use super::contents::Source;
+use super::contents::{Outgoing, Source};
 use super::handle::{NewMessage, Settlement, Submitted};
 use super::info::{ConsumerInfo, MessageInfo, NodeStatus, PeerInfo, ServiceInfo};
 use super::refusal::Refusal;
+use super::transfers::Arriving;
 use crate::Content;
 use crate::link::frame::Received;
 use crate::link::outbox::Outbox;
+use crate::link::pipe::Pipe;
 use crate::link::transfer::{Job, TransferKey, TransferRefusal};
 use crate::owner::{Owner, Who};
 use redlink_core::{Answered, GrantToken, LinkId, Name, Tag, Verb};
@@ -135,6 +137,18 @@ pub(super) enum Command {
     Progress {
         key: TransferKey,
     },
+    Arriving {
+        peer: Name,
+        key: TransferKey,
+        size: u64,
+        answer: Arriving,
+    },
+    Passes {
+        peer: Name,
+        key: TransferKey,
+        pipe: Pipe,
+        answer: oneshot::Sender<Result<(), TransferRefusal>>,
+    },
     Arrived {
         peer: Name,
         key: TransferKey,
@@ -144,7 +158,7 @@ pub(super) enum Command {
     Offered {
         peer: Name,
         key: TransferKey,
-        answer: oneshot::Sender<Option<Source>>,
+        answer: oneshot::Sender<Option<Outgoing>>,
     },
 }
 

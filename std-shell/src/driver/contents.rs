@@ -2,9 +2,11 @@
 //!
 //! Three kinds: contents of messages whose row is not on disk yet; a cache of those that are, so that a grant right
 //! after the insert reads nothing; and bodies that the core holds by number. All but the cache count against the
-//! node's limit (P7); the cache has a limit of its own and gives way.
+//! node's limit (P7); the cache has a limit of its own and gives way. A body that passes through this node is a pipe, and
+//! counts as what that may hold, as long as something moves in it.
 
 use crate::Content;
+use crate::link::pipe::{Pipe, Standing};
 use crate::store::{ReadError, StoreHandle};
 use redlink_core::{AttemptId, Body};
 use std::collections::{BTreeMap, HashMap};
@@ -31,10 +33,29 @@ impl Source {
     }
 }
 
+/// What a transfer takes its bytes from.
+#[derive(Clone, Debug)]
+pub(crate) enum Outgoing {
+    /// All of them are somewhere.
+    Whole(Source),
+    /// They pass through this node.
+    Pipe(Pipe),
+}
+
+impl Outgoing {
+    /// Whether there is nothing more to be had.
+    pub(crate) fn is_broken(&self) -> bool {
+        match self {
+            Self::Whole(_) => false,
+            Self::Pipe(pipe) => pipe.standing() == Standing::Broken,
+        }
+    }
+}
+
 /// Bytes that the core knows by a number.
 #[derive(Debug)]
 struct Held {
-    source: Source,
+    source: Outgoing,
     /// What it adds to `used`: nothing if the bytes are on disk.
     counted: u64,
 }
@@ -112,7 +133,7 @@ impl Contents {
         self.charge(counted);
         self.insert(
             Held {
-                source: Source::Memory(content),
+                source: Outgoing::Whole(Source::Memory(content)),
                 counted,
             },
             size,
@@ -123,11 +144,51 @@ impl Contents {
     pub(super) fn hold_stored(&mut self, attempt: AttemptId, size: u64) -> Body {
         self.insert(
             Held {
-                source: Source::Reply(attempt),
+                source: Outgoing::Whole(Source::Reply(attempt)),
                 counted: 0,
             },
             size,
         )
+    }
+
+    /// Gives what passes through this node a number.
+    pub(super) fn hold_pipe(&mut self, pipe: Pipe) -> Body {
+        let (counted, size) = (pipe.cap(), pipe.size());
+        self.charge(counted);
+        self.insert(
+            Held {
+                source: Outgoing::Pipe(pipe),
+                counted,
+            },
+            size,
+        )
+    }
+
+    /// How far a pipe is; counts it as long as something moves in it.
+    pub(super) fn look_at(&mut self, body: Body) -> Option<Standing> {
+        let held = self.bodies.get_mut(&body.id)?;
+        let Outgoing::Pipe(pipe) = &held.source else {
+            return None;
+        };
+        let standing = pipe.standing();
+        let counts = if standing == Standing::Moving {
+            pipe.cap()
+        } else {
+            0
+        };
+        let before = std::mem::replace(&mut held.counted, counts);
+        self.charge(counts);
+        self.discharge(before);
+        Some(standing)
+    }
+
+    /// The node stops: nothing passes any more.
+    pub(super) fn close(&self) {
+        for held in self.bodies.values() {
+            if let Outgoing::Pipe(pipe) = &held.source {
+                pipe.close();
+            }
+        }
     }
 
     fn insert(&mut self, held: Held, size: u64) -> Body {
@@ -143,11 +204,22 @@ impl Contents {
         debug_assert!(held.is_some(), "{body:?} was freed twice");
         if let Some(held) = held {
             self.discharge(held.counted);
+            if let Outgoing::Pipe(pipe) = held.source {
+                pipe.close();
+            }
         }
     }
 
-    /// Where these bytes are; `None` once they were freed.
+    /// Where these bytes are; `None` once they were freed, or if they only pass.
     pub(super) fn body(&self, body: Body) -> Option<Source> {
+        match self.outgoing(body)? {
+            Outgoing::Whole(source) => Some(source),
+            Outgoing::Pipe(_) => None,
+        }
+    }
+
+    /// The same for a transfer, which may also take what passes.
+    pub(super) fn outgoing(&self, body: Body) -> Option<Outgoing> {
         self.bodies.get(&body.id).map(|held| held.source.clone())
     }
 

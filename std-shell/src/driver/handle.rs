@@ -1,14 +1,16 @@
 //! What everybody else holds of the driver.
 
 use super::command::{Cleanup, Command, LinkUp, OutcomeNow};
-use super::contents::Source;
+use super::contents::Outgoing;
 use super::info::{ConsumerInfo, MessageInfo, NodeStatus, PeerInfo, ServiceInfo};
 use super::refusal::Refusal;
 use super::take::PendingTake;
+use super::transfers::Destination;
 use crate::Content;
 use crate::link::frame::Received;
 use crate::link::outbox::Outbox;
-use crate::link::transfer::{Job, TransferKey, TransferRefusal};
+use crate::link::pipe::Pipe;
+use crate::link::transfer::{Job, PROGRESS, TransferKey, TransferRefusal};
 use crate::owner::Who;
 use crate::store::StoreHandle;
 use redlink_core::{Answered, GrantToken, LinkId, MessageId, Name, NodeId, Outcome, Tag, Terms, Verb};
@@ -86,7 +88,29 @@ pub(super) struct Shared {
     pub(super) incoming: Arc<Semaphore>,
     pub(super) incoming_max: u32,
     pub(super) payload_max: u64,
+    /// Payloads that pass through at once, by where they come from.
+    pub(super) from_north: Arc<Semaphore>,
+    pub(super) from_south: Arc<Semaphore>,
 }
+
+/// Where a payload that passes through comes from. Each direction has slots of its own. All ways go up and then down,
+/// so what comes from the south waits only for slots further north or for what goes down, and that only for slots
+/// further south: there is no circle in which nodes could wait for each other.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Direction {
+    /// This node dialled the peer, and gets it there.
+    FromNorth,
+    /// The peer dialled this node, and brings it.
+    FromSouth,
+}
+
+/// Payloads that pass through a node at once in each direction. With what HTTP holds of each, both together take less
+/// than 64 MiB.
+pub(super) const PASSING: usize = 8;
+
+/// How long one may wait for its turn. A peer that brings it comes again, and must not think that it has stalled.
+const TURN: Duration = Duration::from_secs(40);
+const TURN_BROUGHT: Duration = Duration::from_secs(15);
 
 impl Shared {
     pub(super) fn tag(&self) -> Tag {
@@ -531,6 +555,62 @@ impl Handle {
         }
     }
 
+    /// A turn to let a payload pass. Its lease stays alive meanwhile.
+    pub(crate) async fn slot(
+        &self,
+        direction: Direction,
+        key: TransferKey,
+    ) -> Result<OwnedSemaphorePermit, TransferRefusal> {
+        let (slots, wait) = match direction {
+            Direction::FromNorth => (&self.shared.from_north, TURN),
+            Direction::FromSouth => (&self.shared.from_south, TURN_BROUGHT),
+        };
+        let mut turn = std::pin::pin!(slots.clone().acquire_owned());
+        let until = tokio::time::Instant::now() + wait;
+        while tokio::time::Instant::now() < until {
+            match tokio::time::timeout(PROGRESS, &mut turn).await {
+                Ok(Ok(slot)) => return Ok(slot),
+                Ok(Err(_)) => return Err(TransferRefusal::Stopped),
+                Err(_) => self.progress(key).await,
+            }
+        }
+        Err(TransferRefusal::Busy)
+    }
+
+    /// Where to with what a peer is about to bring; waits until that has been announced.
+    pub(crate) async fn arriving(
+        &self,
+        peer: Name,
+        key: TransferKey,
+        size: u64,
+    ) -> Result<Destination, TransferRefusal> {
+        self.look(|answer| Command::Arriving {
+            peer,
+            key,
+            size,
+            answer,
+        })
+        .await
+        .unwrap_or(Err(TransferRefusal::Stopped))
+    }
+
+    /// What is for another node begins to come, and may go on.
+    pub(crate) async fn passes(
+        &self,
+        peer: Name,
+        key: TransferKey,
+        pipe: Pipe,
+    ) -> Result<(), TransferRefusal> {
+        self.look(|answer| Command::Passes {
+            peer,
+            key,
+            pipe,
+            answer,
+        })
+        .await
+        .unwrap_or(Err(TransferRefusal::Stopped))
+    }
+
     pub(crate) async fn fetched(&self, key: TransferKey, content: Option<Content>) {
         let _ = self.send(Command::Fetched { key, content }).await;
     }
@@ -555,7 +635,7 @@ impl Handle {
         .unwrap_or(Err(TransferRefusal::Stopped))
     }
 
-    pub(crate) async fn offered(&self, peer: Name, key: TransferKey) -> Option<Source> {
+    pub(crate) async fn offered(&self, peer: Name, key: TransferKey) -> Option<Outgoing> {
         self.look(|answer| Command::Offered { peer, key, answer })
             .await
             .flatten()

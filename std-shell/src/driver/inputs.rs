@@ -168,12 +168,12 @@ impl Driver {
             }
             Command::LinkDown { link, reason } => self.link_down(link, &reason),
             Command::Fetched { key, content } => {
-                if self.links.got(&key) {
+                if self.transfers.got(&key) {
                     self.next.push_back(Next::Fetched(key, content));
                 }
             }
             Command::Progress { key } => {
-                self.links.progress(&key, self.now);
+                self.transfers.progress(&key, self.now);
                 self.tell(Input::Progress { token: key.token });
             }
             Command::Arrived {
@@ -182,18 +182,36 @@ impl Driver {
                 content,
                 answer,
             } => {
-                let result = self
-                    .links
-                    .arrived(&peer, key, content, self.now, &mut self.contents);
+                let result = self.transfers.arrived(&peer, &key, content, &self.contents);
                 let _ = answer.send(result.map(|content| {
-                    if let Some(content) = content {
-                        self.next.push_back(Next::Fetched(key, Some(content)));
-                    }
+                    self.next.push_back(Next::Fetched(key, Some(content)));
+                }));
+            }
+            Command::Arriving {
+                peer,
+                key,
+                size,
+                answer,
+            } => {
+                let linked = self.links.has_peer(&peer);
+                self.transfers.arriving(peer, linked, key, size, self.now, answer);
+            }
+            Command::Passes {
+                peer,
+                key,
+                pipe,
+                answer,
+            } => {
+                let result = self
+                    .transfers
+                    .passes(peer, key, pipe, self.now, &mut self.contents);
+                let _ = answer.send(result.map(|body| {
+                    self.next.push_back(Next::Passes(key, body));
                 }));
             }
             Command::Offered { peer, key, answer } => {
-                let payload = self.links.offered(&peer, &key);
-                let _ = answer.send(payload.and_then(|payload| self.source(payload)));
+                let payload = self.transfers.offered(&peer, &key);
+                let _ = answer.send(payload.and_then(|payload| self.outgoing(payload)));
             }
         }
     }
@@ -375,7 +393,7 @@ impl Driver {
             return;
         };
         tracing::info!(peer = %gone.peer, dialled = gone.jobs.is_some(), reason, "a link is down");
-        for key in self.links.forget_fetches(link) {
+        for key in self.transfers.forget_fetches(link) {
             self.next.push_back(Next::Fetched(key, None));
         }
         self.tell(Input::LinkDown { link });

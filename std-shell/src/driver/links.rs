@@ -1,31 +1,16 @@
-//! The driver's side of links: frames to peers, and the large payloads beside them.
-//!
-//! A large payload and the frame that announces it go by different connections, so either may be first. At the side that was
-//! dialled, what a frame announces is waited for in `fetches`, what comes before its frame is kept in `early`, and what
-//! this node announced can be got as long as it is in `offered`. The dialling side moves everything itself.
+//! The driver's side of links: frames to peers. What is too large for them is in `transfers`.
 
-use super::contents::{Contents, Source, cost};
-use super::turn::Next;
-use crate::Content;
+use super::contents::Source;
 use crate::link::frame;
 use crate::link::outbox::{Item, Outbox};
-use crate::link::transfer::{Job, TransferKey, TransferRefusal};
+use crate::link::transfer::Job;
 use bytes::{Bytes, BytesMut};
-use redlink_core::{
-    Body, ConsumerKey, Duration, Fence, GrantToken, Instant, LinkId, MessageId, Name, NodeId, Part, Payload,
-};
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use redlink_core::{LinkId, Name};
+use std::collections::HashMap;
 use tokio::sync::mpsc;
 
 /// Frames leave in pieces of about this size: large enough to fill TLS records, small enough to start early.
 const CHUNK: usize = 64 << 10;
-
-/// How long a payload that was announced may take to begin, or to go on.
-const FETCH: Duration = Duration::from_secs(60);
-
-/// How long a payload waits for the frame that announces it, and how much of that there may be in bytes.
-const EARLY: Duration = Duration::from_secs(10);
-const EARLY_MAX: u64 = 32 << 20;
 
 /// One connection to a peer.
 #[derive(Debug)]
@@ -47,33 +32,6 @@ pub(super) enum Sending {
         source: Source,
         later: Source,
     },
-    Apart {
-        key: TransferKey,
-        payload: Payload,
-        source: Source,
-    },
-}
-
-#[derive(Debug)]
-struct Fetch {
-    link: LinkId,
-    peer: Name,
-    size: u64,
-    /// None if this side gets it: that ends by itself.
-    until: Option<Instant>,
-}
-
-#[derive(Debug)]
-struct Early {
-    peer: Name,
-    content: Content,
-    until: Instant,
-}
-
-#[derive(Debug)]
-struct Offered {
-    peer: Name,
-    payload: Payload,
 }
 
 #[derive(Debug, Default)]
@@ -83,16 +41,8 @@ pub(super) struct Links {
     dirty: Vec<LinkId>,
     /// Closed because their peer does not read.
     overflowed: Vec<LinkId>,
-    fetches: BTreeMap<TransferKey, Fetch>,
-    early: BTreeMap<TransferKey, Early>,
-    early_bytes: u64,
-    offered: BTreeMap<TransferKey, Offered>,
-    /// Which of those are bytes that the core will free.
-    offered_bodies: HashMap<u64, TransferKey>,
     /// Pieces that were handed to links.
     writes: u64,
-    /// Nothing in `fetches` and `early` ends before this.
-    soonest: Option<Instant>,
 }
 
 impl Links {
@@ -114,20 +64,20 @@ impl Links {
         outbox: Outbox,
         jobs: Option<mpsc::UnboundedSender<Job>>,
     ) {
-        self.up.insert(
-            link,
-            Link {
-                peer,
-                outbox,
-                buffer: BytesMut::new(),
-                dirty: false,
-                jobs,
-            },
-        );
+        self.up.insert(link, Link::new(peer, outbox, jobs));
     }
 
     pub(super) fn is_up(&self, link: LinkId) -> bool {
         self.up.contains_key(&link)
+    }
+
+    /// Whether there is a link with a peer of this name.
+    pub(super) fn has_peer(&self, peer: &Name) -> bool {
+        self.up.values().any(|link| link.peer == *peer)
+    }
+
+    pub(super) fn get(&self, link: LinkId) -> Option<&Link> {
+        self.up.get(&link)
     }
 
     pub(super) fn peer(&self, link: LinkId) -> Option<&Name> {
@@ -167,25 +117,6 @@ impl Links {
                         source: later,
                     });
             }
-            Sending::Apart { key, payload, source } => {
-                frame::put(&mut to.buffer, header, None);
-                match &to.jobs {
-                    // A mover that is gone takes its link along.
-                    Some(jobs) => drop(jobs.send(Job::Put { key, source })),
-                    None => {
-                        if let Payload::Held(body) = payload {
-                            self.offered_bodies.insert(body.id, key);
-                        }
-                        self.offered.insert(
-                            key,
-                            Offered {
-                                peer: to.peer.clone(),
-                                payload,
-                            },
-                        );
-                    }
-                }
-            }
         }
         if !to.dirty {
             to.dirty = true;
@@ -222,210 +153,19 @@ impl Links {
         }
         std::mem::take(&mut self.overflowed)
     }
-
-    /// A frame announced a payload: gets it, or waits for it.
-    pub(super) fn fetch(
-        &mut self,
-        link: LinkId,
-        key: TransferKey,
-        size: u64,
-        now: Instant,
-        contents: &mut Contents,
-    ) -> Option<Next> {
-        let Some(from) = self.up.get(&link) else {
-            return Some(Next::Fetched(key, None));
-        };
-        let peer = from.peer.clone();
-        if let Some(early) = self.early.remove(&key) {
-            let bytes = cost(&early.content);
-            self.early_bytes -= bytes;
-            contents.discharge(bytes);
-            if early.peer == peer && early.content.bytes.len() as u64 == size {
-                return Some(Next::Fetched(key, Some(early.content)));
-            }
-        }
-        let until = match &from.jobs {
-            Some(jobs) => {
-                drop(jobs.send(Job::Get { key, size }));
-                None
-            }
-            None => Some(now + FETCH),
-        };
-        self.fetches.insert(
-            key,
-            Fetch {
-                link,
-                peer,
-                size,
-                until,
-            },
-        );
-        self.note(until);
-        None
-    }
-
-    fn note(&mut self, until: Option<Instant>) {
-        if let Some(until) = until {
-            self.soonest = Some(self.soonest.map_or(until, |soonest| soonest.min(until)));
-        }
-    }
-
-    /// A fetch by this side has ended; whether anybody still waits for it.
-    pub(super) fn got(&mut self, key: &TransferKey) -> bool {
-        self.fetches.remove(key).is_some()
-    }
-
-    /// A payload that is waited for goes on coming.
-    pub(super) fn progress(&mut self, key: &TransferKey, now: Instant) {
-        if let Some(until) = self.fetches.get_mut(key).and_then(|fetch| fetch.until.as_mut()) {
-            *until = now + FETCH;
-        }
-    }
-
-    /// A peer has brought a payload: it is given back if it is waited for, and kept a while if its frame has not come yet.
-    pub(super) fn arrived(
-        &mut self,
-        peer: &Name,
-        key: TransferKey,
-        content: Content,
-        now: Instant,
-        contents: &mut Contents,
-    ) -> Result<Option<Content>, TransferRefusal> {
-        let bytes = cost(&content);
-        if !frame::content_type_fits(&content) {
-            return Err(TransferRefusal::TooLarge);
-        }
-        if let Some(fetch) = self.fetches.get(&key) {
-            if fetch.peer != *peer || fetch.until.is_none() {
-                return Err(TransferRefusal::Unknown);
-            }
-            if fetch.size != content.bytes.len() as u64 {
-                return Err(TransferRefusal::TooLarge);
-            }
-            if !contents.fits_work(bytes) {
-                return Err(TransferRefusal::Busy);
-            }
-            self.fetches.remove(&key);
-            return Ok(Some(content));
-        }
-        if !self.up.values().any(|link| link.peer == *peer) {
-            return Err(TransferRefusal::Unknown);
-        }
-        if self.early_bytes + bytes > EARLY_MAX || !contents.fits_work(bytes) {
-            return Err(TransferRefusal::Busy);
-        }
-        if let Some(known) = self.early.get(&key) {
-            // Brought twice because the answer to the first was lost.
-            return if known.peer == *peer {
-                Ok(None)
-            } else {
-                Err(TransferRefusal::Unknown)
-            };
-        }
-        contents.charge(bytes);
-        self.early_bytes += bytes;
-        self.early.insert(
-            key,
-            Early {
-                peer: peer.clone(),
-                content,
-                until: now + EARLY,
-            },
-        );
-        self.note(Some(now + EARLY));
-        Ok(None)
-    }
-
-    /// What this peer may get under that key.
-    pub(super) fn offered(&self, peer: &Name, key: &TransferKey) -> Option<Payload> {
-        self.offered
-            .get(key)
-            .filter(|offered| offered.peer == *peer)
-            .map(|offered| offered.payload)
-    }
-
-    /// The core is done with these bytes.
-    pub(super) fn freed(&mut self, body: Body) {
-        if let Some(key) = self.offered_bodies.remove(&body.id) {
-            self.offered.remove(&key);
-        }
-    }
-
-    /// This node's own message is over.
-    pub(super) fn settled(&mut self, message: MessageId) {
-        if self.offered.is_empty() {
-            return;
-        }
-        let token = GrantToken {
-            message,
-            inserted: 0,
-            fence: Fence::default(),
-            node: NodeId::default(),
-            consumer: ConsumerKey::default(),
-            mac: [0; 16],
-        };
-        let first = TransferKey {
-            token,
-            part: Part::Payload,
-        };
-        let keys = self
-            .offered
-            .range(first..)
-            .take_while(|(key, _)| key.token.message == message);
-        let own = keys.filter(|(_, offered)| matches!(offered.payload, Payload::Own { .. }));
-        for key in own.map(|(key, _)| *key).collect::<Vec<_>>() {
-            self.offered.remove(&key);
-        }
-    }
-
-    /// Payloads that can no longer come, because their link is gone.
-    pub(super) fn forget_fetches(&mut self, link: LinkId) -> Vec<TransferKey> {
-        let lost = self
-            .fetches
-            .iter()
-            .filter(|(_, fetch)| fetch.link == link)
-            .map(|(key, _)| *key);
-        let lost: Vec<_> = lost.collect();
-        for key in &lost {
-            self.fetches.remove(key);
-        }
-        lost
-    }
-
-    /// When [`Links::expire`] has something to do.
-    pub(super) fn deadline(&self) -> Option<Instant> {
-        self.soonest
-    }
-
-    /// Gives up what did not come in time.
-    pub(super) fn expire(&mut self, now: Instant, contents: &mut Contents, next: &mut VecDeque<Next>) {
-        if self.soonest.is_none_or(|soonest| now < soonest) {
-            return;
-        }
-        self.fetches.retain(|key, fetch| {
-            let late = fetch.until.is_some_and(|until| until <= now);
-            if late {
-                tracing::warn!(peer = %fetch.peer, message = %key.token.message, "a payload was announced and did not come");
-                next.push_back(Next::Fetched(*key, None));
-            }
-            !late
-        });
-        let early_bytes = &mut self.early_bytes;
-        self.early.retain(|_, early| {
-            let late = early.until <= now;
-            if late {
-                let bytes = cost(&early.content);
-                *early_bytes -= bytes;
-                contents.discharge(bytes);
-            }
-            !late
-        });
-        let fetches = self.fetches.values().filter_map(|fetch| fetch.until);
-        self.soonest = fetches.chain(self.early.values().map(|early| early.until)).min();
-    }
 }
 
 impl Link {
+    pub(super) fn new(peer: Name, outbox: Outbox, jobs: Option<mpsc::UnboundedSender<Job>>) -> Self {
+        Self {
+            peer,
+            outbox,
+            buffer: BytesMut::new(),
+            dirty: false,
+            jobs,
+        }
+    }
+
     fn push(&self, item: Item) -> bool {
         self.outbox.push(item).is_ok()
     }

@@ -16,7 +16,8 @@
 //! | `start` | recovery, and the thread |
 //! | `turn` | the loop: waiting, batches, time |
 //! | `inputs`, `outputs` | commands to core inputs; core outputs to deeds |
-//! | `links` | frames to peers, and the large payloads beside them |
+//! | `links` | frames to peers |
+//! | `transfers` | the large payloads beside them |
 //! | `contents` | payload bytes in memory |
 //! | `owners` | whose messages and consumers are |
 //! | `looks` | what operators see |
@@ -35,6 +36,7 @@ mod start;
 mod take;
 #[cfg(test)]
 mod tests;
+mod transfers;
 mod turn;
 
 pub use handle::{Called, Delivery, Handle, NewMessage, Settlement, Submitted};
@@ -42,4 +44,6 @@ pub use info::{ConsumerInfo, MessageInfo, NodeBasics, NodeStatus, PeerInfo, Serv
 pub use refusal::Refusal;
 pub use start::{Running, Settings, StartError, start};
 
-pub(crate) use contents::Source;
+pub(crate) use contents::{Outgoing, Source};
+pub(crate) use handle::Direction;
+pub(crate) use transfers::Destination;

@@ -1,14 +1,16 @@
 //! From what the core wants to what is done.
 
 use super::command::Handed;
-use super::contents::Source;
+use super::contents::{Outgoing, Source};
 use super::handle::{Settlement, Submitted};
 use super::links::Sending;
 use super::refusal::Refusal;
 use super::turn::{Answering, Driver, Next};
 use crate::Content;
 use crate::clock;
-use crate::link::transfer::TransferKey;
+use crate::content::PAYLOAD_MAX;
+use crate::link::frame;
+use crate::link::transfer::{Job, TransferKey};
 use crate::store::{NewMessage, Op};
 use redlink_core::{
     Answered, Attached, Body, Deliver, Fault, LinkId, MessageId, Notice, Outcome, Output, Payload, StoreOp,
@@ -56,6 +58,12 @@ impl Driver {
                     self.links
                         .send(link, header.get(..len).unwrap_or_default(), sending);
                 }
+                if let Attached::Apart {
+                    payload, token, part, ..
+                } = attached
+                {
+                    self.send_apart(link, TransferKey { token, part }, payload);
+                }
             }
             Output::Fetch {
                 link,
@@ -64,18 +72,28 @@ impl Driver {
                 size,
             } => {
                 let key = TransferKey { token, part };
-                if size > self.shared.payload_max {
-                    tracing::warn!(message = %token.message, size, "a peer's payload is larger than this node takes");
-                    self.next.push_back(Next::Fetched(key, None));
-                } else if let Some(next) = self.links.fetch(link, key, size, self.now, &mut self.contents) {
-                    self.next.push_back(next);
+                let passes = token.node != self.shared.node && token.message.node != self.shared.node;
+                // What passes takes no more memory if it is longer: only the protocol bounds it.
+                let most = if passes {
+                    PAYLOAD_MAX
+                } else {
+                    self.shared.payload_max
+                };
+                match self.links.get(link) {
+                    Some(from) if size <= most => {
+                        // What is to go on in a frame has to be here first.
+                        let passes = passes && size > frame::INLINE_MAX;
+                        self.transfers.fetch(link, from, key, size, passes, self.now);
+                    }
+                    Some(_) => {
+                        tracing::warn!(message = %token.message, size, "a peer's payload is larger than this node takes");
+                        self.next.push_back(Next::Fetched(key, None));
+                    }
+                    None => self.next.push_back(Next::Fetched(key, None)),
                 }
             }
             Output::CloseLink { link, fault } => self.close_link(link, fault),
-            Output::Free(body) => {
-                self.links.freed(body);
-                self.contents.free(body);
-            }
+            Output::Free(body) => self.free(body),
             Output::Notice(notice) => self.notice(notice),
         }
     }
@@ -90,10 +108,41 @@ impl Driver {
         }
     }
 
+    /// The same for a transfer, which may also take what passes.
+    pub(super) fn outgoing(&self, payload: Payload) -> Option<Outgoing> {
+        match payload {
+            Payload::Held(body) => self.contents.outgoing(body),
+            Payload::Own { .. } | Payload::Empty => self.source(payload).map(Outgoing::Whole),
+        }
+    }
+
+    /// Brings a payload beside its frame, or lets the peer get it.
+    fn send_apart(&mut self, link: LinkId, key: TransferKey, payload: Payload) {
+        let later = match payload {
+            // What has to wait for its turn must not keep memory that the cache could give away.
+            Payload::Own { sequence, .. } => Some(Outgoing::Whole(self.contents.own_later(sequence))),
+            Payload::Empty | Payload::Held(_) => self.outgoing(payload),
+        };
+        let Some(source) = later else {
+            tracing::error!(
+                ?payload,
+                "the core sends bytes that it has freed; please report this"
+            );
+            return;
+        };
+        // For a link that was closed in this turn it has no use.
+        let Some(to) = self.links.get(link) else { return };
+        match &to.jobs {
+            // A mover that is gone takes its link along.
+            Some(jobs) => drop(jobs.send(Job::Put { key, source })),
+            None => self.transfers.offer(to.peer.clone(), key, payload),
+        }
+    }
+
     fn sending(&self, attached: Attached) -> Option<Sending> {
         let payload = match attached {
-            Attached::Nothing => return Some(Sending::Nothing),
-            Attached::Inline(payload) | Attached::Apart { payload, .. } => payload,
+            Attached::Nothing | Attached::Apart { .. } => return Some(Sending::Nothing),
+            Attached::Inline(payload) => payload,
         };
         let Some(source) = self.source(payload) else {
             tracing::error!(
@@ -107,14 +156,7 @@ impl Driver {
             Payload::Own { sequence, .. } => self.contents.own_later(sequence),
             Payload::Empty | Payload::Held(_) => source.clone(),
         };
-        Some(match attached {
-            Attached::Apart { token, part, .. } => Sending::Apart {
-                key: TransferKey { token, part },
-                payload,
-                source: later,
-            },
-            _ => Sending::Inline { source, later },
-        })
+        Some(Sending::Inline { source, later })
     }
 
     fn store_op(&mut self, op: StoreOp) {
@@ -237,7 +279,7 @@ impl Driver {
         };
         let content = self.settling.remove(&sequence).unwrap_or_default();
         self.contents.forget(sequence);
-        self.links.settled(id);
+        self.transfers.settled(id);
         for waiter in self.waiters.remove(&sequence).unwrap_or_default() {
             let _ = waiter.send(Settlement {
                 id,
@@ -280,7 +322,7 @@ impl Driver {
                 tracing::warn!(peer = %gone.peer, dialled = gone.jobs.is_some(), reason = why, "a peer is refused")
             }
         }
-        for key in self.links.forget_fetches(link) {
+        for key in self.transfers.forget_fetches(link) {
             self.next.push_back(Next::Fetched(key, None));
         }
     }

@@ -1,9 +1,10 @@
 //! From what was on disk to a running driver.
 
 use super::contents::Contents;
-use super::handle::{Handle, Shared};
+use super::handle::{Handle, PASSING, Shared};
 use super::links::Links;
 use super::owners::Owners;
+use super::transfers::Transfers;
 use super::turn::{Driver, Inbox};
 use crate::clock;
 use crate::link::frame;
@@ -141,6 +142,8 @@ pub fn start(
         incoming: Arc::new(Semaphore::new(incoming_max as usize)),
         incoming_max,
         payload_max: settings.payload_max.min(u64::from(incoming_max) * 1_024),
+        from_north: Arc::new(Semaphore::new(PASSING)),
+        from_south: Arc::new(Semaphore::new(PASSING)),
     });
     let (commands_in, commands) = mpsc::channel(COMMANDS);
     let (cleanup_in, cleanup) = mpsc::unbounded_channel();
@@ -169,6 +172,7 @@ pub fn start(
         given: Vec::new(),
         deliveries: BTreeMap::new(),
         links: Links::default(),
+        transfers: Transfers::default(),
         next: VecDeque::new(),
         ops: Vec::new(),
         store_ops: 0,

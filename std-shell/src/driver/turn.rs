@@ -6,14 +6,15 @@ use super::handle::{Settlement, Shared, Submitted};
 use super::links::Links;
 use super::owners::Owners;
 use super::start::Settings;
+use super::transfers::Transfers;
 use crate::Content;
 use crate::clock;
 use crate::link::transfer::TransferKey;
 use crate::owner::Owner;
 use crate::store::{Done, Op, StoreHandle};
 use redlink_core::{
-    Answered, AttemptId, Boot, Bound, Core, GrantToken, Input, Instant, Kept, Payload, Refused, Row, Tag,
-    Terms, Verb,
+    Answered, AttemptId, Body, Boot, Bound, Core, GrantToken, Input, Instant, Kept, Payload, Refused, Row,
+    Tag, Terms, Verb,
 };
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
@@ -74,6 +75,8 @@ pub(super) enum Next {
     Release(GrantToken),
     LinkDown(redlink_core::LinkId),
     Fetched(TransferKey, Option<Content>),
+    /// What is for another node comes, under this number.
+    Passes(TransferKey, Body),
 }
 
 pub(super) struct Driver {
@@ -105,6 +108,7 @@ pub(super) struct Driver {
     /// What consumers of this node hold, as far as its payload can be asked for again.
     pub(super) deliveries: BTreeMap<AttemptId, (GrantToken, Payload)>,
     pub(super) links: Links,
+    pub(super) transfers: Transfers,
     pub(super) next: VecDeque<Next>,
     /// For the store, at the end of the turn: together they make one group.
     pub(super) ops: Vec<Op>,
@@ -165,12 +169,14 @@ impl Driver {
         }
         self.shared.ready.store(false, Ordering::Release);
         self.links.close_all("this node stops");
+        self.contents.close();
     }
 
     /// Lets the core work; whether there is more to do at once.
     fn work(&mut self) -> bool {
         self.now = clock::now();
-        self.links.expire(self.now, &mut self.contents, &mut self.next);
+        self.transfers
+            .expire(self.now, &mut self.contents, &mut self.next);
         for _ in 0..TIMEOUTS {
             if !self.is_due() {
                 break;
@@ -210,8 +216,8 @@ impl Driver {
     fn wait(&self) -> std::time::Duration {
         let now = clock::now();
         let core = self.core.poll_timeout().map(|deadline| now.until(deadline.at));
-        let links = self.links.deadline().map(|at| now.until(at));
-        match core.into_iter().chain(links).min() {
+        let transfers = self.transfers.deadline().map(|at| now.until(at));
+        match core.into_iter().chain(transfers).min() {
             Some(left) => clock::std_duration(left).min(clock::RECHECK),
             None => clock::RECHECK,
         }
@@ -247,7 +253,7 @@ impl Driver {
     pub(super) fn feed_with<'a>(
         &mut self,
         content: Option<Content>,
-        input: impl FnOnce(Option<redlink_core::Body>) -> Input<'a>,
+        input: impl FnOnce(Option<Body>) -> Input<'a>,
     ) -> Result<Kept, Refused> {
         let body = content.map(|content| self.contents.hold(content));
         let result = self.feed(input(body));
@@ -255,6 +261,12 @@ impl Driver {
             self.contents.free(body);
         }
         result
+    }
+
+    /// Nobody needs these bytes any more.
+    pub(super) fn free(&mut self, body: Body) {
+        self.transfers.freed(body);
+        self.contents.free(body);
     }
 
     fn stored(&mut self, group: &[Done]) {
@@ -296,7 +308,7 @@ impl Driver {
                 }
             }
             Next::LinkDown(link) => {
-                let lost = self.links.forget_fetches(link);
+                let lost = self.transfers.forget_fetches(link);
                 self.next
                     .extend(lost.into_iter().map(|key| Next::Fetched(key, None)));
                 self.tell(Input::LinkDown { link });
@@ -306,6 +318,19 @@ impl Driver {
                 let result = self.feed_with(content, |body| Input::Fetched { token, part, body });
                 if let Err(refused) = result {
                     tracing::error!(?refused, "the core did not take a payload; please report this");
+                }
+            }
+            Next::Passes(key, body) => {
+                let TransferKey { token, part } = key;
+                let body_in = Some(body);
+                let result = self.feed(Input::Fetched {
+                    token,
+                    part,
+                    body: body_in,
+                });
+                if result != Ok(Kept::Body) {
+                    // Its way has gone meanwhile.
+                    self.free(body);
                 }
             }
         }

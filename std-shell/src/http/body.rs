@@ -136,7 +136,9 @@ async fn read(
             // The usual payload is one piece, and is never copied.
             None if first.is_empty() => first = data,
             None => {
-                let expect = said.unwrap_or(2 * all).min(max).min(1 << 20);
+                // All of it at once if its length is said, which there is room for: nothing is copied because more
+                // comes, and the system gives the memory as it is written to.
+                let expect = said.unwrap_or((2 * all).min(1 << 20)).min(max);
                 let mut buffer = BytesMut::with_capacity(usize::try_from(expect).unwrap_or(0));
                 buffer.extend_from_slice(&first);
                 buffer.extend_from_slice(&data);

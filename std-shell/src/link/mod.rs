@@ -4,7 +4,8 @@
 //! (`frame`); the north node takes that request in with [`accept`]. From there on both are the same `session`: it reads
 //! frames into the driver, and hyper sends what the driver puts into the link's `outbox`. Payloads over
 //! [`frame::INLINE_MAX`] bytes never ride in that stream: the dialling side moves them, whichever way they go, on a
-//! connection of their own (`transfer`, `mover`), so that no frame queues behind them.
+//! connection of their own (`transfer`, `mover`), so that no frame queues behind them. What is for another node passes
+//! through a `pipe` while it comes.
 
 mod backoff;
 mod connect;
@@ -12,6 +13,8 @@ mod dial;
 pub mod frame;
 mod mover;
 pub(crate) mod outbox;
+mod pass;
+pub(crate) mod pipe;
 mod revocations;
 mod session;
 pub mod transfer;

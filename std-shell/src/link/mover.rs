@@ -1,34 +1,36 @@
-//! The dialling side of transfers: brings and gets large payloads on a connection of their own.
+//! The dialling side of transfers: brings and gets large payloads on connections of their own.
 
 use super::connect::{ConnectError, Connection, Target, causes, connect};
-use super::transfer::{Job, Receiving, TransferKey, content_type, receive};
+use super::pass::{Short, feed};
+use super::pipe::{Broke, Inflow, Limits, Pipe, Refill};
+use super::transfer::{Job, Outflow, Receiving, TransferKey, content_type, longest, receive};
 use crate::Content;
-use crate::driver::{Handle, Source};
+use crate::driver::{Direction, Handle, Outgoing};
 use bytes::Bytes;
 use http::{Request, Response, StatusCode, header};
-use http_body_util::Full;
 use hyper::body::{Body, Incoming};
-use hyper::client::conn::http2::SendRequest;
 use redlink_core::Name;
-use std::sync::Arc;
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use tokio::sync::{Mutex, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-/// Transfers of one link that go at once. More would share the same wire, and hold more memory.
-const AT_ONCE: usize = 4;
+/// Transfers of one link that go at once, in each direction. More would share the same wire, and hold more memory. The
+/// directions don't wait for each other: what passes here to the north may wait for room there, and what passes to the
+/// south for room there, and so there is no circle.
+const AT_ONCE: usize = 8;
 
-/// Tries, each after twice the wait of the one before.
+/// Connections that are kept for the next transfer. Each transfer has one for itself, so that a slow one holds up none.
+const IDLE: usize = 2;
+
+/// Tries without any progress, each after twice the wait of the one before.
 const TRIES: u32 = 4;
 const FIRST_WAIT: Duration = Duration::from_millis(200);
 
-/// Longest that a peer may take to begin an answer, beside the time that a request's payload needs; so long that only a
-/// dead transfer ends by it.
-const ANSWER: Duration = Duration::from_secs(60);
-
-/// Slowest that a payload may move, in bytes a millisecond.
-const SLOWEST: u64 = 16;
+/// So many bytes are worth trying anew from the first wait.
+const WORTH: u64 = 1 << 20;
 
 /// Why a try failed.
 #[derive(Debug, thiserror::Error)]
@@ -45,6 +47,10 @@ enum Failed {
     Late,
     #[error("{0}")]
     Cut(#[from] super::transfer::TransferRefusal),
+    #[error(transparent)]
+    Short(#[from] Short),
+    #[error(transparent)]
+    Broke(#[from] Broke),
     #[error("the store could not read the payload: {0}")]
     Store(#[from] crate::store::ReadError),
 }
@@ -58,8 +64,41 @@ impl Failed {
             Self::Status(status) => status.is_server_error(),
             Self::Request(_) => false,
             Self::Cut(refusal) => *refusal != super::transfer::TransferRefusal::TooLarge,
+            Self::Short(Short::Pipe(broke)) | Self::Broke(broke) => *broke == Broke::Again,
+            Self::Short(Short::Cut) => true,
             Self::Connect(_) | Self::Http(_) | Self::Late | Self::Store(_) => true,
         }
+    }
+}
+
+/// Counts tries, and says how long to wait before the next.
+struct Tries {
+    left: u32,
+    wait: Duration,
+    reached: u64,
+}
+
+impl Tries {
+    fn new() -> Self {
+        Self {
+            left: TRIES,
+            wait: FIRST_WAIT,
+            reached: 0,
+        }
+    }
+
+    /// After a failure, with so many bytes there: the wait before another try, if there is one.
+    fn next(&mut self, reached: u64) -> Option<Duration> {
+        if reached >= self.reached.saturating_add(WORTH) {
+            *self = Self {
+                reached,
+                ..Self::new()
+            };
+        }
+        self.left = self.left.checked_sub(1).filter(|left| *left > 0)?;
+        let wait = self.wait;
+        self.wait *= 2;
+        Some(wait)
     }
 }
 
@@ -67,73 +106,123 @@ struct Mover {
     handle: Handle,
     target: Target,
     peer: Name,
-    connection: Mutex<Option<Connection<Full<Bytes>>>>,
+    /// For pipes that want something once more.
+    again: mpsc::UnboundedSender<Refill>,
+    puts: Semaphore,
+    gets: Semaphore,
+    idle: Mutex<Vec<Connection<Outflow>>>,
+    /// What is being brought, so that what is announced once more meanwhile is not brought twice.
+    bringing: Mutex<HashSet<TransferKey>>,
 }
 
 /// Works off the jobs of one link until their sender is gone. Dropping the future drops what is under way.
 pub(super) async fn run(handle: Handle, target: Target, peer: Name, mut jobs: mpsc::UnboundedReceiver<Job>) {
+    let (again, mut refills) = mpsc::unbounded_channel();
     let mover = Arc::new(Mover {
         handle,
         target,
         peer,
-        connection: Mutex::new(None),
+        again,
+        puts: Semaphore::new(AT_ONCE),
+        gets: Semaphore::new(AT_ONCE),
+        idle: Mutex::default(),
+        bringing: Mutex::default(),
     });
     let mut under_way = JoinSet::new();
     loop {
         tokio::select! {
-            job = jobs.recv(), if under_way.len() < AT_ONCE => {
+            job = jobs.recv() => {
                 let Some(job) = job else { return };
                 let mover = mover.clone();
                 under_way.spawn(async move { mover.job(job).await });
+            }
+            Some(Refill { key, pipe }) = refills.recv() => {
+                let mover = mover.clone();
+                under_way.spawn(async move {
+                    // Never closed.
+                    let Ok(_turn) = mover.gets.acquire().await else { return };
+                    mover.pass(key, pipe.size(), Some(pipe)).await;
+                });
             }
             Some(_) = under_way.join_next() => {}
         }
     }
 }
 
+fn lock<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
+    // Nothing in here panics with the lock held, so a poisoned one is as good as any.
+    of.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 impl Mover {
     async fn job(&self, job: Job) {
+        let turns = match &job {
+            Job::Put { .. } => &self.puts,
+            Job::Get { .. } => &self.gets,
+        };
+        // Never closed.
+        let Ok(_turn) = turns.acquire().await else { return };
         match job {
-            Job::Put { key, source } => self.bring(key, source).await,
-            Job::Get { key, size } => {
+            Job::Put {
+                key,
+                source: Outgoing::Pipe(pipe),
+            } => self.bring(key, Outgoing::Pipe(pipe)).await,
+            Job::Put { key, source } => {
+                if lock(&self.bringing).insert(key) {
+                    self.bring(key, source).await;
+                    lock(&self.bringing).remove(&key);
+                }
+            }
+            Job::Get { key, size, passes } if passes => self.pass(key, size, None).await,
+            Job::Get { key, size, .. } => {
                 let content = self.fetch(key, size).await;
                 self.handle.fetched(key, content).await;
             }
         }
     }
 
-    async fn bring(&self, key: TransferKey, source: Source) {
-        let mut wait = FIRST_WAIT;
-        for left in (0..TRIES).rev() {
-            match self.put(key, source.clone()).await {
-                Ok(()) => return,
-                Err(error) if left == 0 || !error.is_passing() => {
-                    // The other side gives up waiting for it, and its core tries again in its own way.
-                    tracing::warn!(peer = %self.peer, message = %key.token.message, %error, "a payload could not be brought");
-                    return;
+    async fn bring(&self, key: TransferKey, source: Outgoing) {
+        let mut tries = Tries::new();
+        while let Err(error) = self.put(key, source.clone()).await {
+            let wait = tries.next(0).filter(|_| error.is_passing());
+            let Some(wait) = wait.filter(|_| !source.is_broken()) else {
+                // The other side gives up waiting for it, and its core tries again in its own way.
+                tracing::warn!(peer = %self.peer, message = %key.token.message, %error, "a payload could not be brought");
+                if let Outgoing::Pipe(pipe) = source {
+                    pipe.close();
                 }
-                Err(error) => tracing::debug!(peer = %self.peer, %error, "bringing a payload again"),
-            }
+                return;
+            };
+            tracing::debug!(peer = %self.peer, %error, "bringing a payload again");
             tokio::time::sleep(wait).await;
-            wait *= 2;
         }
     }
 
-    async fn put(&self, key: TransferKey, source: Source) -> Result<(), Failed> {
-        // Gone from the store: the message has its outcome, and the frame about that is on its way.
-        let Some(content) = source.load(self.handle.store()).await? else {
-            return Ok(());
+    async fn put(&self, key: TransferKey, source: Outgoing) -> Result<(), Failed> {
+        let (content_type, body) = match &source {
+            Outgoing::Pipe(pipe) => (
+                pipe.content_type().cloned(),
+                Outflow::Passing(pipe.reader(0, true)?),
+            ),
+            Outgoing::Whole(source) => match source.clone().load(self.handle.store()).await? {
+                Some(content) => (content.content_type, Outflow::whole(content.bytes)),
+                // Gone from the store: the message has its outcome, and the frame about that is on its way.
+                None => return Ok(()),
+            },
         };
         let mut request = Request::put(self.target.at(&key.path())?);
-        if let Some(text) = &content.content_type {
+        if let Some(text) = &content_type {
             request = request.header(header::CONTENT_TYPE, &**text);
         }
-        let response = self.send(request.body(Full::new(content.bytes))?).await?;
-        if response.status().is_success() {
-            Ok(())
-        } else {
-            Err(Failed::Status(response.status()))
+        let (response, connection) = self.send(request.body(body)?).await?;
+        if !response.status().is_success() {
+            return Err(Failed::Status(response.status()));
         }
+        self.keep(connection);
+        if let Outgoing::Pipe(pipe) = &source {
+            pipe.arrived();
+        }
+        Ok(())
     }
 
     async fn fetch(&self, key: TransferKey, size: u64) -> Option<Content> {
@@ -145,25 +234,25 @@ impl Mover {
             }
         };
         let mut receiving = Receiving::new(size);
-        let mut wait = FIRST_WAIT;
-        for left in (0..TRIES).rev() {
-            match self.get(key, &mut receiving).await {
+        let mut tries = Tries::new();
+        loop {
+            let error = match self.get(key, &mut receiving).await {
                 Ok(content_type) => {
                     return Some(Content {
                         content_type,
                         bytes: receiving.bytes.freeze(),
                     });
                 }
-                Err(error) if left == 0 || !error.is_passing() => {
-                    tracing::warn!(peer = %self.peer, message = %key.token.message, %error, "a payload could not be fetched");
-                    return None;
-                }
-                Err(error) => tracing::debug!(peer = %self.peer, %error, "fetching the rest of a payload"),
-            }
+                Err(error) => error,
+            };
+            let reached = receiving.bytes.len() as u64;
+            let Some(wait) = tries.next(reached).filter(|_| error.is_passing()) else {
+                tracing::warn!(peer = %self.peer, message = %key.token.message, %error, "a payload could not be fetched");
+                return None;
+            };
+            tracing::debug!(peer = %self.peer, %error, "fetching the rest of a payload");
             tokio::time::sleep(wait).await;
-            wait *= 2;
         }
-        None
     }
 
     /// Gets what is missing; its content type once it is complete.
@@ -172,40 +261,146 @@ impl Mover {
             // All came, but not the end of the answer; there is no rest to ask for.
             receiving.bytes.clear();
         }
-        let have = receiving.bytes.len();
-        let mut request = Request::get(self.target.at(&key.path())?);
-        if have > 0 {
-            request = request.header(header::RANGE, format!("bytes={have}-"));
-        }
-        let response = self.send(request.body(Full::default())?).await?;
-        match response.status() {
-            // The whole, though a part was asked for.
-            StatusCode::OK => receiving.bytes.clear(),
-            StatusCode::PARTIAL_CONTENT if have > 0 => {}
-            status => return Err(Failed::Status(status)),
+        let have = receiving.bytes.len() as u64;
+        let (response, whole, connection) = self.get_from(key, have).await?;
+        if whole {
+            receiving.bytes.clear();
         }
         let content_type = content_type(response.headers());
         receive(receiving, response.into_body(), &self.handle, key).await?;
-        if receiving.is_complete() {
-            Ok(content_type)
-        } else {
-            Err(super::transfer::TransferRefusal::Cut.into())
+        if !receiving.is_complete() {
+            return Err(super::transfer::TransferRefusal::Cut.into());
+        }
+        self.keep(connection);
+        Ok(content_type)
+    }
+
+    /// Gets a payload into a pipe: a new one, which the driver is told of when the first answer is there, or one whose
+    /// reader has to begin again.
+    async fn pass(&self, key: TransferKey, size: u64, mut pipe: Option<Pipe>) {
+        let mut slot = match self.handle.slot(Direction::FromNorth, key).await {
+            Ok(slot) => Some(slot),
+            Err(error) => {
+                tracing::warn!(peer = %self.peer, message = %key.token.message, size, %error, "a payload could not pass");
+                return self.give_up(key, pipe).await;
+            }
+        };
+        if let Some(pipe) = &pipe
+            && let Some(slot) = slot.take()
+        {
+            pipe.refill(slot);
+        }
+        let mut tries = Tries::new();
+        loop {
+            let error = match self.pass_on(key, size, &mut pipe, &mut slot).await {
+                Ok(()) => return,
+                Err(error) => error,
+            };
+            let reached = pipe.as_ref().map_or(0, Pipe::reached);
+            if matches!(error, Failed::Short(Short::Pipe(Broke::Again))) {
+                // Not this side's failure, and as bounded as the tries of the reader.
+                tries = Tries::new();
+                tries.reached = reached;
+                continue;
+            }
+            let Some(wait) = tries.next(reached).filter(|_| error.is_passing()) else {
+                tracing::warn!(peer = %self.peer, message = %key.token.message, %error, "a payload could not pass");
+                return self.give_up(key, pipe).await;
+            };
+            tracing::debug!(peer = %self.peer, %error, "getting the rest of a payload that passes");
+            tokio::time::sleep(wait).await;
         }
     }
 
-    async fn send(&self, request: Request<Full<Bytes>>) -> Result<Response<Incoming>, Failed> {
-        let mut sender = self.sender().await?;
-        let size = request.body().size_hint().exact().unwrap_or_default();
-        let most = ANSWER + Duration::from_millis(size / SLOWEST);
-        Ok(timeout(most, sender.send_request(request))
-            .await
-            .map_err(|_| Failed::Late)??)
+    async fn give_up(&self, key: TransferKey, pipe: Option<Pipe>) {
+        match pipe {
+            // The driver sees it.
+            Some(pipe) => pipe.close(),
+            None => self.handle.fetched(key, None).await,
+        }
     }
 
-    async fn sender(&self) -> Result<SendRequest<Full<Bytes>>, ConnectError> {
-        let mut connection = self.connection.lock().await;
-        if let Some(open) = connection.as_ref().filter(|open| !open.sender.is_closed()) {
-            return Ok(open.sender.clone());
+    async fn pass_on(
+        &self,
+        key: TransferKey,
+        size: u64,
+        pipe: &mut Option<Pipe>,
+        slot: &mut Option<OwnedSemaphorePermit>,
+    ) -> Result<(), Failed> {
+        // Before the request: if the reader begins again meanwhile, what comes is of no use.
+        let mut writer = pipe.as_ref().map(Pipe::writer).transpose()?;
+        let from = writer.as_ref().map_or(0, |writer| writer.from());
+        if from == size
+            && let Some(writer) = writer
+        {
+            return Ok(writer.finish().await?);
+        }
+        let (response, whole, connection) = self.get_from(key, from).await?;
+        let opened = match (&*pipe, slot.take()) {
+            (Some(_), _) => None,
+            (None, Some(slot)) => {
+                let content_type = content_type(response.headers());
+                let again = self.again.clone();
+                let inflow = Inflow::Got { key, again };
+                let opened = Pipe::new(size, content_type, Limits::of(size), inflow, slot);
+                self.handle.passes(self.peer.clone(), key, opened.clone()).await?;
+                writer = Some(opened.writer()?);
+                Some(opened)
+            }
+            (None, None) => return Err(Broke::Closed.into()),
+        };
+        if opened.is_some() {
+            *pipe = opened;
+        }
+        let Some(writer) = writer else {
+            return Err(Broke::Closed.into());
+        };
+        let skip = if whole { from } else { 0 };
+        feed(writer, skip, response.into_body(), &self.handle, key).await?;
+        self.keep(connection);
+        Ok(())
+    }
+
+    /// Asks for a payload from an offset on; whether all of it comes, though a part was asked for.
+    async fn get_from(
+        &self,
+        key: TransferKey,
+        from: u64,
+    ) -> Result<(Response<Incoming>, bool, Connection<Outflow>), Failed> {
+        let mut request = Request::get(self.target.at(&key.path())?);
+        if from > 0 {
+            request = request.header(header::RANGE, format!("bytes={from}-"));
+        }
+        let request = request.body(Outflow::whole(Bytes::new()))?;
+        let (response, connection) = self.send(request).await?;
+        match response.status() {
+            StatusCode::OK => Ok((response, true, connection)),
+            StatusCode::PARTIAL_CONTENT if from > 0 => Ok((response, false, connection)),
+            status => Err(Failed::Status(status)),
+        }
+    }
+
+    /// Sends a request on a connection of its own, which is to be kept until the answer's body is there.
+    async fn send(
+        &self,
+        request: Request<Outflow>,
+    ) -> Result<(Response<Incoming>, Connection<Outflow>), Failed> {
+        let mut connection = self.connection().await?;
+        let most = longest(request.body().size_hint().exact().unwrap_or_default());
+        let response = timeout(most, connection.sender.send_request(request))
+            .await
+            .map_err(|_| Failed::Late)??;
+        Ok((response, connection))
+    }
+
+    async fn connection(&self) -> Result<Connection<Outflow>, ConnectError> {
+        {
+            let mut idle = lock(&self.idle);
+            while let Some(connection) = idle.pop() {
+                if !connection.sender.is_closed() {
+                    return Ok(connection);
+                }
+            }
         }
         let fresh = connect(&self.target).await?;
         // Behind one URL may be several nodes; the transfer is with this one.
@@ -216,8 +411,14 @@ impl Mover {
                 found: fresh.peer.to_string(),
             });
         }
-        let sender = fresh.sender.clone();
-        *connection = Some(fresh);
-        Ok(sender)
+        Ok(fresh)
+    }
+
+    /// For the next transfer.
+    fn keep(&self, connection: Connection<Outflow>) {
+        let mut idle = lock(&self.idle);
+        if idle.len() < IDLE {
+            idle.push(connection);
+        }
     }
 }

@@ -2,19 +2,24 @@
 //!
 //! `PUT` and `GET /v1/link/payloads/{token}/{payload|reply}`: the token is the grant's, in unpadded base64url; the body is the
 //! payload as it is, with its content type. Both ends know the transfer from the frame that announced it, so only the
-//! peer that the frame came from, or went to, can move it (P9, P12). A `GET` may ask for the rest from an offset.
+//! peer that the frame came from, or went to, can move it (P9, P12). A `GET` may ask for the rest from an offset. The body
+//! of a `PUT` is not read before its frame is there, so what comes early waits at its sender.
 
+use super::pass::{Short, feed};
+use super::pipe::{Broke, Inflow, Limits, Pipe, Reader};
 use crate::Content;
-use crate::driver::{Handle, Source};
+use crate::driver::{Destination, Direction, Handle, Outgoing};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, Full};
-use hyper::body::Body;
+use hyper::body::{Body, Frame, SizeHint};
 use redlink_core::{GrantToken, Name, Part};
 use std::fmt::Display;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 use tokio::time::timeout;
 
@@ -22,7 +27,19 @@ use tokio::time::timeout;
 pub(super) const STALL: Duration = Duration::from_secs(20);
 
 /// How often the core hears that a transfer goes on. Shorter than any sensible lease.
-const PROGRESS: Duration = Duration::from_secs(1);
+pub(crate) const PROGRESS: Duration = Duration::from_secs(1);
+
+/// Longest that a peer may take to begin an answer, beside the time that a request's payload needs; so long that only a
+/// dead transfer ends by it.
+pub(super) const ANSWER: Duration = Duration::from_secs(60);
+
+/// Slowest that a payload may move, in bytes a millisecond.
+const SLOWEST: u64 = 16;
+
+/// Longest that a payload of this length in bytes may take from one node to the next.
+pub(super) fn longest(size: u64) -> Duration {
+    ANSWER + Duration::from_millis(size / SLOWEST)
+}
 
 /// Names one transfer.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Hash)]
@@ -71,7 +88,7 @@ pub(crate) enum Job {
         /// Which one.
         key: TransferKey,
         /// Where its bytes are.
-        source: Source,
+        source: Outgoing,
     },
     /// Get it from the peer, and say so to the driver.
     Get {
@@ -79,6 +96,8 @@ pub(crate) enum Job {
         key: TransferKey,
         /// Its length in bytes.
         size: u64,
+        /// It is not for this node, and goes on while it comes.
+        passes: bool,
     },
 }
 
@@ -97,6 +116,9 @@ pub enum TransferRefusal {
     /// No memory for it at the moment.
     #[error("no room for the payload at the moment; try again")]
     Busy,
+    /// What passes here is needed once more.
+    #[error("the payload passes here to a node that has lost some of it; bring it again")]
+    Again,
     /// The store can't read it at the moment.
     #[error("the store can't read the payload at the moment; try again")]
     Store,
@@ -111,7 +133,7 @@ impl TransferRefusal {
             Self::Unknown => StatusCode::NOT_FOUND,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Cut => StatusCode::BAD_REQUEST,
-            Self::Busy | Self::Store | Self::Stopped => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Busy | Self::Again | Self::Store | Self::Stopped => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
 }
@@ -124,7 +146,7 @@ pub async fn payload<B>(
     token: &str,
     part: &str,
     request: Request<B>,
-) -> Response<Full<Bytes>>
+) -> Response<Outflow>
 where
     B: Body<Data = Bytes> + Unpin,
     B::Error: Display,
@@ -138,8 +160,8 @@ where
             Ok(()) => empty(StatusCode::NO_CONTENT),
             Err(refusal) => refused(refusal),
         },
-        Method::GET => match get(handle, peer, key).await {
-            Ok(content) => rest(content, &parts.headers),
+        Method::GET => match get(handle, peer, key, &parts.headers).await {
+            Ok(response) => response,
             Err(refusal) => refused(refusal),
         },
         _ => empty(StatusCode::METHOD_NOT_ALLOWED),
@@ -158,30 +180,133 @@ where
     B::Error: Display,
 {
     let size = body.size_hint().exact().ok_or(TransferRefusal::Cut)?;
-    let _room = handle.incoming_room(size).await?;
-    let mut receiving = Receiving::new(size);
-    receive(&mut receiving, body, handle, key).await?;
-    if !receiving.is_complete() {
-        return Err(TransferRefusal::Cut);
+    match handle.arriving(peer.clone(), key, size).await? {
+        Destination::Memory => {
+            let _room = handle.incoming_room(size).await?;
+            let mut receiving = Receiving::new(size);
+            receive(&mut receiving, body, handle, key).await?;
+            if !receiving.is_complete() {
+                return Err(TransferRefusal::Cut);
+            }
+            let content = Content {
+                content_type: content_type(headers),
+                bytes: receiving.bytes.freeze(),
+            };
+            handle.arrived(peer.clone(), key, content).await
+        }
+        Destination::New => {
+            let slot = handle.slot(Direction::FromSouth, key).await?;
+            let pipe = Pipe::new(
+                size,
+                content_type(headers),
+                Limits::of(size),
+                Inflow::Brought,
+                slot,
+            );
+            handle.passes(peer.clone(), key, pipe.clone()).await?;
+            fill(&pipe, body, handle, key).await
+        }
+        Destination::Pipe(pipe) => fill(&pipe, body, handle, key).await,
+        Destination::Nothing => Ok(()),
     }
-    let content = Content {
-        content_type: content_type(headers),
-        bytes: receiving.bytes.freeze(),
-    };
-    handle.arrived(peer.clone(), key, content).await
 }
 
-async fn get(handle: &Handle, peer: &Name, key: TransferKey) -> Result<Content, TransferRefusal> {
-    let source = handle
+/// A peer brings what passes here, from its start.
+async fn fill<B>(pipe: &Pipe, body: B, handle: &Handle, key: TransferKey) -> Result<(), TransferRefusal>
+where
+    B: Body<Data = Bytes> + Unpin,
+    B::Error: Display,
+{
+    let refusal = |broke| match broke {
+        Broke::Again => TransferRefusal::Again,
+        Broke::TooLong => TransferRefusal::TooLarge,
+        Broke::Stalled | Broke::Closed => TransferRefusal::Unknown,
+    };
+    let writer = pipe.writer().map_err(refusal)?;
+    let skip = writer.from();
+    feed(writer, skip, body, handle, key)
+        .await
+        .map_err(|short| match short {
+            Short::Pipe(broke) => refusal(broke),
+            Short::Cut => TransferRefusal::Cut,
+        })
+}
+
+async fn get(
+    handle: &Handle,
+    peer: &Name,
+    key: TransferKey,
+    headers: &HeaderMap,
+) -> Result<Response<Outflow>, TransferRefusal> {
+    let outgoing = handle
         .offered(peer.clone(), key)
         .await
         .ok_or(TransferRefusal::Unknown)?;
-    match source.load(handle.store()).await {
-        Ok(Some(content)) => Ok(content),
-        Ok(None) => Err(TransferRefusal::Unknown),
-        Err(error) => {
-            tracing::warn!(%error, "a payload could not be read for a transfer");
-            Err(TransferRefusal::Store)
+    let from = offset(headers).unwrap_or(0);
+    match outgoing {
+        Outgoing::Pipe(pipe) => {
+            let (size, kind) = (pipe.size(), pipe.content_type().cloned());
+            let open = |from| pipe.reader(from, false).map(Outflow::Passing);
+            part(from, size, kind, open).map_err(|_| TransferRefusal::Unknown)
+        }
+        Outgoing::Whole(source) => match source.load(handle.store()).await {
+            Ok(Some(Content { content_type, bytes })) => {
+                let size = bytes.len() as u64;
+                // It was found to be less than the length, which is a usize.
+                let open = |from| Ok(Outflow::whole(bytes.slice(from as usize..)));
+                part(from, size, content_type, open)
+            }
+            Ok(None) => Err(TransferRefusal::Unknown),
+            Err(error) => {
+                tracing::warn!(%error, "a payload could not be read for a transfer");
+                Err(TransferRefusal::Store)
+            }
+        },
+    }
+}
+
+/// A payload's bytes on their way out.
+#[derive(Debug)]
+pub enum Outflow {
+    /// All that is to be sent is here.
+    Whole(Full<Bytes>),
+    /// It comes as it goes.
+    Passing(Reader),
+}
+
+impl Outflow {
+    pub(super) fn whole(bytes: Bytes) -> Self {
+        Self::Whole(Full::new(bytes))
+    }
+}
+
+impl Body for Outflow {
+    type Data = Bytes;
+    type Error = Broke;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Broke>>> {
+        match &mut *self {
+            Self::Whole(bytes) => Pin::new(bytes)
+                .poll_frame(context)
+                .map_err(|never| match never {}),
+            Self::Passing(reader) => Pin::new(reader).poll_frame(context),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Whole(bytes) => bytes.is_end_stream(),
+            Self::Passing(reader) => reader.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Whole(bytes) => bytes.size_hint(),
+            Self::Passing(reader) => reader.size_hint(),
         }
     }
 }
@@ -193,9 +318,11 @@ pub(super) struct Receiving {
 }
 
 impl Receiving {
+    /// The caller has room for `size` bytes. They are taken at once, so that none is copied because more come; the
+    /// system gives the memory as it is written to.
     pub(super) fn new(size: u64) -> Self {
         Self {
-            bytes: BytesMut::new(),
+            bytes: BytesMut::with_capacity(usize::try_from(size).unwrap_or(0)),
             size,
         }
     }
@@ -243,45 +370,44 @@ pub(super) fn content_type(headers: &HeaderMap) -> Option<Arc<str>> {
         .map(Arc::from)
 }
 
-/// The content, or the rest of it from the offset that was asked for.
-fn rest(content: Content, headers: &HeaderMap) -> Response<Full<Bytes>> {
-    let total = content.bytes.len();
-    let mut response = match offset(headers) {
-        None | Some(0) => Response::new(Full::new(content.bytes)),
-        Some(from) if from < total => {
-            let mut response = Response::new(Full::new(content.bytes.slice(from..)));
-            *response.status_mut() = StatusCode::PARTIAL_CONTENT;
-            let range = format!("bytes {from}-{}/{total}", total - 1);
-            if let Ok(range) = HeaderValue::from_str(&range) {
-                response.headers_mut().insert(header::CONTENT_RANGE, range);
-            }
-            response
+/// The answer with a payload of `size` bytes, or with the rest of it from the offset that was asked for.
+fn part<E>(
+    from: u64,
+    size: u64,
+    content_type: Option<Arc<str>>,
+    open: impl FnOnce(u64) -> Result<Outflow, E>,
+) -> Result<Response<Outflow>, E> {
+    if from > 0 && from >= size {
+        return Ok(empty(StatusCode::RANGE_NOT_SATISFIABLE));
+    }
+    let mut response = Response::new(open(from)?);
+    if from > 0 {
+        *response.status_mut() = StatusCode::PARTIAL_CONTENT;
+        let range = format!("bytes {from}-{}/{size}", size - 1);
+        if let Ok(range) = HeaderValue::from_str(&range) {
+            response.headers_mut().insert(header::CONTENT_RANGE, range);
         }
-        Some(_) => return empty(StatusCode::RANGE_NOT_SATISFIABLE),
-    };
-    if let Some(value) = content
-        .content_type
-        .and_then(|text| HeaderValue::from_str(&text).ok())
-    {
+    }
+    if let Some(value) = content_type.and_then(|text| HeaderValue::from_str(&text).ok()) {
         response.headers_mut().insert(header::CONTENT_TYPE, value);
     }
-    response
+    Ok(response)
 }
 
 /// `Range: bytes=N-`. Any other range is ignored, as HTTP allows: the answer is the whole.
-fn offset(headers: &HeaderMap) -> Option<usize> {
+fn offset(headers: &HeaderMap) -> Option<u64> {
     let range = headers.get(header::RANGE)?.to_str().ok()?;
     range.strip_prefix("bytes=")?.strip_suffix('-')?.parse().ok()
 }
 
-fn refused(refusal: TransferRefusal) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::from(refusal.to_string()));
+fn refused(refusal: TransferRefusal) -> Response<Outflow> {
+    let mut response = Response::new(Outflow::whole(refusal.to_string().into()));
     *response.status_mut() = refusal.status();
     response
 }
 
-fn empty(status: StatusCode) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::default());
+fn empty(status: StatusCode) -> Response<Outflow> {
+    let mut response = Response::new(Outflow::whole(Bytes::new()));
     *response.status_mut() = status;
     response
 }
@@ -323,14 +449,13 @@ mod tests {
 
     #[test]
     fn the_rest_starts_where_it_was_asked_for() {
-        let content = Content {
-            content_type: Some(Arc::from("text/plain")),
-            bytes: Bytes::from_static(b"0123456789"),
-        };
+        let bytes = Bytes::from_static(b"0123456789");
         let ask = |range: &str| {
             let mut headers = HeaderMap::new();
             headers.insert(header::RANGE, HeaderValue::from_str(range).unwrap());
-            rest(content.clone(), &headers)
+            let from = offset(&headers).unwrap_or(0);
+            let open = |from| Ok::<_, Broke>(Outflow::whole(bytes.slice(from as usize..)));
+            part(from, 10, Some(Arc::from("text/plain")), open).unwrap()
         };
         let partial = ask("bytes=4-");
         assert_eq!(partial.status(), StatusCode::PARTIAL_CONTENT);

@@ -3,6 +3,7 @@
 //! Every wait is for something that can be seen, with a bound that only a failure reaches.
 
 mod certificates;
+mod stream;
 
 use super::*;
 use crate::Content;

@@ -36,6 +36,8 @@ pub struct Relay {
     pub(crate) size: u64,
     /// Its bytes.
     pub(crate) body: Option<Body>,
+    /// When a part of them came last. They may go on before all are there.
+    pub(crate) moved: Option<Instant>,
     /// What the consumer said.
     pub(crate) verb: Option<Verb>,
     /// How the origin took it.

@@ -4,14 +4,15 @@ use super::command::{Answer, Cleanup, Command, Handed};
 use super::contents::{Contents, cost};
 use super::handle::{Settlement, Shared, Submitted};
 use super::links::Links;
+use super::refusal::Refusal;
 use super::start::Settings;
 use crate::Content;
 use crate::clock;
 use crate::link::transfer::TransferKey;
 use crate::store::{Done, Op, StoreHandle};
 use redlink_core::{
-    Answered, AttemptId, Boot, Bound, Core, GrantToken, Input, Instant, Kept, Payload, Refused, Tag, Terms,
-    Verb,
+    Answered, AttemptId, Boot, Bound, Core, GrantToken, Input, Instant, Kept, Payload, Refused, Row, Tag,
+    Terms, Verb,
 };
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
@@ -58,6 +59,13 @@ pub(super) struct Taking {
     pub(super) answer: Answer<Vec<Handed>>,
 }
 
+/// A collect whose deletion is not on disk yet.
+pub(super) struct Collecting {
+    pub(super) answer: Answer<()>,
+    /// What it is told then.
+    pub(super) result: Result<(), Refusal>,
+}
+
 /// An answer that the core has not taken yet.
 pub(super) struct Answering {
     pub(super) token: GrantToken,
@@ -92,6 +100,8 @@ pub(super) struct Driver {
     pub(super) submits: HashMap<Tag, Submitting>,
     /// Who waits for a message's outcome.
     pub(super) waiters: HashMap<u64, Vec<oneshot::Sender<Settlement>>>,
+    /// Who collected an outcome, and what they are told once its deletion is on disk.
+    pub(super) collecting: HashMap<u64, Vec<Collecting>>,
     /// Contents of outcomes that are on their way to the disk.
     pub(super) settling: HashMap<u64, Content>,
     pub(super) answers: HashMap<Tag, Answering>,
@@ -257,6 +267,12 @@ impl Driver {
         for &Done { row, done } in group {
             self.store_ops = self.store_ops.saturating_sub(1);
             self.tell(Input::Stored { row, done });
+            if let (Row::Delete(sequence), true) = (row, done) {
+                for Collecting { answer, result } in self.collecting.remove(&sequence).into_iter().flatten() {
+                    // Whoever has gone does not mind.
+                    let _ = answer.send(result);
+                }
+            }
         }
     }
 

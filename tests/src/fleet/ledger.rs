@@ -287,6 +287,11 @@ impl Ledger {
         }
     }
 
+    /// Whether somebody was told its outcome.
+    pub(super) fn is_over(&self, key: u64) -> bool {
+        self.lock().entry(key).told.is_some()
+    }
+
     /// There is no such message any more.
     pub(super) fn gone(&self, key: u64) {
         let mut inner = self.lock();

@@ -175,6 +175,41 @@ impl Load {
         load
     }
 
+    /// Submits one message more at each of these nodes, for a service that is reached from there, and waits until all
+    /// have their outcomes.
+    ///
+    /// # Panics
+    /// They have none.
+    #[track_caller]
+    pub fn probe(&self, calls: &[(usize, &str)]) {
+        let runtime = self.runtime();
+        let orders = calls.iter().map(|(origin, service)| Order {
+            origin: *origin,
+            service: (*service).to_owned(),
+            ett: Some(FAR),
+            send_only: false,
+            priority: 255,
+            filler: 10,
+            reachable: true,
+        });
+        let keys: Vec<u64> = orders
+            .map(|order| runtime.block_on(submit(&self.shared, order)))
+            .collect();
+        until("the outcomes of some calls", || {
+            let faults = self.shared.ledger.faults();
+            assert!(faults.is_empty(), "{}", faults.join("\n"));
+            keys.iter()
+                .all(|key| self.shared.ledger.is_over(*key))
+                .then_some(())
+        });
+    }
+
+    fn runtime(&self) -> &Runtime {
+        self.runtime
+            .as_ref()
+            .unwrap_or_else(|| unreachable!("only a drop takes it"))
+    }
+
     /// Ends the producers and waits until every message has its outcome.
     ///
     /// # Panics
@@ -185,12 +220,14 @@ impl Load {
         until("the producers to end", || {
             self.producers.iter().all(JoinHandle::is_finished).then_some(())
         });
-        for node in 0..fleet.nodes.len() {
-            until(&format!("all outcomes at {}", fleet.nodes[node].name()), || {
+        for (at, node) in fleet.nodes.iter().enumerate() {
+            let start = Instant::now();
+            while self.shared.pending[at].load(Ordering::Relaxed) > 0 {
                 let faults = self.shared.ledger.faults();
                 assert!(faults.is_empty(), "{}", faults.join("\n"));
-                (self.shared.pending[node].load(Ordering::Relaxed) == 0).then_some(())
-            });
+                assert!(start.elapsed() < crate::BOUND, "{}", stuck(fleet, node));
+                std::thread::sleep(crate::LOOK);
+            }
         }
     }
 
@@ -228,6 +265,23 @@ impl Load {
             });
         }
     }
+}
+
+/// What is known of messages that should have their outcome.
+fn stuck(fleet: &Fleet, node: &crate::Node) -> String {
+    let mut text = format!("waited in vain for outcomes at {}:\n", node.name());
+    let messages = node.json("/v1/messages?max=1000");
+    for message in messages.as_array().into_iter().flatten() {
+        if message["outcome"].is_null() {
+            text.push_str(&format!("{message}\n"));
+        }
+    }
+    for node in &fleet.nodes {
+        for path in ["/v1/node", "/v1/services", "/v1/consumers", "/v1/peers"] {
+            text.push_str(&format!("{} {path} {}\n", node.name(), node.json(path)));
+        }
+    }
+    text
 }
 
 impl Drop for Load {
@@ -304,7 +358,8 @@ impl Producer {
     }
 }
 
-async fn submit(shared: &Shared, order: Order) {
+/// Submits a message; its key.
+async fn submit(shared: &Shared, order: Order) -> u64 {
     let node = order.origin;
     let (service, filler) = (order.service.clone(), order.filler);
     let ett = order
@@ -350,6 +405,7 @@ async fn submit(shared: &Shared, order: Order) {
     if pause {
         sleep(AGAIN).await;
     }
+    key
 }
 
 /// Looks at outcomes in the order of submits, and collects most of them.
@@ -450,11 +506,11 @@ async fn delete(shared: &Shared, node: usize, key: u64, id: &str) {
             Err(_) => sleep(AGAIN).await,
         }
     }
-    if key % 16 == 1 {
-        if let Ok(found) = outcome(&shared.clients[node], id, Duration::ZERO).await {
-            let text = format!("message {key} was collected and is there: {found:?}");
-            shared.ledger.fault(text);
-        }
+    if key % 16 == 1
+        && let Ok(found) = outcome(&shared.clients[node], id, Duration::ZERO).await
+    {
+        let text = format!("message {key} was collected and is there: {found:?}");
+        shared.ledger.fault(text);
     }
 }
 

@@ -31,7 +31,7 @@ impl Fleet {
     /// They do not get there.
     #[track_caller]
     pub fn start(topology: Topology) -> Self {
-        println!("{topology}");
+        println!("{topology}; each link goes over a proxy of its own in this process");
         let mut nodes: Vec<Node> = topology.names.iter().map(|name| Node::prepare(name)).collect();
         let cables: Vec<Relay> = topology
             .links

@@ -120,8 +120,7 @@ fn it_fills_up_expires_in_time_and_goes_on_by_itself() {
     );
 }
 
-/// Workers' replies are made while the way back is broken at its other end. (With one link, and a worker's node that is
-/// killed meanwhile: `node_killed`.)
+/// A worker's reply is made while the way back is broken, and its node is killed before that is whole again.
 #[test]
 fn a_reply_waits_for_the_way_back() {
     let mut fleet = Fleet::start(Topology::written(&[
@@ -146,12 +145,17 @@ fn a_reply_waits_for_the_way_back() {
         let peers = fleet.nodes[fleet.topology.index("middle")].json("/v1/node")["peers"].as_u64();
         (peers == Some(1)).then_some(())
     });
-    for taken in &taken {
+    for (n, taken) in taken.iter().enumerate() {
         let reply = format!("reply to {}", taken.message);
-        let answer = fleet
-            .node("north")
-            .answer(&taken.delivery, "reply", reply.as_bytes());
-        answer.status(204);
+        let north = fleet.node("north");
+        north
+            .answer(&taken.delivery, "reply", reply.as_bytes())
+            .status(204);
+        if n == 0 {
+            // With one reply on its disk.
+            north.kill();
+            north.restart();
+        }
     }
     fleet.cable("south", "middle").restore();
     for id in &ids {

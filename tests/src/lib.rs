@@ -12,6 +12,7 @@
 
 mod binary;
 mod curl;
+mod fleet;
 mod mesh;
 mod node;
 mod process;
@@ -21,10 +22,11 @@ mod worker;
 
 pub use binary::binary;
 pub use curl::{Curl, Response};
+pub use fleet::{Account, Fault, Fleet, Ledger, Load, LoadPlan, Plan, Topology, WorkerPlan};
 pub use mesh::Mesh;
 pub use node::{Node, Taken};
 pub use process::{Process, Said, run, shell};
-pub use relay::Relay;
+pub use relay::{Relay, Weather};
 pub use seed::Seed;
 pub use worker::Worker;
 

@@ -3,6 +3,8 @@
 use crate::curl::{Curl, Response};
 use crate::process::{Process, Said, redlink, run};
 use crate::until;
+use redlink::client::{Client, Context};
+use redlink::config::Partial;
 use rustix::process::Signal;
 use serde_json::Value;
 use std::ffi::OsStr;
@@ -128,8 +130,17 @@ impl Node {
     /// It does not end, or with an error.
     #[track_caller]
     pub fn stop(&mut self) {
+        self.process().signal(Signal::TERM);
+        self.wait_stopped();
+    }
+
+    /// Waits for its end after it was told to stop; it has to end well.
+    ///
+    /// # Panics
+    /// It does not end, or with an error.
+    #[track_caller]
+    pub fn wait_stopped(&mut self) {
         let mut process = self.process.take().expect("it runs");
-        process.signal(Signal::TERM);
         let status = process.wait();
         assert!(
             status.success(),
@@ -137,6 +148,62 @@ impl Node {
             self.name,
             process.output()
         );
+    }
+
+    /// Lets it stand still (SIGSTOP) or go on (SIGCONT).
+    ///
+    /// # Panics
+    /// It does not run.
+    #[track_caller]
+    pub fn stand_still(&mut self, still: bool) {
+        self.process()
+            .signal(if still { Signal::STOP } else { Signal::CONT });
+    }
+
+    /// Takes its disk away: its messages and its identity, not its certificate and its settings.
+    ///
+    /// # Panics
+    /// It runs.
+    #[track_caller]
+    pub fn wipe(&mut self) {
+        assert!(self.process.is_none(), "{} must not run meanwhile", self.name);
+        std::fs::remove_dir_all(self.dir().join(".redlink/data")).expect("its data");
+    }
+
+    /// Changes its settings from its next start on, in the file that its user would change.
+    ///
+    /// # Panics
+    /// They can't be read or written.
+    #[track_caller]
+    pub fn change_settings(&self, change: impl FnOnce(&mut Partial)) {
+        let file = self.dir().join(".redlink/redlink.toml");
+        let text = std::fs::read_to_string(&file).expect("its settings");
+        let mut settings = toml::from_str(&text).expect("settings that a node wrote");
+        change(&mut settings);
+        let text = toml::to_string(&settings).expect("settings as text");
+        std::fs::write(&file, text).expect("its settings can be written");
+    }
+
+    /// Whether it runs.
+    pub fn runs(&self) -> bool {
+        self.process.is_some()
+    }
+
+    /// The product's own client, with kept connections, as its administrator.
+    ///
+    /// # Panics
+    /// Its files are not there.
+    #[track_caller]
+    pub fn client(&self) -> Client {
+        let home = self.dir().join(".redlink");
+        let token = std::fs::read_to_string(home.join("admin-token")).expect("its admin token");
+        let context = Context {
+            url: self.url(),
+            ca: home.join("ca.pem"),
+            token: Some(token.trim().to_owned()),
+            home: None,
+        };
+        Client::new(&context).unwrap_or_else(|e| panic!("a client for {}: {e}", self.name))
     }
 
     /// Its process.

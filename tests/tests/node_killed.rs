@@ -1,6 +1,9 @@
 //! What was accepted survives `kill -9` of either node, and ends once (P1, P2).
 
+use http::Method;
+use redlink::client::Request;
 use redlink_tests::{Mesh, Node, Worker, all_bytes, assert_same, until};
+use tokio::task::JoinSet;
 
 #[test]
 fn south_is_killed_with_accepted_messages() {
@@ -92,6 +95,60 @@ fn a_told_outcome_survives() {
     gone.problem(404, "unknown-message");
     for (id, told) in ids.iter().zip(&told).skip(1) {
         assert_same(id, &mesh.south.collect(id).status(200).body, &told.body);
+    }
+}
+
+/// Whoever was told that an outcome is collected does not find it again, however soon after that the node dies.
+#[test]
+fn what_was_collected_is_not_there_again() {
+    const MESSAGES: usize = 64;
+    const ROUNDS: usize = 4;
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    let mut node = Node::first("alone");
+    let client = node.client();
+    // All at once, so that each has a kept connection.
+    let all = |method: Method, paths: Vec<String>| {
+        let mut requests = JoinSet::new();
+        for path in paths {
+            let client = client.clone();
+            let request = Request::new(method.clone(), path.clone());
+            requests.spawn(async move { (path, client.request(request).await) });
+        }
+        requests
+    };
+    for round in 0..ROUNDS {
+        let paths = runtime.block_on(async {
+            let submits = all(
+                Method::POST,
+                vec!["/v1/services/nobody/messages".to_owned(); MESSAGES],
+            );
+            let accepted = submits.join_all().await.into_iter().map(|(_, answer)| {
+                let answer = answer.expect("an answer");
+                answer.header("location").expect("where it is").to_owned()
+            });
+            let paths: Vec<String> = accepted.collect();
+            for (path, cancelled) in all(Method::DELETE, paths.clone()).join_all().await {
+                cancelled.unwrap_or_else(|e| panic!("{path}: {e}"));
+            }
+            paths
+        });
+        let told = runtime.block_on(async {
+            let outcomes = paths.iter().map(|path| format!("{path}/outcome"));
+            let mut collects = all(Method::DELETE, outcomes.collect());
+            let mut told = Vec::new();
+            while let Some(collected) = collects.join_next().await {
+                if let (path, Ok(_)) = collected.expect("no panic") {
+                    node.kill();
+                    told.push(path);
+                }
+            }
+            told
+        });
+        node.restart();
+        println!("round {round}: {} of {MESSAGES} were collected", told.len());
+        for path in told {
+            node.curl("GET", &path).get().problem(404, "unknown-message");
+        }
     }
 }
 

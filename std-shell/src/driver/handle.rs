@@ -304,7 +304,7 @@ impl Handle {
         }
     }
 
-    /// The producer has the outcome: it may be deleted.
+    /// The producer has the outcome: it may be deleted. When this returns, it is deleted on disk.
     ///
     /// # Errors
     /// [`Refusal::State`] if there is no outcome yet; [`Refusal::Unknown`] if it was collected already.

@@ -4,7 +4,7 @@ use super::command::{Answer, Command, LinkUp, OutcomeNow};
 use super::contents::cost;
 use super::handle::{NewMessage, Settlement, Submitted};
 use super::refusal::Refusal;
-use super::turn::{Answering, Driver, Next, Submitting, Taking};
+use super::turn::{Answering, Collecting, Driver, Next, Submitting, Taking};
 use crate::Content;
 use crate::clock;
 use crate::link::frame;
@@ -40,10 +40,7 @@ impl Driver {
                 who,
                 sequence,
                 answer: to,
-            } => {
-                let result = self.change(&who, sequence, Input::Collect { sequence });
-                answer(to, result);
-            }
+            } => self.collect(&who, sequence, to),
             Command::Outcome {
                 who,
                 sequence,
@@ -293,6 +290,23 @@ impl Driver {
         waiters.retain(|waiter| !waiter.is_closed());
         waiters.push(settled);
         outcome
+    }
+
+    /// Answered when the deletion is on disk: what was collected is not there again after a crash, and neither is what
+    /// another was told is gone.
+    fn collect(&mut self, who: &Who, sequence: u64, to: Answer<()>) {
+        if let Err(refusal) = self.may_touch(who, sequence) {
+            return answer(to, Err(refusal));
+        }
+        let result = self.feed(Input::Collect { sequence });
+        let result = result.map(drop).map_err(Refusal::from);
+        let deleting = self.core.message(sequence);
+        if deleting.is_some_and(|message| message.state == State::Deleting) {
+            let collecting = self.collecting.entry(sequence).or_default();
+            collecting.push(Collecting { answer: to, result });
+        } else {
+            answer(to, result);
+        }
     }
 
     fn outcome(&mut self, sequence: u64) -> Result<OutcomeNow, Refusal> {

@@ -166,6 +166,7 @@ pub fn start(
         drainers: Vec::new(),
         submits: HashMap::new(),
         waiters: HashMap::new(),
+        collecting: HashMap::new(),
         settling: HashMap::new(),
         answers: HashMap::new(),
         takes: HashMap::new(),

@@ -5,6 +5,7 @@ use super::contents::{Contents, cost};
 use super::handle::{Settlement, Shared, Submitted};
 use super::links::Links;
 use super::owners::Owners;
+use super::refusal::Refusal;
 use super::start::Settings;
 use super::transfers::Transfers;
 use crate::Content;
@@ -62,6 +63,13 @@ pub(super) struct Taking {
     pub(super) answer: Answer<Vec<Handed>>,
 }
 
+/// A collect whose deletion is not on disk yet.
+pub(super) struct Collecting {
+    pub(super) answer: Answer<()>,
+    /// What it is told then.
+    pub(super) result: Result<(), Refusal>,
+}
+
 /// An answer that the core has not taken yet.
 pub(super) struct Answering {
     pub(super) token: GrantToken,
@@ -99,6 +107,8 @@ pub(super) struct Driver {
     pub(super) submits: HashMap<Tag, Submitting>,
     /// Who waits for a message's outcome.
     pub(super) waiters: HashMap<u64, Vec<oneshot::Sender<Settlement>>>,
+    /// Who collected an outcome, and what they are told once its deletion is on disk.
+    pub(super) collecting: HashMap<u64, Vec<Collecting>>,
     /// Contents of outcomes that are on their way to the disk.
     pub(super) settling: HashMap<u64, Content>,
     pub(super) answers: HashMap<Tag, Answering>,
@@ -276,6 +286,12 @@ impl Driver {
                 self.owners.remove(sequence);
             }
             self.tell(Input::Stored { row, done });
+            if let (Row::Delete(sequence), true) = (row, done) {
+                for Collecting { answer, result } in self.collecting.remove(&sequence).into_iter().flatten() {
+                    // Whoever has gone does not mind.
+                    let _ = answer.send(result);
+                }
+            }
         }
     }
 

@@ -2,6 +2,7 @@
 
 use anyhow::{Context, Result, bail};
 use clap::{Parser, Subcommand};
+use redlink_sim::balance::{self, Outside};
 use redlink_sim::log::Log;
 use redlink_sim::run::{Seen, Verdict, run};
 use redlink_sim::scenario::{Kind, Reduced};
@@ -61,6 +62,21 @@ enum Verb {
     Double {
         /// Which one.
         seed: u64,
+    },
+    /// Measures how long messages take, beside known policies; prints docs/balance.md. Says on stderr how it goes.
+    Balance {
+        /// Of all randomness.
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+        /// A short look instead of the real thing.
+        #[arg(long)]
+        quick: bool,
+        /// Only so many settings.
+        #[arg(long, default_value_t = usize::MAX)]
+        first: usize,
+        /// Say where waiting comes from, and show the messages that waited longest while some consumer was free.
+        #[arg(long)]
+        explain: bool,
     },
     /// Makes a failing seed smaller.
     Shrink {
@@ -151,6 +167,20 @@ fn main() -> Result<ExitCode> {
         } else {
             ExitCode::from(6)
         }),
+        Verb::Balance {
+            seed,
+            quick,
+            first,
+            explain,
+        } => {
+            let options = balance::Options {
+                seed,
+                quick,
+                first,
+                explain,
+            };
+            measured(|outside| balance::run(&options, outside))
+        }
         Verb::Shrink { seed } => {
             let Some(found) = run(seed, &Reduced::default(), Log::off()).violation else {
                 bail!("seed {seed} breaks no promise: there is nothing to make smaller")
@@ -160,6 +190,17 @@ fn main() -> Result<ExitCode> {
             Ok(code(found.class))
         }
     }
+}
+
+/// Prints what was measured, and on stderr how it goes, with real time.
+fn measured(measure: impl FnOnce(&mut Outside<'_>) -> Result<String>) -> Result<ExitCode> {
+    let watch = Watch::start();
+    let mut outside = Outside {
+        clock: &|| watch.seconds(),
+        tell: &mut |line| eprintln!("{line}"),
+    };
+    print!("{}", measure(&mut outside)?);
+    Ok(ExitCode::SUCCESS)
 }
 
 fn code(class: Class) -> ExitCode {

@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result, bail};
 use clap::{Parser, Subcommand};
-use redlink_sim::balance::{self, Outside};
+use redlink_sim::balance::{self, Outside, scale};
 use redlink_sim::log::Log;
 use redlink_sim::run::{Seen, Verdict, run};
 use redlink_sim::scenario::{Kind, Reduced};
@@ -77,6 +77,18 @@ enum Verb {
         /// Say where waiting comes from, and show the messages that waited longest while some consumer was free.
         #[arg(long)]
         explain: bool,
+    },
+    /// Measures what the routes of a large mesh take, and how soon they settle.
+    Scale {
+        /// Nodes that dial the root.
+        #[arg(long, default_value_t = 1_000)]
+        nodes: u32,
+        /// Services, spread over them.
+        #[arg(long, default_value_t = 10_000)]
+        services: u32,
+        /// Of all randomness.
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
     },
     /// Makes a failing seed smaller.
     Shrink {
@@ -180,6 +192,18 @@ fn main() -> Result<ExitCode> {
                 explain,
             };
             measured(|outside| balance::run(&options, outside))
+        }
+        Verb::Scale {
+            nodes,
+            services,
+            seed,
+        } => {
+            let options = scale::Options {
+                nodes,
+                services,
+                seed,
+            };
+            measured(|outside| scale::run(&options, outside))
         }
         Verb::Shrink { seed } => {
             let Some(found) = run(seed, &Reduced::default(), Log::off()).violation else {

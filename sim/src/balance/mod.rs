@@ -2,7 +2,8 @@
 //!
 //! `setting` says what is compared and `load` what arrives; `mesh` runs the cores in the `shape` of a setting, with `people`
 //! at them; `model` runs the policies; `measure` repeats both, `stats` says how sure that is and `theory` what is known
-//! beforehand; `explain` looks at every frame and finds where waiting comes from; `report` writes it down.
+//! beforehand; `explain` looks at every frame and finds where waiting comes from; `report` writes it down. `scale` is about
+//! a large mesh without load.
 
 mod cores;
 mod explain;
@@ -13,6 +14,7 @@ mod model;
 mod people;
 mod report;
 mod sample;
+pub mod scale;
 mod setting;
 mod shape;
 mod stats;

@@ -7,8 +7,9 @@
 //!
 //! Enter at [`run::run`]. `world` says what happens next, `host`, `store`, `net`, `people` and `producers` what happens
 //! then,
-//! `faults` what goes wrong, `check` what must hold.
+//! `faults` what goes wrong, `check` what must hold. Enter at [`balance::run`] to measure how long messages take.
 
+pub mod balance;
 mod check;
 mod disk;
 mod faults;

@@ -2,6 +2,7 @@
 
 use anyhow::{Context, Result, bail};
 use clap::{Parser, Subcommand};
+use redlink_sim::balance::{self, Outside, scale};
 use redlink_sim::log::Log;
 use redlink_sim::run::{Seen, Verdict, run};
 use redlink_sim::scenario::{Kind, Reduced};
@@ -60,6 +61,33 @@ enum Verb {
     /// Runs one seed twice and compares the logs byte for byte.
     Double {
         /// Which one.
+        seed: u64,
+    },
+    /// Measures how long messages take, beside known policies; prints docs/balance.md. Says on stderr how it goes.
+    Balance {
+        /// Of all randomness.
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+        /// A short look instead of the real thing.
+        #[arg(long)]
+        quick: bool,
+        /// Only so many settings.
+        #[arg(long, default_value_t = usize::MAX)]
+        first: usize,
+        /// Say where waiting comes from, and show the messages that waited longest while some consumer was free.
+        #[arg(long)]
+        explain: bool,
+    },
+    /// Measures what the routes of a large mesh take, and how soon they settle.
+    Scale {
+        /// Nodes that dial the root.
+        #[arg(long, default_value_t = 1_000)]
+        nodes: u32,
+        /// Services, spread over them.
+        #[arg(long, default_value_t = 10_000)]
+        services: u32,
+        /// Of all randomness.
+        #[arg(long, default_value_t = 1)]
         seed: u64,
     },
     /// Makes a failing seed smaller.
@@ -151,6 +179,32 @@ fn main() -> Result<ExitCode> {
         } else {
             ExitCode::from(6)
         }),
+        Verb::Balance {
+            seed,
+            quick,
+            first,
+            explain,
+        } => {
+            let options = balance::Options {
+                seed,
+                quick,
+                first,
+                explain,
+            };
+            measured(|outside| balance::run(&options, outside))
+        }
+        Verb::Scale {
+            nodes,
+            services,
+            seed,
+        } => {
+            let options = scale::Options {
+                nodes,
+                services,
+                seed,
+            };
+            measured(|outside| scale::run(&options, outside))
+        }
         Verb::Shrink { seed } => {
             let Some(found) = run(seed, &Reduced::default(), Log::off()).violation else {
                 bail!("seed {seed} breaks no promise: there is nothing to make smaller")
@@ -160,6 +214,17 @@ fn main() -> Result<ExitCode> {
             Ok(code(found.class))
         }
     }
+}
+
+/// Prints what was measured, and on stderr how it goes, with real time.
+fn measured(measure: impl FnOnce(&mut Outside<'_>) -> Result<String>) -> Result<ExitCode> {
+    let watch = Watch::start();
+    let mut outside = Outside {
+        clock: &|| watch.seconds(),
+        tell: &mut |line| eprintln!("{line}"),
+    };
+    print!("{}", measure(&mut outside)?);
+    Ok(ExitCode::SUCCESS)
 }
 
 fn code(class: Class) -> ExitCode {

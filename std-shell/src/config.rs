@@ -1,12 +1,15 @@
 //! A node's settings: a flag counts more than the environment, that more than the file, that more than the default.
 
+mod north;
 mod values;
 
 #[cfg(test)]
 mod tests;
 
+pub use north::{North, PerNorth};
 pub use values::{NorthUrl, Size};
 
+use crate::proxy::Environment;
 use crate::trust;
 use redlink_core::Name;
 use serde::{Deserialize, Serialize};
@@ -42,7 +45,7 @@ pub struct NodeConfig {
     /// Host names and addresses for its certificate, besides those of every node.
     pub hosts: Vec<String>,
     /// The nodes that it dials.
-    pub north: Vec<NorthUrl>,
+    pub north: Vec<North>,
     /// Longest payload, in bytes.
     pub max_payload: u64,
     /// Most connections at once.
@@ -96,6 +99,9 @@ pub struct Partial {
     /// URLs of the nodes to dial.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub north: Option<Vec<String>>,
+    /// The HTTP proxy to them, or `none`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub proxy: Option<PerNorth>,
     /// Longest payload.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_payload: Option<Size>,
@@ -166,14 +172,11 @@ impl NodeConfig {
         flags: &Partial,
         env: impl Fn(&str) -> Option<String>,
     ) -> Result<Self, ConfigError> {
+        let proxies = Environment::read(&env);
         let told = flags.clone().or(from_environment(env)?).or(read_file(dir)?);
         let stored = trust::stored_name(dir)?;
         let (stored_name, stored_mesh) = stored.unzip();
-        let north = told.north.unwrap_or_default();
-        let north = north
-            .iter()
-            .map(|n| value("north", n))
-            .collect::<Result<Vec<NorthUrl>, _>>()?;
+        let north = north::norths(told.north, told.proxy, &proxies)?;
         let name = match (told.name, stored_name) {
             (Some(name), _) => value("name", &name)?,
             (None, Some(name)) => name,
@@ -274,6 +277,7 @@ impl Partial {
             listen: self.listen.or(others.listen),
             hosts: self.hosts.or(others.hosts),
             north: self.north.or(others.north),
+            proxy: self.proxy.or(others.proxy),
             max_payload: self.max_payload.or(others.max_payload),
             max_connections: self.max_connections.or(others.max_connections),
             capacity: self.capacity.or(others.capacity),
@@ -297,6 +301,7 @@ fn from_environment(env: impl Fn(&str) -> Option<String>) -> Result<Partial, Con
         listen: env("REDLINK_LISTEN").map(list),
         hosts: env("REDLINK_HOSTS").map(list),
         north: env("REDLINK_NORTH").map(list),
+        proxy: env("REDLINK_PROXY").map(PerNorth::All),
         max_payload: env("REDLINK_MAX_PAYLOAD")
             .map(|text| value("max_payload", &text))
             .transpose()?,

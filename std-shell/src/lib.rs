@@ -11,6 +11,7 @@ pub mod driver;
 pub mod http;
 pub mod link;
 pub mod node;
+pub mod proxy;
 pub mod store;
 pub mod trust;
 

@@ -1,5 +1,6 @@
-//! Connections from this node to a north peer: TCP, TLS with both certificates, HTTP/2.
+//! Connections from this node to a north peer: TCP or a proxy's tunnel, TLS with both certificates, HTTP/2.
 
+use crate::proxy::{Proxy, ReachError, reach};
 use bytes::Bytes;
 use http::Uri;
 use http::uri::Scheme;
@@ -12,12 +13,11 @@ use std::error::Error;
 use std::io;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
-use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 use tokio::time::{error::Elapsed, timeout};
 use tokio_rustls::TlsConnector;
 
-/// Time for each of: TCP connection, TLS handshake, HTTP/2 handshake.
+/// Time for each of: TLS handshake, HTTP/2 handshake.
 const STEP: Duration = Duration::from_secs(5);
 
 /// An idle connection is pinged this often, and is dead if the ping is not answered this long.
@@ -35,6 +35,8 @@ pub(super) struct Target {
     pub(super) server: ServerName<'static>,
     pub(super) tls: Arc<rustls::ClientConfig>,
     pub(super) mesh: Name,
+    /// What is between; none: nothing.
+    pub(super) proxy: Option<Proxy>,
 }
 
 /// Why a north peer can't be reached.
@@ -48,16 +50,9 @@ pub enum ConnectError {
         /// What is wrong with it.
         why: &'static str,
     },
-    /// No TCP connection.
-    #[error("can't connect to {host}:{port}: {source}")]
-    Tcp {
-        /// Its host.
-        host: String,
-        /// Its port.
-        port: u16,
-        /// What the system said.
-        source: io::Error,
-    },
+    /// No TCP connection, or no tunnel.
+    #[error(transparent)]
+    Reach(#[from] ReachError),
     /// No TLS connection: it is no node of this mesh, or does not take this one for one.
     #[error(
         "no TLS connection to {host}: {source}; both nodes must be of one mesh, and the host one that its certificate names"
@@ -115,7 +110,7 @@ pub enum ConnectError {
 }
 
 /// An error with all that caused it: hyper's own text alone says little.
-pub(super) fn causes(error: &dyn Error) -> String {
+pub(crate) fn causes(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut next = error.source();
     while let Some(cause) = next {
@@ -130,7 +125,12 @@ pub(super) fn causes(error: &dyn Error) -> String {
 }
 
 impl Target {
-    pub(super) fn new(url: &str, tls: Arc<rustls::ClientConfig>, mesh: Name) -> Result<Self, ConnectError> {
+    pub(super) fn new(
+        url: &str,
+        proxy: Option<Proxy>,
+        tls: Arc<rustls::ClientConfig>,
+        mesh: Name,
+    ) -> Result<Self, ConnectError> {
         let bad = |why| ConnectError::Url {
             url: url.to_owned(),
             why,
@@ -156,6 +156,7 @@ impl Target {
             server,
             tls,
             mesh,
+            proxy,
         })
     }
 
@@ -193,20 +194,7 @@ where
     B::Error: Into<Box<dyn Error + Send + Sync>>,
 {
     let host = || target.host.clone();
-    let tcp = timeout(STEP, TcpStream::connect((target.host.as_str(), target.port)))
-        .await
-        .map_err(target.late())?;
-    let tcp = tcp.map_err(|source| ConnectError::Tcp {
-        host: host(),
-        port: target.port,
-        source,
-    })?;
-    // Frames are small and wait for nothing: the driver has put together already what can travel together.
-    tcp.set_nodelay(true).map_err(|source| ConnectError::Tcp {
-        host: host(),
-        port: target.port,
-        source,
-    })?;
+    let tcp = reach(&target.host, target.port, target.proxy.as_ref()).await?;
     let connector = TlsConnector::from(target.tls.clone());
     let tls = timeout(STEP, connector.connect(target.server.clone(), tcp))
         .await
@@ -247,7 +235,7 @@ mod tests {
             .unwrap()
             .with_root_certificates(rustls::RootCertStore::empty())
             .with_no_client_auth();
-        Target::new(url, Arc::new(tls), Name::new("m").unwrap()).map_err(|e| e.to_string())
+        Target::new(url, None, Arc::new(tls), Name::new("m").unwrap()).map_err(|e| e.to_string())
     }
 
     #[test]

@@ -7,6 +7,7 @@ use super::mover;
 use super::outbox::{OutStream, outbox};
 use super::session::Session;
 use crate::driver::{Handle, Refusal};
+use crate::proxy::Proxy;
 use bytes::Bytes;
 use http::{Request, StatusCode};
 use http_body_util::{BodyExt, Limited};
@@ -27,13 +28,18 @@ pub struct Dialler {
 }
 
 impl Dialler {
-    /// For the node at `url` (`https://host:port`), of this mesh. `tls` shows this node's certificate and trusts the
-    /// mesh's authority only.
+    /// For the node at `url` (`https://host:port`), of this mesh, behind a proxy perhaps. `tls` shows this node's
+    /// certificate and trusts the mesh's authority only.
     ///
     /// # Errors
     /// [`ConnectError::Url`] if that is no URL of a node.
-    pub fn new(url: &str, tls: Arc<rustls::ClientConfig>, mesh: Name) -> Result<Self, ConnectError> {
-        Target::new(url, tls, mesh).map(|target| Self { target })
+    pub fn new(
+        url: &str,
+        proxy: Option<Proxy>,
+        tls: Arc<rustls::ClientConfig>,
+        mesh: Name,
+    ) -> Result<Self, ConnectError> {
+        Target::new(url, proxy, tls, mesh).map(|target| Self { target })
     }
 
     /// The URL, as it was given.

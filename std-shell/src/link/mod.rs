@@ -16,6 +16,7 @@ mod session;
 pub mod transfer;
 
 pub use connect::ConnectError;
+pub(crate) use connect::causes;
 pub use dial::{Dialler, keep};
 pub use outbox::OutStream;
 pub use transfer::payload;

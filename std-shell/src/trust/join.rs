@@ -7,6 +7,7 @@ use super::files::{self, FileError};
 use super::identity::{self, IdentityError};
 use super::text::JoinToken;
 use super::tls;
+use crate::proxy::{Proxy, ReachError, reach};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
@@ -21,7 +22,6 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
-use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
@@ -78,6 +78,9 @@ pub enum JoinError {
         /// What TLS says.
         cause: rustls::Error,
     },
+    /// There is no connection to it.
+    #[error(transparent)]
+    NoWay(#[from] ReachError),
     /// Something broke while they talked.
     #[error("talking to {north} failed: {what}")]
     Broken {
@@ -112,7 +115,7 @@ impl From<FileError> for JoinError {
 }
 
 /// Makes the directory that of a node called `name` in the token's mesh, with a certificate from the node at
-/// `host:port`, which has to be the one that made the mesh.
+/// `host:port`, behind a proxy perhaps, which has to be the one that made the mesh.
 ///
 /// Nothing is told to a node that can't show the authority whose hash is in the token. With the same token again, as a
 /// service file may hold it for ever, nothing happens until the certificate comes near its end.
@@ -123,6 +126,7 @@ pub async fn join(
     dir: &Path,
     host: &str,
     port: u16,
+    proxy: Option<&Proxy>,
     token: &JoinToken,
     name: &Name,
     hosts: &[String],
@@ -136,7 +140,7 @@ pub async fn join(
     } else {
         format!("{host}:{port}")
     };
-    let (mut sender, authority) = connect(&north, host, port, token).await?;
+    let (mut sender, authority) = connect(&north, host, port, proxy, token).await?;
 
     let key = identity::load_or_make_key(dir)?;
     // The machine's own name is tried as well, and not missed if another node of the machine has it.
@@ -216,6 +220,7 @@ async fn connect(
     north: &str,
     host: &str,
     port: u16,
+    proxy: Option<&Proxy>,
     token: &JoinToken,
 ) -> Result<(Sender, CertificateDer<'static>), JoinError> {
     let unreachable = |cause| JoinError::Unreachable {
@@ -227,12 +232,7 @@ async fn connect(
         what,
     };
     let server = ServerName::try_from(host.to_owned()).map_err(|e| unreachable(io::Error::other(e)))?;
-    let in_time = |result: Result<io::Result<_>, _>| match result {
-        Ok(result) => result,
-        Err(_) => Err(io::Error::new(io::ErrorKind::TimedOut, "no answer in time")),
-    };
-    let stream =
-        in_time(timeout(CONNECT_TIME, TcpStream::connect((host, port))).await).map_err(unreachable)?;
+    let stream = reach(host, port, proxy).await?;
     let (config, pinned) = tls::pinned(token.authority).map_err(|e| broken(e.to_string()))?;
     let connector = TlsConnector::from(Arc::new(config));
     let stream = match timeout(CONNECT_TIME, connector.connect(server, stream)).await {

@@ -102,6 +102,9 @@ pub struct Partial {
     /// The HTTP proxy to them, or `none`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub proxy: Option<PerNorth>,
+    /// How links to them travel: `auto`, `stream` or `poll`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub link: Option<PerNorth>,
     /// Longest payload.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_payload: Option<Size>,
@@ -176,7 +179,7 @@ impl NodeConfig {
         let told = flags.clone().or(from_environment(env)?).or(read_file(dir)?);
         let stored = trust::stored_name(dir)?;
         let (stored_name, stored_mesh) = stored.unzip();
-        let north = north::norths(told.north, told.proxy, &proxies)?;
+        let north = north::norths(told.north, told.proxy, told.link, &proxies)?;
         let name = match (told.name, stored_name) {
             (Some(name), _) => value("name", &name)?,
             (None, Some(name)) => name,
@@ -278,6 +281,7 @@ impl Partial {
             hosts: self.hosts.or(others.hosts),
             north: self.north.or(others.north),
             proxy: self.proxy.or(others.proxy),
+            link: self.link.or(others.link),
             max_payload: self.max_payload.or(others.max_payload),
             max_connections: self.max_connections.or(others.max_connections),
             capacity: self.capacity.or(others.capacity),
@@ -302,6 +306,7 @@ fn from_environment(env: impl Fn(&str) -> Option<String>) -> Result<Partial, Con
         hosts: env("REDLINK_HOSTS").map(list),
         north: env("REDLINK_NORTH").map(list),
         proxy: env("REDLINK_PROXY").map(PerNorth::All),
+        link: env("REDLINK_LINK").map(PerNorth::All),
         max_payload: env("REDLINK_MAX_PAYLOAD")
             .map(|text| value("max_payload", &text))
             .transpose()?,

@@ -132,7 +132,7 @@ impl Node {
         }
         let diallers = config.north.iter().map(|north| {
             let (tls, mesh) = (identity.client.clone(), identity.mesh.clone());
-            Dialler::new(&north.to_string(), north.proxy.clone(), tls, mesh)
+            Dialler::new(&north.to_string(), north.proxy.clone(), north.link, tls, mesh)
         });
         let diallers = diallers.collect::<Result<Vec<_>, _>>()?;
         let listener = Listener::bind(&config.listen).await?;

@@ -2,6 +2,7 @@
 
 use super::values::NorthUrl;
 use super::{ConfigError, value, wrong};
+use crate::link::Wish;
 use crate::proxy::{Environment, Proxy, Rule};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -15,6 +16,8 @@ pub struct North {
     pub url: NorthUrl,
     /// The proxy on the way; none: straight.
     pub proxy: Option<Proxy>,
+    /// How the link travels.
+    pub link: Wish,
 }
 
 impl fmt::Display for North {
@@ -79,6 +82,7 @@ impl PerNorth {
 pub(super) fn norths(
     urls: Option<Vec<String>>,
     proxy: Option<PerNorth>,
+    link: Option<PerNorth>,
     environment: &Environment,
 ) -> Result<Vec<North>, ConfigError> {
     let urls = urls.unwrap_or_default();
@@ -87,11 +91,16 @@ pub(super) fn norths(
         .map(|n| value("north", n))
         .collect::<Result<Vec<NorthUrl>, _>>()?;
     let rules: Vec<Rule> = PerNorth::values(proxy, "proxy", &urls)?;
-    let norths = urls.into_iter().zip(rules).map(|(url, rule)| {
-        let proxy = rule
-            .proxy(environment, &url.host, url.port)
-            .map_err(|e| wrong("proxy", &e.to_string()))?;
-        Ok(North { url, proxy })
-    });
+    let wishes: Vec<Wish> = PerNorth::values(link, "link", &urls)?;
+    let norths = urls
+        .into_iter()
+        .zip(rules)
+        .zip(wishes)
+        .map(|((url, rule), link)| {
+            let proxy = rule
+                .proxy(environment, &url.host, url.port)
+                .map_err(|e| wrong("proxy", &e.to_string()))?;
+            Ok(North { url, proxy, link })
+        });
     norths.collect()
 }

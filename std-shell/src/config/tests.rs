@@ -122,6 +122,25 @@ fn a_setting_of_proxies_counts_more_than_the_environment_s_and_can_differ_betwee
 }
 
 #[test]
+fn how_links_travel_can_be_set() {
+    use crate::link::{Mode, Wish};
+    let dir = tempfile::tempdir().unwrap();
+    let wishes = |text: &str| {
+        let text = format!("north = ['https://a.example', 'https://b.example']\n{text}");
+        std::fs::write(dir.path().join(FILE), text).unwrap();
+        let config = load(dir.path(), &Partial::default(), &[])?;
+        Ok::<_, ConfigError>(config.north.iter().map(|n| n.link).collect::<Vec<_>>())
+    };
+    let (poll, stream) = (Wish::Only(Mode::Poll), Wish::Only(Mode::Stream));
+    assert_eq!(wishes("").unwrap(), [Wish::Auto, Wish::Auto]);
+    assert_eq!(wishes("link = 'poll'").unwrap(), [poll, poll]);
+    let each = "[link]\n'https://a.example' = 'stream'";
+    assert_eq!(wishes(each).unwrap(), [stream, Wish::Auto]);
+    let error = wishes("link = 'pool'").unwrap_err().to_string();
+    assert!(error.contains("`link`") && error.contains("`poll`"), "{error}");
+}
+
+#[test]
 fn urls_of_nodes() {
     for (text, host, port) in [
         ("https://a", "a", 7411),

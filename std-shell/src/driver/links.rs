@@ -8,6 +8,7 @@ use super::contents::{Contents, Source, cost};
 use super::turn::Next;
 use crate::Content;
 use crate::link::frame;
+use crate::link::how::How;
 use crate::link::outbox::{Item, Outbox};
 use crate::link::transfer::{Job, TransferKey, TransferRefusal};
 use bytes::{Bytes, BytesMut};
@@ -132,6 +133,11 @@ impl Links {
 
     pub(super) fn peer(&self, link: LinkId) -> Option<&Name> {
         self.up.get(&link).map(|link| &link.peer)
+    }
+
+    /// How a link travels.
+    pub(super) fn how(&self, link: LinkId) -> Option<&How> {
+        self.up.get(&link).map(|link| link.outbox.how())
     }
 
     /// Forgets a link and closes its connection; what is not sent is dropped.

@@ -1,6 +1,6 @@
 //! The dialling side of transfers: brings and gets large payloads on a connection of their own.
 
-use super::connect::{ConnectError, Connection, Target, causes, connect};
+use super::connect::{ConnectError, Connection, Sender, Target, causes, connect};
 use super::transfer::{Job, Receiving, TransferKey, content_type, receive};
 use crate::Content;
 use crate::driver::{Handle, Source};
@@ -8,7 +8,6 @@ use bytes::Bytes;
 use http::{Request, Response, StatusCode, header};
 use http_body_util::Full;
 use hyper::body::{Body, Incoming};
-use hyper::client::conn::http2::SendRequest;
 use redlink_core::Name;
 use std::sync::Arc;
 use std::time::Duration;
@@ -202,7 +201,7 @@ impl Mover {
             .map_err(|_| Failed::Late)??)
     }
 
-    async fn sender(&self) -> Result<SendRequest<Full<Bytes>>, ConnectError> {
+    async fn sender(&self) -> Result<Sender<Full<Bytes>>, ConnectError> {
         let mut connection = self.connection.lock().await;
         if let Some(open) = connection.as_ref().filter(|open| !open.sender.is_closed()) {
             return Ok(open.sender.clone());

@@ -3,6 +3,9 @@
 //! Every wait is for something that can be seen, with a bound that only a failure reaches.
 
 use super::*;
+
+mod between;
+
 use crate::Content;
 use crate::driver::{Delivery, NewMessage, Settlement};
 use bytes::Bytes;

@@ -12,12 +12,13 @@ use super::query::{Nothing, With};
 use super::{Node, auth};
 use crate::Content;
 use crate::driver::Refusal;
-use axum::Router;
+use crate::link::Polled;
 use axum::body::Body;
 use axum::extract::Request;
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::response::Response;
 use axum::routing::{get, post, put};
+use axum::{Extension, Router};
 use http::header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
 use http::{HeaderValue, Method, StatusCode};
 use redlink_core::NameError;
@@ -55,10 +56,15 @@ pub(super) fn router(node: Node) -> Router {
         .route_layer(from_fn_with_state(node.clone(), auth::administrator));
     let peers = Router::new()
         .route("/v1/link", post(link::link))
+        .route("/v1/link/probe", post(link::probe))
+        .route("/v1/link/sessions/{id}", put(link::open).delete(link::close))
+        .route("/v1/link/sessions/{id}/frames", post(link::frames))
+        .route("/v1/link/sessions/{id}/poll", post(link::poll))
         .route(
             "/v1/link/payloads/{token}/{part}",
             get(link::payload).put(link::payload),
         )
+        .layer(Extension(Polled::default()))
         .route_layer(from_fn(auth::node));
     let open = Router::new()
         .route("/v1/enrol", post(join::enrol))

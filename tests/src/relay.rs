@@ -4,6 +4,7 @@ use std::io::{Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 /// Passes connections on to a port of this machine. Its threads end with it.
 #[derive(Debug)]
@@ -21,6 +22,8 @@ struct State {
     passed: u64,
     /// Cuts so far.
     cuts: u64,
+    /// How long each connection lives; none: as it pleases.
+    life: Option<Duration>,
     ended: bool,
     open: Vec<TcpStream>,
 }
@@ -37,6 +40,7 @@ impl Relay {
             left: None,
             passed: 0,
             cuts: 0,
+            life: None,
             ended: false,
             open: Vec::new(),
         }));
@@ -75,6 +79,11 @@ impl Relay {
     pub fn cut_after(&self, bytes: usize) {
         assert!(bytes > 0, "that would be a cut now");
         lock(&self.state).left = Some(bytes);
+    }
+
+    /// Cuts each connection that is made from now on when it has lived for so long, as some firewalls do.
+    pub fn limit_lives(&self, life: Duration) {
+        lock(&self.state).life = Some(life);
     }
 
     /// Whether it is cut.
@@ -133,6 +142,15 @@ fn pass_on(shared: &Arc<Mutex<State>>, near: TcpStream, to: u16) {
     let mut state = lock(shared);
     if state.left == Some(0) {
         return;
+    }
+    if let (Some(life), Ok(near)) = (state.life, near.try_clone()) {
+        let shared = shared.clone();
+        std::thread::spawn(move || {
+            std::thread::sleep(life);
+            if near.shutdown(Shutdown::Both).is_ok() {
+                lock(&shared).cuts += 1;
+            }
+        });
     }
     for (from, into) in [(&near, &far), (&far, &near)] {
         let _ = from.set_nodelay(true);

@@ -1,13 +1,16 @@
 //! A node's settings: a flag counts more than the environment, that more than the file, that more than the default.
 
+mod north;
 mod values;
 
 #[cfg(test)]
 mod tests;
 
+pub use north::{North, PerNorth};
 pub use values::{NorthUrl, Size};
 
 use crate::content::PAYLOAD_MAX;
+use crate::proxy::Environment;
 use crate::trust::programs::Permissions;
 use crate::trust::{self, LIFE_DEFAULT, LIFE_MAX, LIFE_MIN, OwnFiles, Wishes};
 use redlink_core::Name;
@@ -44,7 +47,7 @@ pub struct NodeConfig {
     /// Host names and addresses for its certificate, besides those of every node.
     pub hosts: Vec<String>,
     /// The nodes that it dials.
-    pub north: Vec<NorthUrl>,
+    pub north: Vec<North>,
     /// Longest payload, in bytes.
     pub max_payload: u64,
     /// Most connections at once.
@@ -116,6 +119,12 @@ pub struct Partial {
     /// URLs of the nodes to dial.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub north: Option<Vec<String>>,
+    /// The HTTP proxy to them, or `none`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub proxy: Option<PerNorth>,
+    /// How links to them travel: `auto`, `stream` or `poll`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub link: Option<PerNorth>,
     /// Longest payload.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_payload: Option<Size>,
@@ -195,6 +204,7 @@ impl NodeConfig {
         flags: &Partial,
         env: impl Fn(&str) -> Option<String>,
     ) -> Result<Self, ConfigError> {
+        let proxies = Environment::read(&env);
         let told = flags.clone().or(from_environment(env)?).or(read_file(dir)?);
         let tls = told.tls.map(|tls| OwnFiles {
             ca: dir.join(tls.ca),
@@ -206,11 +216,7 @@ impl NodeConfig {
             None => trust::stored_name(dir)?,
         };
         let (stored_name, stored_mesh) = stored.unzip();
-        let north = told.north.unwrap_or_default();
-        let north = north
-            .iter()
-            .map(|n| value("north", n))
-            .collect::<Result<Vec<NorthUrl>, _>>()?;
+        let north = north::norths(told.north, told.proxy, told.link, &proxies)?;
         let name = match (told.name, stored_name) {
             (Some(name), _) => value("name", &name)?,
             (None, Some(name)) => name,
@@ -328,6 +334,8 @@ impl Partial {
             listen: self.listen.or(others.listen),
             hosts: self.hosts.or(others.hosts),
             north: self.north.or(others.north),
+            proxy: self.proxy.or(others.proxy),
+            link: self.link.or(others.link),
             max_payload: self.max_payload.or(others.max_payload),
             max_connections: self.max_connections.or(others.max_connections),
             certificate_life: self.certificate_life.or(others.certificate_life),
@@ -354,6 +362,8 @@ fn from_environment(env: impl Fn(&str) -> Option<String>) -> Result<Partial, Con
         listen: env("REDLINK_LISTEN").map(list),
         hosts: env("REDLINK_HOSTS").map(list),
         north: env("REDLINK_NORTH").map(list),
+        proxy: env("REDLINK_PROXY").map(PerNorth::All),
+        link: env("REDLINK_LINK").map(PerNorth::All),
         max_payload: env("REDLINK_MAX_PAYLOAD")
             .map(|text| value("max_payload", &text))
             .transpose()?,

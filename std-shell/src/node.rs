@@ -132,10 +132,14 @@ impl Node {
         if identity.created {
             tracing::info!(mesh = %identity.mesh, dir = %dir.display(), "made a mesh of which this is the first node");
         }
-        let diallers = config
-            .north
-            .iter()
-            .map(|url| Dialler::new(&url.to_string(), identity.clone()));
+        let diallers = config.north.iter().map(|north| {
+            Dialler::new(
+                &north.to_string(),
+                north.proxy.clone(),
+                north.link,
+                identity.clone(),
+            )
+        });
         let diallers = diallers.collect::<Result<Vec<_>, _>>()?;
         let programs = Arc::new(Programs::open(dir, &config.programs)?);
         let listener = Listener::bind(&config.listen).await?;
@@ -281,7 +285,8 @@ async fn join(dir: &Path, flags: &Partial, token: Option<&str>) -> anyhow::Resul
     let mut failure = anyhow!("a token is for joining, and there is no north to join; name one with --north");
     for north in &config.north {
         let hosts = config.certificate_hosts();
-        match trust::join(dir, &north.host, north.port, &token, &config.name, &hosts).await {
+        let (url, proxy) = (&north.url, north.proxy.as_ref());
+        match trust::join(dir, &url.host, url.port, proxy, &token, &config.name, &hosts).await {
             Ok(Joined::Already) => return Ok(config),
             Ok(Joined::New { left_out }) => {
                 tracing::info!(%north, name = %config.name, mesh = %config.mesh, "joined");

@@ -16,6 +16,7 @@ mod fleet;
 mod mesh;
 mod node;
 mod process;
+mod proxy;
 mod relay;
 mod seed;
 mod worker;
@@ -26,6 +27,7 @@ pub use fleet::{Account, Fault, Fleet, Ledger, Load, LoadPlan, Plan, Topology, W
 pub use mesh::Mesh;
 pub use node::{Node, Taken};
 pub use process::{Process, Said, run, shell};
+pub use proxy::Proxy;
 pub use relay::{Relay, Weather};
 pub use seed::Seed;
 pub use worker::Worker;

@@ -20,6 +20,7 @@ pub struct Node {
     process: Option<Process>,
     name: String,
     port: u16,
+    variables: Vec<(String, String)>,
     directory: TempDir,
 }
 
@@ -59,8 +60,14 @@ impl Node {
             process: None,
             name: name.to_owned(),
             port: free_port(),
+            variables: Vec::new(),
             directory: directory.expect("a temporary directory"),
         }
+    }
+
+    /// Sets an environment variable of its process, from its next start on.
+    pub fn set_variable(&mut self, name: &str, value: &str) {
+        self.variables.push((name.to_owned(), value.to_owned()));
     }
 
     /// Starts it, on its port, with these arguments too.
@@ -82,7 +89,8 @@ impl Node {
         assert!(self.process.is_none(), "{} runs already", self.name);
         let listen = format!("localhost:{}", self.port);
         let line = ["node", "--name", &self.name, "--listen", &listen];
-        let command = redlink(self.dir(), line.iter().chain(arguments));
+        let mut command = redlink(self.dir(), line.iter().chain(arguments));
+        command.envs(self.variables.iter().map(|(name, value)| (name, value)));
         self.process = Some(Process::start(&self.name, command, &self.log()));
     }
 

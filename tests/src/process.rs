@@ -252,7 +252,9 @@ pub fn shell(directory: &Path, script: &str) -> Command {
 fn clean(command: &mut Command, directory: &Path) {
     command.current_dir(directory);
     for (name, _) in std::env::vars_os() {
-        if name.to_string_lossy().starts_with("REDLINK_") {
+        let text = name.to_string_lossy().to_ascii_uppercase();
+        // What the machine's own way to the world is has nothing to do with these nodes.
+        if text.starts_with("REDLINK_") || text.ends_with("_PROXY") {
             command.env_remove(name);
         }
     }

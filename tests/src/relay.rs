@@ -54,6 +54,8 @@ struct State {
     pieces: u64,
     /// Cuts so far that broke a connection.
     cuts: u64,
+    /// How long each connection lives; none: as it pleases.
+    life: Option<Duration>,
     ended: bool,
     /// Connections by number.
     open: HashMap<u64, [TcpStream; 2]>,
@@ -75,6 +77,7 @@ impl Relay {
                 passed: 0,
                 pieces: 0,
                 cuts: 0,
+                life: None,
                 ended: false,
                 open: HashMap::new(),
                 next: 0,
@@ -114,6 +117,11 @@ impl Relay {
     pub fn cut_after(&self, bytes: usize) {
         assert!(bytes > 0, "that would be a cut now");
         self.shared.lock().left = Some(bytes);
+    }
+
+    /// Cuts each connection that is made from now on when it has lived for so long, as some firewalls do.
+    pub fn limit_lives(&self, life: Duration) {
+        self.shared.lock().life = Some(life);
     }
 
     /// Whether it is cut.
@@ -180,6 +188,17 @@ impl Shared {
         self.changed.notify_all();
     }
 
+    /// Cuts a connection that has lived long enough.
+    fn end_life(&self, connection: u64) {
+        let mut state = self.lock();
+        if let Some(streams) = state.open.remove(&connection) {
+            shut(&streams);
+            state.cuts += 1;
+        }
+        drop(state);
+        self.changed.notify_all();
+    }
+
     /// Waits until a piece that came at `came` may go on. `false`: its connection is over.
     fn weather(&self, connection: u64, there: bool, came: Instant, length: usize) -> bool {
         let mut state = self.lock();
@@ -238,6 +257,13 @@ fn pass_on(shared: &Arc<Shared>, near: TcpStream, to: u16) {
     let connection = state.next;
     state.next += 1;
     state.open.insert(connection, [near, far]);
+    if let Some(life) = state.life {
+        let shared = shared.clone();
+        std::thread::spawn(move || {
+            std::thread::sleep(life);
+            shared.end_life(connection);
+        });
+    }
     drop(state);
     for way in ways {
         let Ok((from, into, there)) = way else {

@@ -90,7 +90,7 @@ pub(super) async fn consumers(options: Options) -> Done {
 
 /// Runs `redlink peer list`.
 pub(super) async fn peers(options: Options) -> Done {
-    let heading = ["PEER", "DIRECTION", "LINK", "SERVICES", "NODE"];
+    let heading = ["PEER", "DIRECTION", "LINK", "MODE", "SERVICES", "NODE"];
     let none = "no peers; `redlink token create` here lets another node join";
     list(options, "peers", none, &heading, |p: &PeerInfo| {
         let (link, tone) = if p.connected {
@@ -98,10 +98,16 @@ pub(super) async fn peers(options: Options) -> Done {
         } else {
             ("down", Tone::Bad)
         };
+        let mode = p.mode.as_deref().unwrap_or("-");
+        let mode = match &p.proxy {
+            Some(proxy) => format!("{mode} through {proxy}"),
+            None => mode.to_owned(),
+        };
         vec![
             Cell::text(&p.name).tone(Tone::Strong),
             Cell::text(&p.direction),
             Cell::text(link).tone(tone),
+            Cell::text(mode),
             Cell::number(p.services),
             Cell::text(p.node.as_deref().unwrap_or("not met yet")).tone(Tone::Faint),
         ]

@@ -4,7 +4,7 @@ use super::args;
 use super::exit::{Done, Exit, Failure};
 use super::output::{Stream, Tone, note, paint};
 use crate::client::{Client, Context, Place};
-use crate::config::Partial;
+use crate::config::{Partial, PerNorth};
 use crate::driver::NodeStatus;
 use clap::Args;
 use std::path::{Path, PathBuf};
@@ -24,7 +24,7 @@ use std::time::{Duration, Instant};
   redlink node --north https://HOST:7411 --token TOKEN
 
 Settings are kept in .redlink/redlink.toml; a flag counts more than the environment (REDLINK_NAME, REDLINK_MESH,
-REDLINK_LISTEN, REDLINK_HOSTS, REDLINK_NORTH), that more than the file. RUST_LOG=debug shows more.")]
+REDLINK_LISTEN, REDLINK_HOSTS, REDLINK_NORTH, REDLINK_PROXY, REDLINK_LINK), that more than the file. RUST_LOG=debug shows more.")]
 pub(super) struct Options {
     /// Where its .redlink directory is or is made
     #[arg(long, value_name = "DIR", default_value = ".")]
@@ -50,6 +50,14 @@ pub(super) struct Options {
     #[arg(long, value_name = "URL")]
     north: Vec<String>,
 
+    /// HTTP proxy to the norths, or `none` [default: as HTTPS_PROXY, ALL_PROXY and NO_PROXY say]
+    #[arg(long, value_name = "URL")]
+    proxy: Option<String>,
+
+    /// How links to the norths travel: auto, stream or poll [default: auto]
+    #[arg(long, value_name = "MODE")]
+    link: Option<String>,
+
     /// Join token, made by `redlink token create` at any node of the mesh
     #[arg(long, env = "REDLINK_JOIN_TOKEN", hide_env_values = true, requires = "north")]
     token: Option<String>,
@@ -64,6 +72,8 @@ pub(super) async fn run(options: Options) -> Done {
         listen: list(options.listen),
         hosts: list(options.host),
         north: list(options.north),
+        proxy: options.proxy.map(PerNorth::All),
+        link: options.link.map(PerNorth::All),
         ..Partial::default()
     };
     let directory = options.dir.join(crate::config::DIRECTORY);

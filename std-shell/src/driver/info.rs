@@ -78,6 +78,13 @@ pub struct PeerInfo {
     pub direction: String,
     /// Whether a session is up.
     pub connected: bool,
+    /// How its frames travel: `stream`, or `poll` where something between the nodes breaks streams; none while no session
+    /// is up.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mode: Option<String>,
+    /// The HTTP proxy that this node dialled it through, without user and password.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub proxy: Option<String>,
     /// Services that it has consumers of.
     pub services: u32,
     /// Its messages that wait here for a consumer.

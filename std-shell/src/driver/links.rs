@@ -2,6 +2,7 @@
 
 use super::contents::Source;
 use crate::link::frame;
+use crate::link::how::How;
 use crate::link::outbox::{Item, Outbox};
 use crate::link::transfer::Job;
 use bytes::{Bytes, BytesMut};
@@ -82,6 +83,11 @@ impl Links {
 
     pub(super) fn peer(&self, link: LinkId) -> Option<&Name> {
         self.up.get(&link).map(|link| &link.peer)
+    }
+
+    /// How a link travels.
+    pub(super) fn how(&self, link: LinkId) -> Option<&How> {
+        self.up.get(&link).map(|link| link.outbox.how())
     }
 
     /// Forgets a link and closes its connection; what is not sent is dropped.

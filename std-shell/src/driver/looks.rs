@@ -4,6 +4,7 @@ use super::command::Command;
 use super::info::{ConsumerInfo, MessageInfo, NodeStatus, PeerInfo, ServiceInfo};
 use super::refusal::Refusal;
 use super::turn::Driver;
+use crate::link::how::How;
 use crate::owner::{Owner, Who};
 use redlink_core::{ConsumerView, Counters, Duration, MessageView, Outcome, PeerView, ServiceView, State};
 use std::collections::BTreeMap;
@@ -53,7 +54,9 @@ impl Driver {
                 );
             }
             Command::Peers { answer } => {
-                let _ = answer.send(self.core.peers().take(LIST_MAX).map(|view| peer(&view)).collect());
+                let all = self.core.peers().take(LIST_MAX);
+                let how = |view: &PeerView<'_>| view.link.and_then(|link| self.links.how(link));
+                let _ = answer.send(all.map(|view| peer(&view, how(&view))).collect());
             }
             Command::Status { answer } => {
                 let _ = answer.send(self.status());
@@ -171,12 +174,14 @@ fn consumer(view: &ConsumerView<'_>, program: Option<&Arc<str>>) -> ConsumerInfo
     }
 }
 
-fn peer(view: &PeerView<'_>) -> PeerInfo {
+fn peer(view: &PeerView<'_>, how: Option<&How>) -> PeerInfo {
     PeerInfo {
         name: view.name.to_string(),
         node: view.node.map(|node| node.to_string()),
         direction: if view.dialled { "north" } else { "south" }.to_owned(),
         connected: view.link.is_some(),
+        mode: how.map(|how| how.mode.to_string()),
+        proxy: how.and_then(|how| how.proxy.as_deref().map(str::to_owned)),
         services: view.services,
         reserved: view.reservations,
         held: view.deliveries,

@@ -7,6 +7,7 @@
 use super::Node;
 use super::problem::{Kind, Problem};
 use super::query::In;
+use crate::link::Chain;
 use crate::trust::programs::{Certified, Opened, PREFIX, Pass, Permissions, ProgramTokenRefused, Seals};
 use axum::extract::{FromRequestParts, Request, State};
 use axum::middleware::Next;
@@ -21,6 +22,11 @@ use std::time::SystemTime;
 /// The node on the other end of the connection, as its certificate proves; in every request's extensions.
 #[derive(Debug, Clone)]
 pub(super) struct Peer(pub(super) Option<Name>);
+
+/// The certificates that the other end of the connection showed, its own first; none: no certificate. In every request's
+/// extensions.
+#[derive(Debug, Clone)]
+pub(super) struct Showed(pub(super) Chain);
 
 /// The program on the other end of the connection, as its certificate proves; in every request's extensions.
 #[derive(Debug, Clone)]

@@ -1,8 +1,9 @@
 //! One connection: from the TLS handshake to its end, with a limit on every wait.
 
-use super::auth::{Peer, ProgramPeer};
+use super::auth::{Peer, ProgramPeer, Showed};
 use super::problem::{Kind, Problem};
 use super::rest::Leaving;
+use crate::link::Chain;
 use crate::trust::Identity;
 use axum::Router;
 use axum::body::Body;
@@ -54,7 +55,7 @@ impl Default for Limits {
             handshake: Duration::from_secs(10),
             headers: Duration::from_secs(10),
             idle: Duration::from_secs(120),
-            keep_alive: Duration::from_secs(20),
+            keep_alive: Duration::from_secs(15),
             header_bytes: 16 * 1024,
             streams: 1_024,
             grace: Duration::from_secs(10),
@@ -83,7 +84,7 @@ pub(super) async fn serve(shared: Arc<Shared>, tcp: TcpStream, busy: bool, stop:
     };
     let (_, connection) = tls.get_ref();
     let two = connection.alpn_protocol() == Some(b"h2");
-    let certificates = connection.peer_certificates().unwrap_or_default().to_vec();
+    let certificates = Chain::from(connection.peer_certificates().unwrap_or_default());
     let program = crate::trust::programs::certified(&shared.identity.mesh, &certificates, SystemTime::now());
     let peer = match &certificates[..] {
         [] => None,
@@ -101,12 +102,16 @@ pub(super) async fn serve(shared: Arc<Shared>, tcp: TcpStream, busy: bool, stop:
         activity: activity.clone(),
     });
     let service = {
-        let (router, activity) = (shared.router.clone(), activity.clone());
+        let (router, activity, showed) = (shared.router.clone(), activity.clone(), certificates.clone());
         service_fn(move |request| {
             answer(
                 router.clone(),
                 activity.clone(),
-                (Peer(peer.clone()), ProgramPeer(program.clone())),
+                (
+                    Peer(peer.clone()),
+                    Showed(showed.clone()),
+                    ProgramPeer(program.clone()),
+                ),
                 busy,
                 request,
             )
@@ -148,7 +153,7 @@ pub(super) async fn serve(shared: Arc<Shared>, tcp: TcpStream, busy: bool, stop:
 async fn answer(
     router: Router,
     activity: Arc<Activity>,
-    (peer, program): (Peer, ProgramPeer),
+    (peer, showed, program): (Peer, Showed, ProgramPeer),
     busy: bool,
     request: Request<Incoming>,
 ) -> Result<Response<Tracked>, Infallible> {
@@ -167,6 +172,7 @@ async fn answer(
         let asks = request.version() < http::Version::HTTP_2 && request.headers().contains_key(EXPECT);
         let (mut parts, body) = request.into_parts();
         parts.extensions.insert(peer);
+        parts.extensions.insert(showed);
         parts.extensions.insert(program);
         let mut service = router.into_service::<Body>();
         if body.is_end_stream() {

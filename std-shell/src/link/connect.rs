@@ -1,28 +1,30 @@
-//! Connections from this node to a north peer: TCP, TLS with both certificates, HTTP/2.
+//! Connections from this node to a north peer: TCP or a proxy's tunnel, TLS with both certificates, HTTP.
 
+use super::Chain;
+use crate::proxy::{Proxy, ReachError, reach};
 use crate::trust::Identity;
 use bytes::Bytes;
-use http::Uri;
+use http::header::HOST;
 use http::uri::Scheme;
-use hyper::body::Body;
-use hyper::client::conn::http2::{self, SendRequest};
+use http::{HeaderValue, Request, Response, Uri};
+use hyper::body::{Body, Incoming};
+use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use redlink_core::Name;
-use rustls_pki_types::{CertificateDer, ServerName};
+use rustls_pki_types::ServerName;
 use std::error::Error;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpStream;
+use tokio::sync::Mutex;
 use tokio::task::JoinHandle;
 use tokio::time::{error::Elapsed, timeout};
 use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 
-/// Time for each of: TCP connection, TLS handshake, HTTP/2 handshake.
+/// Time for each of: TLS handshake, HTTP handshake.
 const STEP: Duration = Duration::from_secs(5);
-
-/// An idle connection is pinged this often, and is dead if the ping is not answered this long.
-const KEEP_ALIVE: Duration = Duration::from_secs(10);
 
 /// What a peer may have under way towards us before we read it: back-pressure starts here.
 const WINDOW: u32 = 1 << 20;
@@ -35,6 +37,50 @@ pub(super) struct Target {
     pub(super) port: u16,
     pub(super) server: ServerName<'static>,
     pub(super) identity: Arc<Identity>,
+    /// What is between; none: nothing.
+    pub(super) proxy: Option<Proxy>,
+    /// What is spoken with it.
+    pub(super) version: Version,
+    pub(super) times: Times,
+}
+
+/// How long things may take.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Times {
+    /// An idle HTTP/2 connection is pinged this often, and is dead if the ping is not answered this long.
+    pub(crate) keep_alive: Duration,
+    /// Time that a north has to answer the request that holds the link, and then to say its hello.
+    pub(crate) answer: Duration,
+    /// A link that held this long was a good one.
+    pub(crate) stable: Duration,
+    /// A first try of streaming while a link polls comes after this; later ones after twice as long each.
+    pub(crate) probe_after: Duration,
+    /// Streams work if one holds this long.
+    pub(crate) probe: Duration,
+    /// A session that polls is over if no request of a kind succeeds for this long.
+    pub(crate) give_up: Duration,
+}
+
+impl Default for Times {
+    fn default() -> Self {
+        Self {
+            keep_alive: Duration::from_secs(10),
+            answer: Duration::from_secs(10),
+            stable: Duration::from_secs(60),
+            probe_after: Duration::from_secs(60),
+            probe: Duration::from_secs(15),
+            give_up: Duration::from_secs(15),
+        }
+    }
+}
+
+/// What is spoken with a peer.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Version {
+    /// HTTP/2 and nothing else will do.
+    Two,
+    /// HTTP/1.1, which passes where somebody in between minds HTTP/2.
+    One,
 }
 
 /// Why a north peer can't be reached.
@@ -48,16 +94,9 @@ pub enum ConnectError {
         /// What is wrong with it.
         why: &'static str,
     },
-    /// No TCP connection.
-    #[error("can't connect to {host}:{port}: {source}")]
-    Tcp {
-        /// Its host.
-        host: String,
-        /// Its port.
-        port: u16,
-        /// What the system said.
-        source: io::Error,
-    },
+    /// No TCP connection, or no tunnel.
+    #[error(transparent)]
+    Reach(#[from] ReachError),
     /// No TLS connection: it is no node of this mesh, or does not take this one for one.
     #[error(
         "no TLS connection to {host}: {}; both nodes must be of one mesh, and the host one that its certificate names",
@@ -89,8 +128,14 @@ pub enum ConnectError {
         /// Who answered.
         found: String,
     },
-    /// No HTTP/2.
-    #[error("no HTTP/2 with {host}: {}", causes(source))]
+    /// HTTP/2 is not spoken with it.
+    #[error("{host} speaks no HTTP/2, or something between does not let it")]
+    NoStream {
+        /// Its host.
+        host: String,
+    },
+    /// No HTTP.
+    #[error("no HTTP with {host}: {}", causes(source))]
     Http {
         /// Its host.
         host: String,
@@ -117,7 +162,7 @@ pub enum ConnectError {
 
 /// An error with all that caused it: hyper's own text alone says little. What the other side says of this node's
 /// certificate comes as a code, after the handshake; here it says what to do.
-pub(super) fn causes(error: &dyn Error) -> String {
+pub(crate) fn causes(error: &dyn Error) -> String {
     let mut text = all_causes(error);
     if text.contains("CertificateRevoked") {
         text.push_str(
@@ -146,7 +191,11 @@ fn all_causes(error: &dyn Error) -> String {
 }
 
 impl Target {
-    pub(super) fn new(url: &str, identity: Arc<Identity>) -> Result<Self, ConnectError> {
+    pub(super) fn new(
+        url: &str,
+        proxy: Option<Proxy>,
+        identity: Arc<Identity>,
+    ) -> Result<Self, ConnectError> {
         let bad = |why| ConnectError::Url {
             url: url.to_owned(),
             why,
@@ -171,6 +220,9 @@ impl Target {
             port,
             server,
             identity,
+            proxy,
+            version: Version::Two,
+            times: Times::default(),
         })
     }
 
@@ -188,13 +240,81 @@ impl Target {
     }
 }
 
+/// Bytes that nobody can guess; zeroes if the system has none, and then only less even waits and guessable session ids
+/// come of it, which are of no use without the peer's certificate.
+pub(super) fn random<const N: usize>(identity: &Identity) -> [u8; N] {
+    let mut bytes = [0; N];
+    if identity
+        .client()
+        .crypto_provider()
+        .secure_random
+        .fill(&mut bytes)
+        .is_err()
+    {
+        tracing::debug!("the system has no random bits");
+    }
+    bytes
+}
+
+/// Makes requests on a connection; clones share it.
+pub(super) enum Sender<B> {
+    Two(http2::SendRequest<B>),
+    /// One request at a time.
+    One(Arc<Mutex<http1::SendRequest<B>>>),
+}
+
+impl<B> Clone for Sender<B> {
+    fn clone(&self) -> Self {
+        match self {
+            Self::Two(sender) => Self::Two(sender.clone()),
+            Self::One(sender) => Self::One(sender.clone()),
+        }
+    }
+}
+
+impl<B> Sender<B>
+where
+    B: Body<Data = Bytes> + Send + 'static,
+{
+    pub(super) fn is_closed(&self) -> bool {
+        match self {
+            Self::Two(sender) => sender.is_closed(),
+            // One that is in use fails by itself.
+            Self::One(sender) => sender.try_lock().is_ok_and(|sender| sender.is_closed()),
+        }
+    }
+
+    /// Sends a request for a whole URL.
+    pub(super) async fn send_request(&mut self, request: Request<B>) -> hyper::Result<Response<Incoming>> {
+        match self {
+            Self::Two(sender) => sender.send_request(request).await,
+            Self::One(sender) => {
+                let mut sender = sender.lock().await;
+                sender.ready().await?;
+                sender.send_request(relative(request)).await
+            }
+        }
+    }
+}
+
+/// A request as HTTP/1.1 has it: the path alone, and the host in a header.
+fn relative<B>(mut request: Request<B>) -> Request<B> {
+    let host = request.uri().authority().map(|authority| authority.as_str());
+    if let Some(Ok(host)) = host.map(HeaderValue::from_str) {
+        request.headers_mut().insert(HOST, host);
+    }
+    let path = request.uri().path_and_query().cloned();
+    *request.uri_mut() = path.map_or_else(Uri::default, Uri::from);
+    request
+}
+
 /// A connection; it closes when this is dropped.
 pub(super) struct Connection<B> {
-    pub(super) sender: SendRequest<B>,
+    pub(super) sender: Sender<B>,
     /// The peer's name, as its certificate proves.
     pub(super) peer: Name,
     /// The chain that proves it.
-    pub(super) certificates: Vec<CertificateDer<'static>>,
+    pub(super) certificates: Chain,
     task: JoinHandle<()>,
 }
 
@@ -210,54 +330,75 @@ where
     B::Error: Into<Box<dyn Error + Send + Sync>>,
 {
     let host = || target.host.clone();
-    let tcp = timeout(STEP, TcpStream::connect((target.host.as_str(), target.port)))
-        .await
-        .map_err(target.late())?;
-    let tcp = tcp.map_err(|source| ConnectError::Tcp {
-        host: host(),
-        port: target.port,
-        source,
-    })?;
-    // Frames are small and wait for nothing: the driver has put together already what can travel together.
-    tcp.set_nodelay(true).map_err(|source| ConnectError::Tcp {
-        host: host(),
-        port: target.port,
-        source,
-    })?;
-    let connector = TlsConnector::from(target.identity.client());
-    let tls = timeout(STEP, connector.connect(target.server.clone(), tcp))
-        .await
-        .map_err(target.late())?;
-    let tls = tls.map_err(|source| ConnectError::Tls { host: host(), source })?;
-    let certificates = tls.get_ref().1.peer_certificates().unwrap_or_default().to_vec();
-    let peer = target
-        .identity
-        .peer_name(&certificates)
-        .map_err(|source| ConnectError::Name { host: host(), source })?;
+    let (tls, peer, certificates) = secure(target).await?;
+    let broken = |source| ConnectError::Http { host: host(), source };
+    if target.version == Version::One {
+        let (sender, connection) = timeout(STEP, http1::handshake(TokioIo::new(tls)))
+            .await
+            .map_err(target.late())?
+            .map_err(broken)?;
+        let sender = Sender::One(Arc::new(Mutex::new(sender)));
+        return Ok(Connection {
+            sender,
+            peer,
+            certificates,
+            task: tokio::spawn(run(connection)),
+        });
+    }
     let mut builder = http2::Builder::new(TokioExecutor::new());
     builder
         .timer(TokioTimer::new())
-        .keep_alive_interval(KEEP_ALIVE)
-        .keep_alive_timeout(KEEP_ALIVE)
+        .keep_alive_interval(target.times.keep_alive)
+        .keep_alive_timeout(target.times.keep_alive)
         .keep_alive_while_idle(true)
         .initial_stream_window_size(WINDOW)
         .initial_connection_window_size(2 * WINDOW);
     let (sender, connection) = timeout(STEP, builder.handshake(TokioIo::new(tls)))
         .await
         .map_err(target.late())?
-        .map_err(|source| ConnectError::Http { host: host(), source })?;
-    let task = tokio::spawn(async move {
-        // Who uses the connection sees its own requests fail, and reports that.
-        if let Err(error) = connection.await {
-            tracing::debug!(error = %causes(&error), "a connection to a north peer ended");
-        }
-    });
+        .map_err(broken)?;
     Ok(Connection {
-        sender,
+        sender: Sender::Two(sender),
         peer,
         certificates,
-        task,
+        task: tokio::spawn(run(connection)),
     })
+}
+
+async fn run(connection: impl Future<Output = hyper::Result<()>>) {
+    // Who uses the connection sees its own requests fail, and reports that.
+    if let Err(error) = connection.await {
+        tracing::debug!(error = %causes(&error), "a connection to a north peer ended");
+    }
+}
+
+type Secured = (TlsStream<TcpStream>, Name, Chain);
+
+/// The TLS connection, the name that the peer proves, and the chain that proves it.
+async fn secure(target: &Target) -> Result<Secured, ConnectError> {
+    let host = || target.host.clone();
+    let tcp = reach(&target.host, target.port, target.proxy.as_ref()).await?;
+    let mut config = rustls::ClientConfig::clone(&target.identity.client());
+    config.alpn_protocols = match target.version {
+        // With both on offer, a peer that has no HTTP/2 says so instead of breaking off.
+        Version::Two => vec![b"h2".to_vec(), b"http/1.1".to_vec()],
+        Version::One => vec![b"http/1.1".to_vec()],
+    };
+    let connector = TlsConnector::from(Arc::new(config));
+    let tls = timeout(STEP, connector.connect(target.server.clone(), tcp))
+        .await
+        .map_err(target.late())?;
+    let tls = tls.map_err(|source| ConnectError::Tls { host: host(), source })?;
+    let (_, session) = tls.get_ref();
+    let certificates = Chain::from(session.peer_certificates().unwrap_or_default());
+    let peer = target
+        .identity
+        .peer_name(&certificates)
+        .map_err(|source| ConnectError::Name { host: host(), source })?;
+    if target.version == Version::Two && session.alpn_protocol() != Some(b"h2") {
+        return Err(ConnectError::NoStream { host: host() });
+    }
+    Ok((tls, peer, certificates))
 }
 
 #[cfg(test)]
@@ -268,7 +409,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let (name, mesh) = (Name::new("n").unwrap(), Name::new("m").unwrap());
         let identity = Identity::load_or_create(dir.path(), &name, &mesh, &Default::default()).unwrap();
-        Target::new(url, Arc::new(identity)).map_err(|e| e.to_string())
+        Target::new(url, None, Arc::new(identity)).map_err(|e| e.to_string())
     }
 
     #[test]

@@ -1,41 +1,43 @@
 //! The dialling side of links: keeps one up to each north peer.
 
-use super::PATH;
 use super::backoff::Backoff;
-use super::connect::{ConnectError, Connection, Target, connect};
-use super::mover;
-use super::outbox::{OutStream, outbox};
-use super::revocations;
-use super::session::Session;
-use crate::driver::{Handle, Refusal};
+use super::choice::{Choice, Fate};
+use super::connect::{ConnectError, Target, random};
+use super::hold::{Ended, hold};
+use super::how::Wish;
+use crate::driver::Handle;
+use crate::proxy::Proxy;
 use crate::trust::Identity;
-use bytes::Bytes;
-use http::{Request, StatusCode};
-use http_body_util::{BodyExt, Limited};
-use hyper::body::Incoming;
-use redlink_core::Name;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tokio::sync::mpsc;
-use tokio::time::timeout;
-
-/// Time that a north has to answer the request that holds the link.
-const ANSWER: Duration = Duration::from_secs(10);
 
 /// Where one north peer is, and how this node trusts it.
 #[derive(Clone)]
 pub struct Dialler {
     target: Target,
+    wish: Wish,
 }
 
 impl Dialler {
-    /// For the node at `url` (`https://host:port`), of this mesh. `identity` is what this node shows there, and whom it
-    /// believes.
+    /// For the node at `url` (`https://host:port`), of this mesh, behind a proxy perhaps. `identity` is what this node
+    /// shows there, and whom it believes.
     ///
     /// # Errors
     /// [`ConnectError::Url`] if that is no URL of a node.
-    pub fn new(url: &str, identity: Arc<Identity>) -> Result<Self, ConnectError> {
-        Target::new(url, identity).map(|target| Self { target })
+    pub fn new(
+        url: &str,
+        proxy: Option<Proxy>,
+        wish: Wish,
+        identity: Arc<Identity>,
+    ) -> Result<Self, ConnectError> {
+        Target::new(url, proxy, identity).map(|target| Self { target, wish })
+    }
+
+    /// The same, with other times.
+    #[cfg(test)]
+    pub(crate) fn with_times(mut self, change: impl FnOnce(&mut super::Times)) -> Self {
+        change(&mut self.target.times);
+        self
     }
 
     /// The URL, as it was given.
@@ -44,27 +46,17 @@ impl Dialler {
     }
 }
 
-/// Why a link could not be, or ended.
-#[derive(Debug, thiserror::Error)]
-enum Ended {
-    #[error(transparent)]
-    Connect(#[from] ConnectError),
-    #[error("this node has no room for the peer `{peer}`: {refusal}")]
-    Here { peer: Name, refusal: Refusal },
-    #[error("{0}")]
-    After(Arc<str>),
-}
-
 /// Keeps a link to a north peer up, for ever: dials, holds, and dials again. Dropping the future closes the link.
 pub async fn keep(handle: Handle, dialler: Dialler) {
-    let target = dialler.target;
+    let Dialler { target, wish } = dialler;
+    let mut choice = Choice::new(wish, target.times.stable, target.times.probe_after);
     let mut backoff = Backoff::new();
     let mut reported = String::new();
     loop {
         let mut up = None;
-        let ended = hold(&handle, &target, &mut up).await;
+        let (ended, fate) = hold(&handle, &target, &mut choice, &mut up).await;
         let held = up.map_or(Duration::ZERO, |since: Instant| since.elapsed());
-        let wait = backoff.next(held, random(&target));
+        let wait = backoff.next(held, u64::from_le_bytes(random(&target.identity)));
         // A north that is away for a night is one line in the log, not one every ten seconds.
         let text = ended.to_string();
         match &ended {
@@ -75,110 +67,11 @@ pub async fn keep(handle: Handle, dialler: Dialler) {
             }
             _ => tracing::debug!(north = %target.url, reason = %text, "no link"),
         }
-        tokio::time::sleep(wait).await;
-    }
-}
-
-async fn hold(handle: &Handle, target: &Target, up: &mut Option<Instant>) -> Ended {
-    match establish(handle, target).await {
-        Err(ended) => ended,
-        Ok(Established {
-            session,
-            incoming,
-            jobs,
-            connection,
-        }) => {
-            *up = Some(Instant::now());
-            let peer = connection.peer.clone();
-            // Ends with the link: the driver knows that what it had under way went with it.
-            let moving = mover::run(handle.clone(), target.clone(), peer, jobs);
-            let following = revocations::follow(handle, target, connection.sender.clone());
-            let why = tokio::select! {
-                // Before anything else that it says is heard.
-                biased;
-                () = target.identity.until_revoked(&connection.certificates) => {
-                    let why: Arc<str> = Arc::from("the peer's certificate was revoked");
-                    tracing::warn!(peer = %connection.peer, "the link is closed: {why}");
-                    why
-                }
-                why = session.run(incoming) => why,
-                () = moving => Arc::from("this node stopped"),
-                () = following => Arc::from("this node stopped"),
-            };
-            Ended::After(why)
+        if let Some(why) = choice.heard(fate) {
+            tracing::info!(north = %target.url, mode = %choice.mode(), why, "the link travels another way from now on");
+        }
+        if fate != Fate::Probed {
+            tokio::time::sleep(wait).await;
         }
     }
-}
-
-struct Established {
-    session: Session,
-    incoming: Incoming,
-    jobs: mpsc::UnboundedReceiver<super::transfer::Job>,
-    connection: Connection<OutStream>,
-}
-
-async fn establish(handle: &Handle, target: &Target) -> Result<Established, Ended> {
-    let host = || target.host.clone();
-    let mut connection = connect::<OutStream>(target).await?;
-    let (outbox, stream) = outbox(handle.store().clone());
-    let request = target
-        .at(PATH)
-        .and_then(|uri| {
-            Request::post(uri)
-                .header(http::header::CONTENT_TYPE, "application/octet-stream")
-                .body(stream)
-        })
-        .map_err(|_| ConnectError::Url {
-            url: target.url.to_string(),
-            why: "no request can be made for it",
-        })?;
-    let response = timeout(ANSWER, connection.sender.send_request(request))
-        .await
-        .map_err(|_| ConnectError::TimeOut { host: host() })?
-        .map_err(|source| ConnectError::Http { host: host(), source })?;
-    if response.status() != StatusCode::OK {
-        let status = response.status();
-        let text = timeout(ANSWER, Limited::new(response.into_body(), 1_024).collect()).await;
-        let bytes = text
-            .ok()
-            .and_then(Result::ok)
-            .map_or_else(Bytes::new, |all| all.to_bytes());
-        let text = String::from_utf8_lossy(&bytes)
-            .chars()
-            .filter(|c| !c.is_control())
-            .collect();
-        return Err(ConnectError::Refused {
-            host: host(),
-            status,
-            text,
-        }
-        .into());
-    }
-    let (jobs, queue) = mpsc::unbounded_channel();
-    let peer = connection.peer.clone();
-    let session = Session::open(handle, peer.clone(), outbox, Some(jobs))
-        .await
-        .map_err(|refusal| Ended::Here { peer, refusal })?;
-    Ok(Established {
-        session,
-        incoming: response.into_body(),
-        jobs: queue,
-        connection,
-    })
-}
-
-fn random(target: &Target) -> u64 {
-    let mut bytes = [0; 8];
-    // Without random bits the waits are only less even.
-    if target
-        .identity
-        .client()
-        .crypto_provider()
-        .secure_random
-        .fill(&mut bytes)
-        .is_err()
-    {
-        tracing::debug!("no random bits for the back-off");
-    }
-    u64::from_le_bytes(bytes)
 }

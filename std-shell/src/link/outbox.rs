@@ -4,6 +4,7 @@
 //! A peer that does not read fills its outbox, and that closes its link and harms nobody else (P11).
 
 use super::frame;
+use super::how::How;
 use crate::Content;
 use crate::driver::Source;
 use crate::store::{ReadError, StoreHandle};
@@ -23,6 +24,9 @@ const BYTES_MAX: usize = 8 << 20;
 /// Above this, payloads are not copied into the outbox any more but named ([`Item::Later`]): a slow link with many grants
 /// under way is no reason to close it.
 const FULL: usize = 1 << 20;
+
+/// Why an outbox is closed whose stream is gone.
+pub(super) const CUT: &str = "the connection ended";
 
 /// Something to send.
 #[derive(Debug)]
@@ -97,6 +101,7 @@ impl Shared {
 #[derive(Clone, Debug)]
 pub(crate) struct Outbox {
     shared: Arc<Shared>,
+    how: How,
 }
 
 impl Outbox {
@@ -122,6 +127,11 @@ impl Outbox {
             waker.wake();
         }
         Ok(())
+    }
+
+    /// How what is put in travels.
+    pub(crate) fn how(&self) -> &How {
+        &self.how
     }
 
     /// Whether so much waits that payloads should not be copied into it.
@@ -155,7 +165,7 @@ pub struct OutStream {
 }
 
 /// An outbox and the body that it feeds.
-pub(crate) fn outbox(store: StoreHandle) -> (Outbox, OutStream) {
+pub(crate) fn outbox(store: StoreHandle, how: How) -> (Outbox, OutStream) {
     let shared = Arc::new(Shared {
         queue: Mutex::default(),
         closed: watch::Sender::new(None),
@@ -163,6 +173,7 @@ pub(crate) fn outbox(store: StoreHandle) -> (Outbox, OutStream) {
     (
         Outbox {
             shared: shared.clone(),
+            how,
         },
         OutStream {
             shared,
@@ -239,7 +250,7 @@ impl Body for OutStream {
 
 impl Drop for OutStream {
     fn drop(&mut self) {
-        self.shared.close("the connection ended");
+        self.shared.close(CUT);
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::connect::causes;
 use super::frame::{Decoder, Received};
-use super::outbox::Outbox;
+use super::outbox::{CUT, Outbox};
 use super::transfer::Job;
 use crate::driver::{Handle, Refusal};
 use bytes::Bytes;
@@ -10,15 +10,43 @@ use http_body_util::BodyExt;
 use hyper::body::Body;
 use redlink_core::{LinkId, Name};
 use std::error::Error;
+use std::pin::pin;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::{Semaphore, mpsc};
+use tokio::time::timeout;
 
 /// Batches of frames from one link that may wait in the driver. Beyond it the link is not read, so that a peer that
 /// sends faster than this node works waits in its own buffers and fills none of ours (P11).
 const BATCHES: usize = 4;
 
+/// How long a stream may go on after the one in the other direction broke.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
 /// Most frames in one batch.
 const BATCH: usize = 64;
+
+/// How a session ended.
+#[derive(Debug)]
+pub(crate) struct Over {
+    pub(crate) why: Arc<str>,
+    /// Its stream was cut. Else one of the two nodes ended it.
+    pub(crate) broken: bool,
+}
+
+fn ended(why: impl Into<Arc<str>>) -> Over {
+    Over {
+        why: why.into(),
+        broken: false,
+    }
+}
+
+fn broken(why: impl Into<Arc<str>>) -> Over {
+    Over {
+        why: why.into(),
+        broken: true,
+    }
+}
 
 /// A link that is up: told to the driver, and to be read.
 pub(crate) struct Session {
@@ -47,23 +75,36 @@ impl Session {
         })
     }
 
-    /// Reads until the stream ends, breaks, or the driver closes the link; says why it ended.
-    pub(crate) async fn run<B>(self, incoming: B) -> Arc<str>
+    /// What feeds the link.
+    pub(crate) fn outbox(&self) -> &Outbox {
+        &self.outbox
+    }
+
+    /// Reads until the stream ends, breaks, the driver closes the link, or `end` says why it has to end. Nothing that
+    /// comes after that is heard.
+    pub(crate) async fn run<B>(self, incoming: B, end: impl Future<Output = Arc<str>>) -> Over
     where
         B: Body<Data = Bytes> + Unpin,
         B::Error: Into<Box<dyn Error + Send + Sync>>,
     {
-        let why = tokio::select! {
-            why = self.outbox.closed() => why,
-            why = read(&self.handle, self.link, incoming) => why,
+        let mut reading = pin!(read(&self.handle, self.link, incoming));
+        let over = tokio::select! {
+            biased;
+            why = end => ended(why),
+            over = reading.as_mut() => over,
+            why = self.outbox.closed() => match &*why {
+                // The other half of the connection tells more, if it ended by itself.
+                CUT => timeout(LAST_WORDS, reading).await.unwrap_or_else(|_| broken(why)),
+                _ => ended(why),
+            },
         };
-        self.outbox.close(&why);
-        self.handle.link_down(self.link, &why).await;
-        why
+        self.outbox.close(&over.why);
+        self.handle.link_down(self.link, &over.why).await;
+        over
     }
 }
 
-async fn read<B>(handle: &Handle, link: LinkId, mut incoming: B) -> Arc<str>
+async fn read<B>(handle: &Handle, link: LinkId, mut incoming: B) -> Over
 where
     B: Body<Data = Bytes> + Unpin,
     B::Error: Into<Box<dyn Error + Send + Sync>>,
@@ -73,7 +114,7 @@ where
     while let Some(piece) = incoming.frame().await {
         let bytes = match piece {
             Ok(piece) => piece.into_data().unwrap_or_default(),
-            Err(error) => return Arc::from(format!("reading failed: {}", causes(&*error.into()))),
+            Err(error) => return broken(format!("reading failed: {}", causes(&*error.into()))),
         };
         decoder.extend(&bytes);
         loop {
@@ -83,23 +124,23 @@ where
                     Ok(Some(frame)) => batch.push(frame),
                     Ok(None) => break,
                     // What came before the break is not given in either: the peer says all of it again.
-                    Err(error) => return Arc::from(format!("the peer's stream is broken: {error}")),
+                    Err(error) => return ended(format!("the peer's stream is broken: {error}")),
                 }
             }
             if batch.is_empty() {
                 break;
             }
             let Ok(permit) = batches.clone().acquire_owned().await else {
-                return Arc::from("closed");
+                return ended("closed");
             };
             if handle.frames(link, batch, permit).await.is_err() {
-                return Arc::from("this node stopped");
+                return ended("this node stopped");
             }
         }
     }
     if decoder.is_empty() {
-        Arc::from("the peer closed it")
+        ended("the peer closed it")
     } else {
-        Arc::from("the peer's stream was cut in a frame")
+        broken("the peer's stream was cut in a frame")
     }
 }

@@ -2,10 +2,13 @@
 //!
 //! Every wait is for something that can be seen, with a bound that only a failure reaches.
 
+mod between;
 mod certificates;
+mod revoked;
 mod stream;
 
 use super::*;
+
 use crate::Content;
 use crate::driver::{Delivery, NewMessage, Settlement};
 use bytes::Bytes;

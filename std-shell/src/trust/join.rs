@@ -8,6 +8,7 @@ use super::identity::{self, IdentityError};
 use super::revocation::Revocations;
 use super::text::{self, JoinToken};
 use super::tls;
+use crate::proxy::{Proxy, ReachError, reach};
 use bytes::Bytes;
 use http::{Request, StatusCode};
 use http_body_util::{BodyExt, Full, Limited};
@@ -20,7 +21,6 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
-use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
@@ -81,6 +81,9 @@ pub enum JoinError {
         /// What TLS says.
         cause: rustls::Error,
     },
+    /// There is no connection to it.
+    #[error(transparent)]
+    NoWay(#[from] ReachError),
     /// Something broke while they talked.
     #[error("talking to {north} failed: {what}")]
     Broken {
@@ -115,7 +118,7 @@ impl From<FileError> for JoinError {
 }
 
 /// Makes the directory that of a node called `name` in the token's mesh, with a certificate from the node at
-/// `host:port`, which can be any of the mesh that reaches the one with the authority.
+/// `host:port`, behind a proxy perhaps, which can be any of the mesh that reaches the one with the authority.
 ///
 /// Nothing is told to a node that can't show the authority whose hash is in the token, and nobody is told the token:
 /// the request is signed with it. With the same token again, as a service file may hold it for ever, nothing happens
@@ -127,6 +130,7 @@ pub async fn join(
     dir: &Path,
     host: &str,
     port: u16,
+    proxy: Option<&Proxy>,
     token: &JoinToken,
     name: &Name,
     hosts: &[String],
@@ -140,7 +144,7 @@ pub async fn join(
     } else {
         format!("{host}:{port}")
     };
-    let (mut sender, authority) = connect(&north, host, port, token).await?;
+    let (mut sender, authority) = connect(&north, host, port, proxy, token).await?;
 
     let key = identity::load_or_make_key(dir, NEW_KEY_FILE)?;
     // The machine's own name is tried as well, and not missed if another node of the machine has it.
@@ -227,6 +231,7 @@ async fn connect(
     north: &str,
     host: &str,
     port: u16,
+    proxy: Option<&Proxy>,
     token: &JoinToken,
 ) -> Result<(Sender, CertificateDer<'static>), JoinError> {
     let unreachable = |cause| JoinError::Unreachable {
@@ -238,12 +243,7 @@ async fn connect(
         what,
     };
     let server = ServerName::try_from(host.to_owned()).map_err(|e| unreachable(io::Error::other(e)))?;
-    let in_time = |result: Result<io::Result<_>, _>| match result {
-        Ok(result) => result,
-        Err(_) => Err(io::Error::new(io::ErrorKind::TimedOut, "no answer in time")),
-    };
-    let stream =
-        in_time(timeout(CONNECT_TIME, TcpStream::connect((host, port))).await).map_err(unreachable)?;
+    let stream = reach(host, port, proxy).await?;
     let (config, pinned) = tls::pinned(token.authority).map_err(|e| broken(e.to_string()))?;
     let connector = TlsConnector::from(Arc::new(config));
     let stream = match timeout(CONNECT_TIME, connector.connect(server, stream)).await {

@@ -1,6 +1,8 @@
 //! Who may move what, and what waits.
 
 use super::*;
+use crate::link::Mode;
+use crate::link::how::How;
 use crate::link::outbox::outbox;
 use crate::link::pipe::{Inflow, Limits};
 use std::sync::Arc;
@@ -73,7 +75,11 @@ fn key(sequence: u64) -> TransferKey {
 /// A link of a peer that has dialled, in a directory with a store that nobody asks.
 fn link(dir: &std::path::Path, peer: &str) -> Link {
     let opened = crate::store::open(dir, mpsc::unbounded_channel().0).unwrap();
-    Link::new(name(peer), outbox(opened.store).0, None)
+    Link::new(
+        name(peer),
+        outbox(opened.store, How::taken_in(Mode::Stream)).0,
+        None,
+    )
 }
 
 fn pipe(size: u64) -> Pipe {

@@ -15,6 +15,7 @@ use super::problem::{Kind, Problem};
 use super::query::{Nothing, With};
 use crate::Content;
 use crate::driver::{Handle, Refusal};
+use crate::link::Polled;
 use crate::trust::programs::Pass;
 use axum::Extension;
 use axum::Router;
@@ -85,6 +86,11 @@ routes! {
     Administer GET "/v1/ca" trust::book;
     Administer POST "/v1/ca/revocations" trust::revoke;
     Peer POST "/v1/link" link::link;
+    Peer POST "/v1/link/probe" link::probe;
+    Peer PUT "/v1/link/sessions/{id}" link::open;
+    Peer DELETE "/v1/link/sessions/{id}" link::close;
+    Peer POST "/v1/link/sessions/{id}/frames" link::frames;
+    Peer POST "/v1/link/sessions/{id}/poll" link::poll;
     Peer GET "/v1/link/payloads/{token}/{part}" link::payload;
     Peer PUT "/v1/link/payloads/{token}/{part}" link::payload;
     Peer GET "/v1/revocations" trust::revocations;
@@ -97,6 +103,7 @@ routes! {
 /// What answers a node's requests.
 pub(super) fn router(node: Node) -> Router {
     routes(&node)
+        .layer(Extension(Polled::default()))
         .fallback(no_such_route)
         .method_not_allowed_fallback(method_not_allowed)
         .with_state(node)

@@ -5,6 +5,11 @@ use crate::link::REVOCATIONS_PATH;
 use crate::trust::{CA_FILE, CA_KEY_FILE, JoinToken};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body_util::{BodyExt, Full};
+use hyper::client::conn::http2;
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use rcgen::{CertificateParams, DistinguishedName, ExtendedKeyUsagePurpose, Issuer, KeyPair, SanType};
 use redlink_core::Name;
 use rustls_pki_types::pem::PemObject;
@@ -221,6 +226,47 @@ async fn only_a_certificate_that_is_right_in_every_respect_opens_a_link() {
     api.stop().await;
 }
 
+/// A connection may live longer than the certificate that it began with: links that poll take nothing from it any more.
+#[tokio::test]
+async fn a_session_that_polls_is_not_for_a_certificate_that_has_ended_meanwhile() {
+    let api = Api::start().await;
+    let says = Says {
+        until: SystemTime::now() + Duration::from_secs(3),
+        ..Says::default()
+    };
+    let stream = api
+        .site
+        .connect(shows(&api, &issuer(api.site.dir.path()), says))
+        .await;
+    let io = TokioIo::new(stream.unwrap());
+    let (mut sender, connection) = http2::handshake(TokioExecutor::new(), io).await.unwrap();
+    tokio::spawn(connection);
+    let mut send = async |method: &str, rest: &str| {
+        let path = format!("https://localhost/v1/link/sessions/0123456789abcdef{rest}");
+        let request = Request::builder().method(method).uri(path);
+        let request = request.body(Full::<Bytes>::default()).unwrap();
+        let (parts, body) = sender.send_request(request).await.unwrap().into_parts();
+        Response::from_parts(parts, body.collect().await.unwrap().to_bytes())
+    };
+    assert_eq!(send("PUT", "").await.status(), 204);
+    let ended = async {
+        while send("POST", "/poll?from=0&max=1&wait=100ms").await.status() == 200 {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    tokio::time::timeout(super::LONG, ended).await.unwrap();
+    for (method, rest) in [
+        ("PUT", ""),
+        ("DELETE", ""),
+        ("POST", "/frames?from=0"),
+        ("POST", "/poll?from=0&max=1&wait=1ms"),
+    ] {
+        let detail = problem(&send(method, rest).await, 401, "unauthorized");
+        assert!(detail.contains("no more"), "{method} {rest}: {detail}");
+    }
+    api.stop().await;
+}
+
 async fn token(api: &Api, ttl: &str) -> JoinToken {
     let wish = format!(r#"{{"ttl": "{ttl}"}}"#);
     let made = api.post("/v1/tokens", wish.as_bytes()).await;
@@ -239,7 +285,7 @@ fn wish(token: &JoinToken, name: &str, key: &KeyPair, hosts: &[&str]) -> serde_j
     serde_json::to_value(&asked).unwrap()
 }
 
-async fn enrol(api: &Api, wish: &serde_json::Value) -> http::Response<bytes::Bytes> {
+async fn enrol(api: &Api, wish: &serde_json::Value) -> Response<Bytes> {
     api.post("/v1/enrol", wish.to_string().as_bytes()).await
 }
 

@@ -1,6 +1,7 @@
 //! An outbox never waits, never grows without bound, and ends when either side does.
 
 use super::*;
+use crate::link::how::Mode;
 use http_body_util::BodyExt;
 use std::time::Duration;
 use tokio::time::timeout;
@@ -31,7 +32,7 @@ async fn next(stream: &mut OutStream) -> Option<Bytes> {
 #[tokio::test]
 async fn frames_leave_in_order_whether_they_come_before_or_after_the_wait() {
     let scene = scene();
-    let (outbox, mut stream) = outbox(scene.store.clone());
+    let (outbox, mut stream) = outbox(scene.store.clone(), How::taken_in(Mode::Stream));
     outbox.push(frames(b"1")).unwrap();
     outbox.push(frames(b"2")).unwrap();
     assert_eq!(next(&mut stream).await.unwrap(), "1");
@@ -45,7 +46,7 @@ async fn frames_leave_in_order_whether_they_come_before_or_after_the_wait() {
 #[tokio::test]
 async fn a_payload_that_is_gone_takes_its_frame_along_and_nothing_else() {
     let scene = scene();
-    let (outbox, mut stream) = outbox(scene.store.clone());
+    let (outbox, mut stream) = outbox(scene.store.clone(), How::taken_in(Mode::Stream));
     outbox
         .push(Item::Later {
             header: Bytes::from_static(b"h"),
@@ -73,7 +74,7 @@ async fn a_payload_that_is_gone_takes_its_frame_along_and_nothing_else() {
 #[tokio::test]
 async fn a_peer_that_does_not_read_overflows_only_its_own_outbox() {
     let scene = scene();
-    let (outbox, stream) = outbox(scene.store.clone());
+    let (outbox, stream) = outbox(scene.store.clone(), How::taken_in(Mode::Stream));
     static MIB: [u8; 1 << 20] = [0; 1 << 20];
     for _ in 0..BYTES_MAX >> 20 {
         outbox.push(frames(&MIB)).unwrap();
@@ -89,7 +90,7 @@ async fn a_peer_that_does_not_read_overflows_only_its_own_outbox() {
 #[tokio::test]
 async fn closing_ends_the_stream_and_keeps_the_first_reason() {
     let scene = scene();
-    let (outbox, mut stream) = outbox(scene.store.clone());
+    let (outbox, mut stream) = outbox(scene.store.clone(), How::taken_in(Mode::Stream));
     let waiting = tokio::spawn(async move { next(&mut stream).await });
     tokio::task::yield_now().await;
     outbox.close("first");
@@ -102,7 +103,7 @@ async fn closing_ends_the_stream_and_keeps_the_first_reason() {
 #[tokio::test]
 async fn a_connection_that_ends_is_seen() {
     let scene = scene();
-    let (outbox, stream) = outbox(scene.store.clone());
+    let (outbox, stream) = outbox(scene.store.clone(), How::taken_in(Mode::Stream));
     drop(stream);
     timeout(LONG, outbox.closed()).await.unwrap();
 }
@@ -110,7 +111,7 @@ async fn a_connection_that_ends_is_seen() {
 #[tokio::test]
 async fn payloads_that_wait_for_their_turn_cost_next_to_nothing() {
     let scene = scene();
-    let (outbox, _stream) = outbox(scene.store.clone());
+    let (outbox, _stream) = outbox(scene.store.clone(), How::taken_in(Mode::Stream));
     // A slow link with ten thousand grants under way is no reason to close it.
     for sequence in 0..10_000 {
         let header = Bytes::from_static(&[1; 100]);

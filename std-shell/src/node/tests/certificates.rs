@@ -1,6 +1,7 @@
 //! Meshes whose nodes come, renew and are put out, over real TLS.
 
 use super::*;
+use crate::config::PerNorth;
 use crate::store::StoreHandle;
 use crate::trust::{Answer, Ask};
 use http_body_util::Full;
@@ -8,28 +9,36 @@ use redlink_core::Name;
 use std::time::SystemTime;
 
 /// first <- middle <- last; the last joins at the middle, which can't sign itself.
-struct Chain {
-    first: Node,
-    middle: Node,
-    last: Node,
-    places: [Place; 3],
+pub(super) struct Chain {
+    pub(super) first: Node,
+    pub(super) middle: Node,
+    pub(super) last: Node,
+    pub(super) places: [Place; 3],
 }
 
-fn token(of: &Node) -> String {
+pub(super) fn token(of: &Node) -> String {
     let authority = of.identity().authority.clone().unwrap();
     authority.new_token(LONG).unwrap().token
 }
 
 async fn chain() -> Chain {
+    chain_by("auto").await
+}
+
+/// The same; its links travel as they are told to.
+pub(super) async fn chain_by(link: &str) -> Chain {
+    let link = Some(PerNorth::All(link.to_owned()));
     let mut first_place = Place::new("first");
     let first = first_place.start(None).await;
     first_place.flags.listen = Some(vec![first.url().replace("https://localhost", "127.0.0.1")]);
     let mut middle_place = Place::new("middle");
     middle_place.flags.north = Some(vec![first.url().to_owned()]);
+    middle_place.flags.link = link.clone();
     let middle = middle_place.start(Some(&token(&first))).await;
     middle_place.flags.listen = Some(vec![middle.url().replace("https://localhost", "127.0.0.1")]);
     let mut last_place = Place::new("last");
     last_place.flags.north = Some(vec![middle.url().to_owned()]);
+    last_place.flags.link = link;
     // Nobody waited for the link: the request waits at the middle until there is a way.
     let last = last_place.start(Some(&token(&first))).await;
     linked_with(&middle, "last").await;
@@ -42,7 +51,7 @@ async fn chain() -> Chain {
     }
 }
 
-async fn is_linked(node: &Node, with: &str) -> bool {
+pub(super) async fn is_linked(node: &Node, with: &str) -> bool {
     let peers = node.handle().peers().await;
     peers.iter().any(|peer| peer.name == with && peer.connected)
 }
@@ -51,14 +60,20 @@ async fn linked_with(node: &Node, with: &str) {
     until("a session", async || is_linked(node, with).await).await;
 }
 
-async fn stop(nodes: impl IntoIterator<Item = Node>) {
+pub(super) async fn stop(nodes: impl IntoIterator<Item = Node>) {
     for node in nodes {
         node.stop(LONG).await;
     }
 }
 
 /// One request of the administrator of a node.
-async fn admin(node: &Node, place: &Place, method: &str, path: &str, body: &str) -> (u16, serde_json::Value) {
+pub(super) async fn admin(
+    node: &Node,
+    place: &Place,
+    method: &str,
+    path: &str,
+    body: &str,
+) -> (u16, serde_json::Value) {
     let secret = std::fs::read_to_string(place.dir.path().join(trust::ADMIN_TOKEN_FILE)).unwrap();
     let request = http::Request::builder()
         .method(method)
@@ -68,7 +83,7 @@ async fn admin(node: &Node, place: &Place, method: &str, path: &str, body: &str)
 }
 
 /// One request to a node, on a connection that shows another's certificate.
-async fn send(
+pub(super) async fn send(
     to: &Node,
     as_node: &Node,
     request: http::request::Builder,

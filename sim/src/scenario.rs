@@ -334,6 +334,8 @@ impl Scenario {
         let mut special = Rng::new(seed, "special");
         let liar = special.below(size as u64) as usize;
         let liar = Some(liar).filter(|_| special.chance(400) && kinds.contains(&Kind::Liar) && size > 2);
+        // Who reaches what in a mesh that was written out is written, too.
+        let liar = liar.filter(|_| ground.written.is_none());
         // Whom a liar may keep from having room is a question of its own.
         let small = kinds.contains(&Kind::SmallTables) && liar.is_none();
         let degree = ground.degree();

@@ -157,6 +157,10 @@ impl World {
         let side = self.rng.faults.below(2) as usize;
         let policy = PolicyPlan::draw(&mut self.rng.faults, self.plan.services);
         let extra = self.rng.faults.chance(500);
+        // What a mesh that was written out reaches is written, too.
+        if !self.plan.labels.0.is_empty() {
+            return;
+        }
         if self.plan.policies[c]
             .iter()
             .any(|plan| *plan == Scenario::towards_liar())

@@ -28,9 +28,8 @@ pub(crate) struct Liar {
     pub(crate) said: u64,
 }
 
-/// The longest lease that it asks for. The core believes any, and a message without a deadline then waits for a consumer
-/// that never was: until it has a bound of its own, longer ones would only show that.
-const LEASE_MAX: Time = 100 * SECOND;
+/// The longest lease that it asks for, far more than anybody should believe.
+const LEASE_MAX: Time = 10_000_000 * SECOND;
 
 /// Most things of a kind that it remembers; the oldest gives way.
 const REMEMBERED: usize = 64;

@@ -487,6 +487,7 @@ impl Scenario {
             liveness: time(20 * SECOND, 90 * SECOND),
             ready: time(500 * MS, 3 * SECOND),
             margin: time(SECOND, 5 * SECOND),
+            lease_max: Duration::from_secs(100),
             claim: time(2 * SECOND, 10 * SECOND),
             hedge: Duration::from_millis(500),
             seek: Duration::from_secs(2),

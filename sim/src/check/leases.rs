@@ -108,7 +108,8 @@ impl Leases {
     }
 
     pub(crate) fn renewed(&mut self, host: usize, attempt: AttemptId, now: Time) {
-        if let Some(lease) = self.find(host, attempt) {
+        // One that was lost and is asserted anew has the lease that its consumer has by now, which may be another.
+        if let Some(lease) = self.find(host, attempt).filter(|lease| !lease.over) {
             lease.until = lease.until.max(now + lease.length);
         }
     }

@@ -63,7 +63,7 @@ pub(super) async fn run(options: Options) -> Done {
         mesh: options.mesh,
         listen: list(options.listen),
         hosts: list(options.host),
-        north: list(options.north),
+        north: list(options.north).map(|urls| urls.into_iter().map(Into::into).collect()),
         ..Partial::default()
     };
     let directory = options.dir.join(crate::config::DIRECTORY);

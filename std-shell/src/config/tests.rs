@@ -1,3 +1,5 @@
+mod peers;
+
 use super::*;
 
 fn load(dir: &Path, flags: &Partial, env: &[(&str, &str)]) -> Result<NodeConfig, ConfigError> {
@@ -66,6 +68,7 @@ fn mistakes_are_named_with_their_place() {
         ("name = 3", "line 1"),
         ("max_payload = '3 apples'", "apples"),
         ("max_payload = 0", "max_payload"),
+        ("trace_memory = '2GiB'", "trace_memory"),
         ("max_payload = '2GiB'", "1GiB"),
         ("name = 'a b'", "`name`"),
         ("listen = []", "`listen`"),

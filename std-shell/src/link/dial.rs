@@ -4,9 +4,11 @@ use super::PATH;
 use super::backoff::Backoff;
 use super::connect::{ConnectError, Connection, Target, connect};
 use super::mover;
+use super::north::Dialling;
 use super::outbox::{OutStream, outbox};
 use super::revocations;
 use super::session::Session;
+use crate::config::PeerPolicy;
 use crate::driver::{Handle, Refusal};
 use crate::trust::Identity;
 use bytes::Bytes;
@@ -26,6 +28,10 @@ const ANSWER: Duration = Duration::from_secs(10);
 #[derive(Clone)]
 pub struct Dialler {
     target: Target,
+    /// Its name, if the settings say it.
+    name: Option<Name>,
+    policy: PeerPolicy,
+    dialling: Arc<Dialling>,
 }
 
 impl Dialler {
@@ -35,7 +41,23 @@ impl Dialler {
     /// # Errors
     /// [`ConnectError::Url`] if that is no URL of a node.
     pub fn new(url: &str, identity: Arc<Identity>) -> Result<Self, ConnectError> {
-        Target::new(url, identity).map(|target| Self { target })
+        Target::new(url, identity).map(|target| Self {
+            target,
+            name: None,
+            policy: PeerPolicy::default(),
+            dialling: Arc::default(),
+        })
+    }
+
+    /// The same, for a node that must have this name if there is one, with this policy for its link.
+    #[must_use]
+    pub fn with(self, name: Option<Name>, policy: PeerPolicy) -> Self {
+        Self { name, policy, ..self }
+    }
+
+    /// How the dialling goes.
+    pub fn dialling(&self) -> Arc<Dialling> {
+        self.dialling.clone()
     }
 
     /// The URL, as it was given.
@@ -53,34 +75,42 @@ enum Ended {
     Here { peer: Name, refusal: Refusal },
     #[error("{0}")]
     After(Arc<str>),
+    #[error("{url} is the node `{found}`, and the settings call it `{expected}`; correct one of the two")]
+    OtherName {
+        url: String,
+        expected: Name,
+        found: Name,
+    },
 }
 
 /// Keeps a link to a north peer up, for ever: dials, holds, and dials again. Dropping the future closes the link.
 pub async fn keep(handle: Handle, dialler: Dialler) {
-    let target = dialler.target;
+    let target = &dialler.target;
     let mut backoff = Backoff::new();
     let mut reported = String::new();
     loop {
         let mut up = None;
-        let ended = hold(&handle, &target, &mut up).await;
+        let ended = hold(&handle, &dialler, &mut up).await;
         let held = up.map_or(Duration::ZERO, |since: Instant| since.elapsed());
-        let wait = backoff.next(held, random(&target));
+        let wait = backoff.next(held, random(target));
         // A north that is away for a night is one line in the log, not one every ten seconds.
         let text = ended.to_string();
         match &ended {
             Ended::After(_) => reported.clear(),
             _ if text != reported => {
                 tracing::warn!(north = %target.url, reason = %text, "no link; trying again until there is one");
-                reported = text;
+                reported.clone_from(&text);
             }
             _ => tracing::debug!(north = %target.url, reason = %text, "no link"),
         }
+        dialler.dialling.failed(text, up.is_some(), wait);
         tokio::time::sleep(wait).await;
+        dialler.dialling.dials();
     }
 }
 
-async fn hold(handle: &Handle, target: &Target, up: &mut Option<Instant>) -> Ended {
-    match establish(handle, target).await {
+async fn hold(handle: &Handle, dialler: &Dialler, up: &mut Option<Instant>) -> Ended {
+    match establish(handle, dialler).await {
         Err(ended) => ended,
         Ok(Established {
             session,
@@ -89,14 +119,15 @@ async fn hold(handle: &Handle, target: &Target, up: &mut Option<Instant>) -> End
             connection,
         }) => {
             *up = Some(Instant::now());
+            dialler.dialling.linked();
             let peer = connection.peer.clone();
             // Ends with the link: the driver knows that what it had under way went with it.
-            let moving = mover::run(handle.clone(), target.clone(), peer, jobs);
-            let following = revocations::follow(handle, target, connection.sender.clone());
+            let moving = mover::run(handle.clone(), dialler.target.clone(), peer, jobs);
+            let following = revocations::follow(handle, &dialler.target, connection.sender.clone());
             let why = tokio::select! {
                 // Before anything else that it says is heard.
                 biased;
-                () = target.identity.until_revoked(&connection.certificates) => {
+                () = dialler.target.identity.until_revoked(&connection.certificates) => {
                     let why: Arc<str> = Arc::from("the peer's certificate was revoked");
                     tracing::warn!(peer = %connection.peer, "the link is closed: {why}");
                     why
@@ -117,9 +148,18 @@ struct Established {
     connection: Connection<OutStream>,
 }
 
-async fn establish(handle: &Handle, target: &Target) -> Result<Established, Ended> {
+async fn establish(handle: &Handle, dialler: &Dialler) -> Result<Established, Ended> {
+    let target = &dialler.target;
     let host = || target.host.clone();
     let mut connection = connect::<OutStream>(target).await?;
+    if let Some(expected) = dialler.name.as_ref().filter(|name| **name != connection.peer) {
+        return Err(Ended::OtherName {
+            url: target.url.to_string(),
+            expected: expected.clone(),
+            found: connection.peer.clone(),
+        });
+    }
+    dialler.dialling.met(&connection.peer);
     let (outbox, stream) = outbox(handle.store().clone());
     let request = target
         .at(PATH)
@@ -156,7 +196,7 @@ async fn establish(handle: &Handle, target: &Target) -> Result<Established, Ende
     }
     let (jobs, queue) = mpsc::unbounded_channel();
     let peer = connection.peer.clone();
-    let session = Session::open(handle, peer.clone(), outbox, Some(jobs))
+    let session = Session::open(handle, peer.clone(), outbox, Some((jobs, dialler.policy.clone())))
         .await
         .map_err(|refusal| Ended::Here { peer, refusal })?;
     Ok(Established {

@@ -12,6 +12,7 @@ mod connect;
 mod dial;
 pub mod frame;
 mod mover;
+mod north;
 pub(crate) mod outbox;
 mod pass;
 pub(crate) mod pipe;
@@ -21,6 +22,7 @@ pub mod transfer;
 
 pub use connect::ConnectError;
 pub use dial::{Dialler, keep};
+pub use north::{Dialling, Known};
 pub use outbox::OutStream;
 pub use transfer::payload;
 

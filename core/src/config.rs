@@ -50,6 +50,8 @@ pub struct Timing {
     pub ready: Duration,
     /// The origin's copy of a lease is longer by this.
     pub margin: Duration,
+    /// Longest lease that is believed, of a consumer here or of a peer's: what a silent holder can cost (P11).
+    pub lease_max: Duration,
     /// A claim that is not answered this long is given up.
     pub claim: Duration,
     /// An offer to a peer that should have claimed it at once waits this long before another peer is asked too ("hedged
@@ -72,6 +74,7 @@ impl Default for Timing {
             liveness: Duration::from_secs(60),
             ready: Duration::from_secs(2),
             margin: Duration::from_secs(5),
+            lease_max: Duration::from_secs(86_400),
             claim: Duration::from_secs(10),
             hedge: Duration::from_millis(500),
             seek: Duration::from_secs(2),

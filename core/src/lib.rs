@@ -34,8 +34,8 @@ pub use data::slab::Entry;
 pub use data::slots::Slots;
 pub use data::timers::TimerCell;
 pub use engine::{
-    Capacity, ConsumerView, Core, Counters, Deadline, MessageView, PeerView, ServiceView, State, Storage,
-    Usage, Why,
+    Capacity, ConsumerView, Core, Counters, Cursor, Deadline, MessageView, PeerView, RouteView, ServiceView,
+    State, Storage, Usage, Why,
 };
 pub use id::{AttemptId, BadId, Boot, ConsumerKey, Fence, GrantToken, MessageId, NodeId};
 pub use input::{

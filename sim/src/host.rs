@@ -2,6 +2,7 @@
 
 use crate::check::leases;
 use crate::disk::{Content, Disk, StoreQueue};
+use crate::liar::Liar;
 use crate::people::Saying;
 use crate::rng::Rng;
 use crate::scenario::{SECOND, Time};
@@ -11,6 +12,9 @@ use redlink_core::{
     Outcome, Part, Payload, Refused, StoredMessage, StoredOutcome, StoredReply, Tag, Terms, wire,
 };
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+/// One in so many polls of a core is followed by a look at all its tables; every one where the run is logged.
+const INVARIANTS_EVERY: u64 = 16;
 
 /// A node, dead or alive.
 pub(crate) struct Host {
@@ -30,6 +34,10 @@ pub(crate) struct Host {
     /// Until then, the disk takes this much longer.
     pub(crate) store_slow: (Time, Time),
     pub(crate) wipes: u32,
+    /// How much faster its clock runs than the world's, in millionths.
+    pub(crate) drift: i64,
+    /// What runs here instead of a core.
+    pub(crate) liar: Option<Liar>,
 }
 
 /// A submit that was taken and has no answer yet.
@@ -70,6 +78,8 @@ pub(crate) struct Live {
     pub(crate) rows: BTreeSet<u64>,
     /// Until when each grant that arrived may be delivered, by this node's clock.
     pub(crate) grant_deadline: BTreeMap<AttemptId, Option<Time>>,
+    /// It stops taking work, and will be stopped.
+    pub(crate) draining: bool,
     wake: Option<Time>,
     turn: u64,
     /// The event at which all outputs had been polled.
@@ -77,7 +87,7 @@ pub(crate) struct Live {
 }
 
 impl Host {
-    pub(crate) fn new(seed: u64, number: usize, wipes: u32) -> Self {
+    pub(crate) fn new(seed: u64, number: usize, wipes: u32, drift: i64) -> Self {
         let mut rng = Rng::new(seed, &format!("node {number} {wipes}"));
         Self {
             number,
@@ -92,7 +102,14 @@ impl Host {
             store_fails: (0, 0),
             store_slow: (0, 0),
             wipes,
+            drift,
+            liar: None,
         }
+    }
+
+    /// Whether something runs there, honest or not.
+    pub(crate) fn is_up(&self) -> bool {
+        self.live.is_some() || self.liar.is_some()
     }
 
     pub(crate) fn name(&self) -> String {
@@ -106,7 +123,13 @@ impl Host {
     }
 
     fn local(&self, now: Time) -> Instant {
-        Instant::from_micros(now + self.live.as_ref().map_or(0, |live| live.offset))
+        let offset = self.live.as_ref().map_or(0, |live| live.offset);
+        Instant::from_micros(offset + passes(self.drift, now))
+    }
+
+    /// How long a time of this node's clock takes, never too much and at most some microseconds too little.
+    pub(crate) fn span(&self, local: Time) -> Time {
+        span(self.drift, local)
     }
 
     /// The bytes that a core points at, if they are there.
@@ -142,8 +165,11 @@ fn body_of(input: &Input<'_>) -> Option<(Body, bool)> {
 impl World {
     /// Starts a node's process from what is on its disk.
     pub(crate) fn boot(&mut self, h: usize) {
-        if self.hosts[h].live.is_some() {
+        if self.hosts[h].is_up() {
             return;
+        }
+        if self.plan.liar == Some(h) && !self.quiet.liar_left() {
+            return self.begin_to_lie(h);
         }
         let random = self.rng.faults.bits();
         let offset = self.rng.faults.spread(1, 1 << 40);
@@ -189,6 +215,7 @@ impl World {
             apart: BTreeMap::new(),
             rows: BTreeSet::new(),
             grant_deadline: BTreeMap::new(),
+            draining: false,
             wake: None,
             turn: 0,
             drained: self.events,
@@ -205,8 +232,10 @@ impl World {
 
     fn recover(&mut self, h: usize) {
         let now = self.now;
-        let left = |until: Time| Duration::from_micros(until.saturating_sub(now));
+        self.redate(h);
         let disk = self.hosts[h].disk.clone();
+        let drift = self.hosts[h].drift;
+        let left = |until: Time| Duration::from_micros(passes(drift, until.saturating_sub(now)));
         for (&sequence, row) in &disk.messages {
             let service = service_name(row.service);
             let stored = StoredMessage {
@@ -254,6 +283,54 @@ impl World {
             // After a start the shell answers from the disk.
             let verdict = self.check.ledger.told(id, row.outcome);
             self.check.verdict(verdict);
+        }
+    }
+
+    /// Wall time is all that a node has over a restart, and it may have jumped. What is on its disk is due by it, but a
+    /// message never gets more time than its producer gave it.
+    fn redate(&mut self, h: usize) {
+        let jumps = self.plan.has(crate::scenario::Kind::ClockJump) && !self.healed;
+        let jump = self.rng.clock.range(0, 20 * SECOND) as i64 - 10 * SECOND as i64;
+        let jump = if jumps && self.rng.clock.chance(500) {
+            jump
+        } else {
+            0
+        };
+        let now = self.now;
+        let host = &mut self.hosts[h];
+        let drift = host.drift;
+        if jump == 0 && drift == 0 {
+            return;
+        }
+        self.log
+            .line(now, format_args!("{h} finds its wall clock {jump} us on"));
+        let left = |until: Time, most: Time| {
+            let left = (until as i64 - now as i64 - jump).clamp(0, most as i64) as Time;
+            now + span(drift, passes(drift, left))
+        };
+        for (sequence, row) in &mut host.disk.messages {
+            let ett = row.terms.ett.map_or(0, Duration::as_micros);
+            row.deadline_at = row.deadline_at.map(|at| left(at, ett));
+            let id = redlink_core::MessageId {
+                node: host.node,
+                sequence: *sequence,
+            };
+            // Rounded once more when the core is told.
+            let due = row
+                .deadline_at
+                .map(|at| at.saturating_sub(if drift == 0 { 0 } else { 4 }));
+            self.check.ledger.redate(id, due);
+        }
+        for (sequence, row) in &mut host.disk.outcomes {
+            row.retain_until = left(row.retain_until, i64::MAX as Time);
+            let id = redlink_core::MessageId {
+                node: host.node,
+                sequence: *sequence,
+            };
+            self.check.ledger.retain(id, row.retain_until);
+        }
+        for row in host.disk.replies.values_mut() {
+            row.until = left(row.until, i64::MAX as Time);
         }
     }
 
@@ -395,6 +472,16 @@ impl World {
         }
     }
 
+    /// How late something may be, by all that a run has for it: outputs that wait, and clocks that are rounded.
+    pub(crate) fn slack(&self) -> Time {
+        let rounding = if self.plan.has(crate::scenario::Kind::Drift) {
+            16
+        } else {
+            0
+        };
+        self.late() + rounding
+    }
+
     /// Polls everything out of a core, checks it, and arranges for its next wake-up.
     pub(crate) fn drain(&mut self, h: usize) {
         // Far more than the largest tables can have to say; a core that never ends is a bug of its own.
@@ -420,16 +507,21 @@ impl World {
                 return;
             }
         }
-        let (events, life) = (self.events, self.hosts[h].life);
+        let (events, life, drift) = (self.events, self.hosts[h].life, self.hosts[h].drift);
+        self.drains += 1;
+        // All of it after every poll would take more time than everything else.
+        let thorough = self.drains.is_multiple_of(INVARIANTS_EVERY) || self.log.is_on();
         let Some(live) = self.hosts[h].live.as_mut() else {
             return;
         };
         live.drained = events;
-        live.core.check_invariants();
+        if thorough {
+            live.core.check_invariants();
+        }
         let due = live
             .core
             .poll_timeout()
-            .map(|due| due.at.as_micros().saturating_sub(live.offset).max(self.now));
+            .map(|due| world_at(drift, due.at, live.offset).max(self.now));
         if live.wake != due {
             live.wake = due;
             live.turn += 1;
@@ -458,6 +550,33 @@ impl World {
             .count();
         here >= kept
     }
+}
+
+/// What a clock of this drift makes of a time of the world.
+fn passes(drift: i64, world: Time) -> Time {
+    if drift == 0 {
+        return world;
+    }
+    (i128::from(world) * i128::from(1_000_000 + drift) / 1_000_000) as Time
+}
+
+/// How long a time of such a clock takes, never too much and at most some microseconds too little.
+pub(crate) fn span(drift: i64, local: Time) -> Time {
+    if drift == 0 {
+        return local;
+    }
+    let world = i128::from(local) * 1_000_000 / i128::from(1_000_000 + drift);
+    (world as Time).saturating_sub(4)
+}
+
+/// When such a clock, ahead by `offset`, shows that instant.
+fn world_at(drift: i64, due: Instant, offset: Time) -> Time {
+    let local = due.as_micros().saturating_sub(offset);
+    let mut at = span(drift, local);
+    while passes(drift, at) < local {
+        at += 1;
+    }
+    at
 }
 
 /// The name of a service by its number.

@@ -65,6 +65,11 @@ impl Log {
         Self::new(Sink::Keep(Vec::new()))
     }
 
+    /// Whether lines are printed or kept: then time matters less than seeing what is wrong at once.
+    pub(crate) fn is_on(&self) -> bool {
+        matches!(self.sink, Sink::Print | Sink::Keep(_))
+    }
+
     /// Number of lines and their hash.
     pub fn digest(&self) -> (u64, u64) {
         (self.lines, self.hash.0)

@@ -4,6 +4,7 @@ use anyhow::{Context, Result, bail};
 use clap::{Parser, Subcommand};
 use redlink_sim::balance::{self, Outside, scale};
 use redlink_sim::log::Log;
+use redlink_sim::mesh::Written;
 use redlink_sim::run::{Seen, Verdict, run};
 use redlink_sim::scenario::{Kind, Reduced};
 use redlink_sim::shrink::{command, shrink};
@@ -47,6 +48,19 @@ enum Verb {
         /// Kinds of trouble to leave out of every seed.
         #[arg(long, value_delimiter = ',')]
         without: Vec<Kind>,
+        #[command(flatten)]
+        mesh: Mesh,
+    },
+    /// Runs a mesh that was written out, under the trouble that a seed brings, and says what each node reaches after it.
+    Run {
+        /// Which one.
+        mesh: Written,
+        /// The first seed.
+        #[arg(long, default_value_t = 1)]
+        from: u64,
+        /// How many seeds.
+        #[arg(long, default_value_t = 1)]
+        seeds: u64,
     },
     /// Runs one seed again.
     Replay {
@@ -62,6 +76,8 @@ enum Verb {
     Double {
         /// Which one.
         seed: u64,
+        #[command(flatten)]
+        mesh: Mesh,
     },
     /// Measures how long messages take, beside known policies; prints docs/balance.md. Says on stderr how it goes.
     Balance {
@@ -94,7 +110,34 @@ enum Verb {
     Shrink {
         /// Which one.
         seed: u64,
+        #[command(flatten)]
+        mesh: Mesh,
     },
+}
+
+/// Which mesh, besides what the seed draws.
+#[derive(clap::Args)]
+struct Mesh {
+    /// So many nodes; the seed draws the family.
+    #[arg(long, value_parser = clap::value_parser!(u64).range(2..=10_000))]
+    nodes: Option<u64>,
+    /// One that was written out.
+    #[arg(long, conflicts_with = "nodes")]
+    mesh: Option<Written>,
+    /// As the first generator drew: at most five nodes, no policies, nobody lies.
+    #[arg(long, conflicts_with_all = ["nodes", "mesh"])]
+    first: bool,
+}
+
+impl Mesh {
+    fn reduced(&self) -> Reduced {
+        Reduced {
+            first: self.first,
+            nodes: self.nodes.and_then(|nodes| usize::try_from(nodes).ok()),
+            written: self.mesh,
+            ..Reduced::default()
+        }
+    }
 }
 
 #[derive(clap::Args)]
@@ -105,6 +148,8 @@ struct Less {
     /// End the trouble after so many events.
     #[arg(long)]
     until: Option<u64>,
+    #[command(flatten)]
+    mesh: Mesh,
 }
 
 /// Real time, to know when to stop; nothing of it reaches a simulation.
@@ -135,6 +180,7 @@ fn main() -> Result<ExitCode> {
             book,
             no_shrink,
             without,
+            mesh,
         } => {
             let mut hunt = Hunt {
                 watch: Watch::start(),
@@ -147,7 +193,10 @@ fn main() -> Result<ExitCode> {
                 double_every: double_every.max(1),
                 book: book.unwrap_or_else(default_book),
                 shrink: !no_shrink,
-                reduced: Reduced { without, until: None },
+                reduced: Reduced {
+                    without,
+                    ..mesh.reduced()
+                },
             };
             hunt.fuzz(from, seeds, seconds)
         }
@@ -155,6 +204,7 @@ fn main() -> Result<ExitCode> {
             let reduced = Reduced {
                 without: less.without,
                 until: less.until,
+                ..less.mesh.reduced()
             };
             let verdict = run(seed, &reduced, if log { Log::printed() } else { Log::off() });
             println!(
@@ -174,7 +224,8 @@ fn main() -> Result<ExitCode> {
                 }
             })
         }
-        Verb::Double { seed } => Ok(if repeats(seed, true) {
+        Verb::Run { mesh, from, seeds } => Ok(run_written(mesh, from, seeds)),
+        Verb::Double { seed, mesh } => Ok(if repeats(seed, &mesh.reduced(), true) {
             ExitCode::SUCCESS
         } else {
             ExitCode::from(6)
@@ -205,12 +256,12 @@ fn main() -> Result<ExitCode> {
             };
             measured(|outside| scale::run(&options, outside))
         }
-        Verb::Shrink { seed } => {
-            let Some(found) = run(seed, &Reduced::default(), Log::off()).violation else {
+        Verb::Shrink { seed, mesh } => {
+            let Some(found) = run(seed, &mesh.reduced(), Log::off()).violation else {
                 bail!("seed {seed} breaks no promise: there is nothing to make smaller")
             };
             println!("seed {seed}: {found}");
-            report_small(seed, &found);
+            report_small(seed, &mesh.reduced(), &found);
             Ok(code(found.class))
         }
     }
@@ -245,8 +296,50 @@ fn default_book() -> PathBuf {
     }
 }
 
-fn report_small(seed: u64, found: &Violation) {
-    let reduced = shrink(seed, found.rule, found.event);
+/// Runs a written mesh and tells what was reached.
+fn run_written(mesh: Written, from: u64, seeds: u64) -> ExitCode {
+    for seed in from..from.saturating_add(seeds) {
+        let reduced = Reduced {
+            written: Some(mesh),
+            ..Reduced::default()
+        };
+        let verdict = run(seed, &reduced, Log::off());
+        let mut reached: std::collections::BTreeMap<&str, std::collections::BTreeSet<&str>> =
+            std::collections::BTreeMap::new();
+        for (node, service) in &verdict.reached {
+            reached.entry(node).or_default().insert(service);
+        }
+        for (node, services) in reached {
+            let services: Vec<&str> = services.into_iter().collect();
+            println!("{node} reaches {}", services.join(" "));
+        }
+        told(&verdict.seen);
+        if let Some(found) = verdict.violation {
+            println!("seed {seed}: {found}");
+            println!("replay: {} --log", command(seed, &reduced));
+            return code(found.class);
+        }
+        println!("seed {seed}: all promises kept");
+    }
+    ExitCode::SUCCESS
+}
+
+/// What a healed mesh needed at most.
+fn told(seen: &Seen) {
+    let second = |time: u64| time as f64 / 1e6;
+    println!(
+        "after the trouble every node knew what it reaches within {:.1} s at most; of {} calls then {} were answered, \
+         within {:.1} s at most, and within {:.1} s beside a liar",
+        second(seen.settled),
+        seen.calls[0] + seen.calls[1],
+        seen.calls[0],
+        second(seen.slowest[0]),
+        second(seen.slowest[1]),
+    );
+}
+
+fn report_small(seed: u64, given: &Reduced, found: &Violation) {
+    let reduced = shrink(seed, given, found.rule, found.event);
     if let Some(small) = run(seed, &reduced, Log::off()).violation {
         println!("smaller: {small}");
     }
@@ -254,8 +347,8 @@ fn report_small(seed: u64, found: &Violation) {
 }
 
 /// Runs a seed twice; says where the logs differ.
-fn repeats(seed: u64, tell: bool) -> bool {
-    let digest = || run(seed, &Reduced::default(), Log::hashed()).log.digest();
+fn repeats(seed: u64, reduced: &Reduced, tell: bool) -> bool {
+    let digest = || run(seed, reduced, Log::hashed()).log.digest();
     let (first, second) = (digest(), digest());
     if first == second {
         if tell {
@@ -266,7 +359,7 @@ fn repeats(seed: u64, tell: bool) -> bool {
         }
         return true;
     }
-    let lines = || run(seed, &Reduced::default(), Log::kept()).log.into_lines();
+    let lines = || run(seed, reduced, Log::kept()).log.into_lines();
     let (first, second) = (lines(), lines());
     let at = first
         .iter()
@@ -300,20 +393,26 @@ impl Hunt {
         // What a caught panic would print is in the report.
         std::panic::set_hook(Box::new(|_| {}));
         let booked = self.booked()?;
-        for &seed in &booked {
-            if let Some(code) = self.one(seed)? {
+        for (seed, first) in booked {
+            let reduced = Reduced {
+                first,
+                without: self.reduced.without.clone(),
+                ..Reduced::default()
+            };
+            if let Some(code) = self.one(seed, &reduced)? {
                 return Ok(code);
             }
         }
         let mut seed = from;
+        let reduced = self.reduced.clone();
         while match seconds {
             Some(seconds) => self.watch.seconds() < seconds as f64,
             None => seed - from < seeds,
         } {
-            if let Some(code) = self.one(seed)? {
+            if let Some(code) = self.one(seed, &reduced)? {
                 return Ok(code);
             }
-            if seed.is_multiple_of(self.double_every) && !repeats(seed, false) {
+            if seed.is_multiple_of(self.double_every) && !repeats(seed, &reduced, false) {
                 println!("replay: redlink-sim double {seed}");
                 return Ok(ExitCode::from(6));
             }
@@ -326,7 +425,8 @@ impl Hunt {
             .map_or(ExitCode::SUCCESS, |(_, found)| code(found.class)))
     }
 
-    fn booked(&self) -> Result<Vec<u64>> {
+    /// Seeds of the book, and whether the first generator draws them.
+    fn booked(&self) -> Result<Vec<(u64, bool)>> {
         if !self.book.exists() {
             return Ok(Vec::new());
         }
@@ -337,25 +437,28 @@ impl Hunt {
             .map(|line| line.split('#').next().unwrap_or("").trim());
         seeds
             .filter(|seed| !seed.is_empty())
-            .map(|seed| {
-                seed.parse().with_context(|| {
+            .map(|line| {
+                let number = line.strip_suffix("first").unwrap_or(line).trim();
+                let seed = number.parse().with_context(|| {
                     format!(
-                        "{}: {seed:?} is not a seed; one number per line, # begins a remark",
+                        "{}: {line:?} is not a seed; one number per line, `first` behind one of the first generator, \
+                         # begins a remark",
                         self.book.display()
                     )
-                })
+                })?;
+                Ok((seed, number != line))
             })
             .collect()
     }
 
-    fn one(&mut self, seed: u64) -> Result<Option<ExitCode>> {
+    fn one(&mut self, seed: u64, reduced: &Reduced) -> Result<Option<ExitCode>> {
         let Verdict {
             violation,
             events,
             time,
             seen,
             ..
-        } = run(seed, &self.reduced, Log::off());
+        } = run(seed, reduced, Log::off());
         self.runs += 1;
         self.events += events;
         self.time += time;
@@ -366,19 +469,26 @@ impl Hunt {
             self.failed.push((seed, found));
             return Ok(None);
         }
-        self.enter(seed, &found)?;
-        if self.shrink {
-            report_small(seed, &found);
+        if *reduced
+            == (Reduced {
+                first: reduced.first,
+                ..Reduced::default()
+            })
+        {
+            self.enter(seed, reduced.first, &found)?;
         }
-        println!("replay: redlink-sim replay {seed} --log");
+        if self.shrink {
+            report_small(seed, reduced, &found);
+        }
+        println!("replay: {} --log", command(seed, reduced));
         println!("failing seed {seed}");
         Ok(Some(code(found.class)))
     }
 
     /// Keeps a failing seed for ever.
-    fn enter(&self, seed: u64, found: &Violation) -> Result<()> {
+    fn enter(&self, seed: u64, first: bool, found: &Violation) -> Result<()> {
         use std::io::Write as _;
-        if self.booked()?.contains(&seed) {
+        if self.booked()?.contains(&(seed, first)) {
             return Ok(());
         }
         let mut file = std::fs::OpenOptions::new()
@@ -386,7 +496,8 @@ impl Hunt {
             .append(true)
             .open(&self.book)
             .with_context(|| format!("can't add seed {seed} to {}", self.book.display()))?;
-        writeln!(file, "{seed} # {:?} {}", found.class, found.rule)?;
+        let first = if first { " first" } else { "" };
+        writeln!(file, "{seed}{first} # {:?} {}", found.class, found.rule)?;
         Ok(())
     }
 
@@ -401,16 +512,16 @@ impl Hunt {
             self.events as f64 / seconds,
         );
         println!("{:?}", self.seen);
+        told(&self.seen);
         let mut rules: std::collections::BTreeMap<(&str, String), (u64, u64)> =
             std::collections::BTreeMap::new();
         for (seed, found) in &self.failed {
-            // Texts differ in their numbers only.
-            let text: String = found
+            // Texts differ in their numbers only, and in names of messages.
+            let words = found
                 .what
-                .chars()
-                .filter(|c| !c.is_ascii_digit())
-                .take(60)
-                .collect();
+                .split(' ')
+                .filter(|word| !word.contains(|c: char| c.is_ascii_digit()));
+            let text: String = words.collect::<Vec<_>>().join(" ").chars().take(60).collect();
             rules.entry((found.rule, text)).or_insert((0, *seed)).0 += 1;
         }
         for ((rule, text), (count, first)) in rules {

@@ -8,6 +8,7 @@
 use crate::check::order::Reserved;
 use crate::disk::Content;
 use crate::host::service_number;
+use crate::mesh::PolicyPlan;
 use crate::scenario::{Kind, MS, SECOND, Time};
 use crate::world::{Event, Transfer, World};
 use redlink_core::wire::Frame;
@@ -22,13 +23,19 @@ pub(crate) struct Cable {
     pub(crate) current: Option<usize>,
     pub(crate) parted_until: Time,
     pub(crate) mangled_until: Time,
+    /// What is sent towards the south end, and towards the north end, arrives no sooner.
+    pub(crate) stalled_until: [Time; 2],
+    /// What the south end lets pass now, and the north end.
+    pub(crate) policies: [PolicyPlan; 2],
 }
 
 impl Cable {
-    pub(crate) fn new(south: usize, north: usize) -> Self {
+    pub(crate) fn new(south: usize, north: usize, policies: [PolicyPlan; 2]) -> Self {
         Self {
             south,
             north,
+            policies,
+            stalled_until: [0; 2],
             current: None,
             parted_until: 0,
             mangled_until: 0,
@@ -54,25 +61,41 @@ pub(crate) struct End {
 /// One connection; the dialling end is 0.
 #[derive(Debug)]
 pub(crate) struct Conn {
-    cable: usize,
+    pub(crate) cable: usize,
     pub(crate) ends: [End; 2],
     cut: bool,
+}
+
+impl Conn {
+    /// Whether both ends are up and nothing is lost between them.
+    pub(crate) fn is_whole(&self) -> bool {
+        !self.cut
+            && self
+                .ends
+                .iter()
+                .all(|end| !end.over && end.link.is_some() && end.lost_after == Time::MAX)
+    }
+
+    /// Whether this end may still say something.
+    pub(crate) fn is_open(&self, side: usize) -> bool {
+        !self.cut && !self.ends[side].over
+    }
 }
 
 /// A frame on its way.
 #[derive(Clone, Debug)]
 pub(crate) struct Parcel {
-    header: Vec<u8>,
-    content: Option<Content>,
+    pub(crate) header: Vec<u8>,
+    pub(crate) content: Option<Content>,
 }
 
 impl World {
     pub(crate) fn on_dial(&mut self, c: usize, extra: bool) {
         let (south, north) = (self.cables[c].south, self.cables[c].north);
-        if self.hosts[south].live.is_none() || (self.cables[c].current.is_some() && !extra) {
+        if !self.hosts[south].is_up() || (self.cables[c].current.is_some() && !extra) {
             return;
         }
-        if self.hosts[north].live.is_none() || self.cables[c].parted_until > self.now {
+        if !self.hosts[north].is_up() || self.cables[c].parted_until > self.now {
             if !extra {
                 self.redial(c);
             }
@@ -114,7 +137,13 @@ impl World {
         if self.conns[conn].cut {
             return self.end_over(conn, side);
         }
+        if self.hosts[host].liar.is_some() {
+            // Any number will do: nobody looks for it.
+            self.conns[conn].ends[side].link = Some(LinkId(0));
+            return self.liar_up(host, conn, side);
+        }
         let peer = self.hosts[self.conns[conn].ends[1 - side].host].name();
+        let policy = self.cables[self.conns[conn].cable].policies[side].clone();
         let Some(live) = self.hosts[host].live.as_mut() else {
             return;
         };
@@ -129,7 +158,7 @@ impl World {
                     link,
                     peer: &peer,
                     dialled: side == 0,
-                    policy: redlink_core::Policy::default(),
+                    policy: policy.core(),
                 },
             )
             .is_err()
@@ -197,6 +226,9 @@ impl World {
             return;
         }
         self.end_over(conn, side);
+        if self.hosts[host].liar.is_some() {
+            return;
+        }
         if let Some(link) = link {
             self.check.order.link_gone(host, link);
             if let Err(why) = self.input(host, Input::LinkDown { link }) {
@@ -233,11 +265,34 @@ impl World {
         }
     }
 
+    /// What is sent to this end from now on never arrives, and neither end is told.
+    pub(crate) fn deafen(&mut self, conn: usize, side: usize) {
+        self.log.line(
+            self.now,
+            format_args!("connection {conn} loses what comes to end {side}"),
+        );
+        let end = &mut self.conns[conn].ends[side];
+        end.lost_after = end.lost_after.min(self.now);
+    }
+
+    /// The node at this end vanishes: nothing passes any more, and nobody is told.
+    pub(crate) fn silence(&mut self, conn: usize) {
+        self.deafen(conn, 0);
+        self.deafen(conn, 1);
+        self.conns[conn].cut = true;
+    }
+
     /// The node at this end died.
     pub(crate) fn lose_end(&mut self, conn: usize, side: usize) {
         let slow = self.plan.has(Kind::HalfOpen) && self.rng.net.chance(500) && !self.healed;
         self.cut(conn, slow);
         self.end_over(conn, side);
+    }
+
+    /// The host at the other end of a link.
+    fn host_at(&self, h: usize, link: LinkId) -> Option<usize> {
+        let (conn, side) = *self.hosts[h].live.as_ref()?.links.get(&link)?;
+        Some(self.conns[conn].ends[1 - side].host)
     }
 
     /// The node at the other end of a link.
@@ -296,12 +351,13 @@ impl World {
         self.send(conn, 1 - side, parcel, delay);
     }
 
-    fn send(&mut self, conn: usize, to: usize, parcel: Parcel, delay: Time) {
+    pub(crate) fn send(&mut self, conn: usize, to: usize, parcel: Parcel, delay: Time) {
         if self.conns[conn].cut {
             return;
         }
+        let stalled = self.cables[self.conns[conn].cable].stalled_until[to];
         let end = &mut self.conns[conn].ends[to];
-        end.last_arrival = end.last_arrival.max(self.now + delay);
+        end.last_arrival = end.last_arrival.max(self.now + delay).max(stalled);
         let at = end.last_arrival;
         self.at(
             at,
@@ -369,6 +425,9 @@ impl World {
         if !self.is_life(host, end.life) || late {
             return;
         }
+        if self.hosts[host].liar.is_some() {
+            return self.liar_hears(host, conn, side, parcel);
+        }
         // What the shell had read before it was told to close the link may still reach the core.
         if over && !self.rng.net.chance(300) {
             return;
@@ -414,6 +473,7 @@ impl World {
                     .map(|entry| entry.content.size);
                 let passes = token.message.node != me;
                 let right = match own {
+                    _ if self.check.lies.taints(h, token) => true,
                     Some(Payload::Own { sequence, .. }) => !passes && sequence == token.message.sequence,
                     Some(Payload::Held(body)) => passes && Some(body.size) == size,
                     Some(Payload::Empty) => false,
@@ -424,14 +484,15 @@ impl World {
                         .fail("P9", format!("node {h} grants {token:?} with {attached:?}"));
                 }
                 if !passes {
-                    let verdict = self.check.ledger.granted(token, self.now, self.late());
+                    let verdict = self.check.ledger.granted(token, self.now, self.slack());
                     self.check.verdict(verdict);
                     self.check.order.own_gone(h, token.message);
                 }
             }
             Frame::Answer { token, .. } => {
                 let way = token.message.node == peer || self.check.order.is_way(h, token.message, peer);
-                if attached != Attached::Nothing && !way && self.plan.honest() {
+                let lied = self.check.lies.taints(h, token);
+                if attached != Attached::Nothing && !way && !lied && self.plan.honest() {
                     self.check
                         .fail("P9", format!("node {h} sends the reply to {token:?} to {peer}"));
                 }
@@ -447,6 +508,9 @@ impl World {
                     .entries
                     .get(message)
                     .map(|e| (e.service, e.terms.priority));
+                // A liar may have offered it as something else.
+                let offered = self.check.order.offer(h, link, *message);
+                let known = offered.or(known.filter(|_| self.plan.liar.is_none()));
                 if let Some(what) = known.filter(|_| *node == me) {
                     self.check_choice(h, *message, what);
                 }
@@ -463,6 +527,12 @@ impl World {
         let frame = Frame::decode(header);
         let me = self.hosts[h].node;
         let Some(way) = self.peer_at(h, link) else { return };
+        if let (Some(Frame::Grant { token, .. }), Some(from)) = (&frame, self.host_at(h, link)) {
+            self.check
+                .lies
+                .passes(from, h, token, self.hosts[from].liar.is_some());
+        }
+        let span = |left: redlink_core::Duration| self.hosts[h].span(left.as_micros());
         match &frame {
             Some(Frame::Offer { message, .. } | Frame::Claim { message, .. }) => {
                 self.check.order.way(h, *message, way);
@@ -485,7 +555,7 @@ impl World {
                 let reserved = Reserved {
                     service: service_number(&service),
                     priority,
-                    deadline: remaining.map(|left| now + left.as_micros()),
+                    deadline: remaining.map(|left| now.saturating_add(span(left))),
                     event: self.events,
                 };
                 self.check.order.offered(h, link, message, reserved);
@@ -496,9 +566,13 @@ impl World {
             }
             Some(Frame::Grant { token, remaining, .. }) if token.node == me => {
                 self.check.order.claim_answered(h, link, token.message);
-                let deadline = remaining.map(|left| now.saturating_add(left.as_micros()));
+                let deadline = remaining.map(|left| now.saturating_add(span(left)));
+                let again = self.check.lies.taints(h, &token);
                 if let Some(live) = self.hosts[h].live.as_mut() {
-                    live.grant_deadline.entry(token.attempt()).or_insert(deadline);
+                    let known = live.grant_deadline.entry(token.attempt()).or_insert(deadline);
+                    if again {
+                        *known = deadline;
+                    }
                 }
             }
             _ => {}

@@ -1,6 +1,7 @@
 //! What a core wants done, and whether it may want it.
 
 use crate::disk::{MessageRow, OutcomeRow, ReplyRow, Write};
+use crate::host::span;
 use crate::scenario::Time;
 use crate::world::{Event, Transfer, World};
 use redlink_core::{
@@ -85,7 +86,7 @@ impl World {
         let now = self.now;
         let write = match op {
             StoreOp::Insert { tag, sequence } => {
-                let inserted = self.hosts[h].disk.boots;
+                let (inserted, drift) = (self.hosts[h].disk.boots, self.hosts[h].drift);
                 let submit = self.hosts[h].live.as_mut().and_then(|live| {
                     live.rows.insert(sequence);
                     live.submits.get_mut(&tag)
@@ -96,7 +97,10 @@ impl World {
                     return;
                 };
                 submit.sequence = Some(sequence);
-                let deadline_at = submit.terms.ett.map(|ett| submit.at + ett.as_micros());
+                let deadline_at = submit
+                    .terms
+                    .ett
+                    .map(|ett| submit.at + span(drift, ett.as_micros()));
                 let row = MessageRow {
                     inserted,
                     service: submit.service,
@@ -132,10 +136,13 @@ impl World {
                     outcome,
                     token,
                     content,
-                    retain_until: now + retention.as_micros(),
+                    retain_until: now + self.hosts[h].span(retention.as_micros()),
                 };
                 let (id, boot) = (self.own(h, sequence), self.hosts[h].disk.boots);
-                let verdict = self.check.ledger.deciding(id, &row, boot, (now, self.late()));
+                let verdict =
+                    self.check
+                        .ledger
+                        .deciding(id, &row, boot, (now, self.slack()), &self.check.lies);
                 self.check.verdict(verdict);
                 self.check.order.own_gone(h, id);
                 Write::Settle(sequence, row)
@@ -143,7 +150,7 @@ impl World {
             StoreOp::Delete { sequence } => {
                 let id = self.own(h, sequence);
                 let full = self.delivered_full(h);
-                let verdict = self.check.ledger.deleting(id, now + self.late(), full);
+                let verdict = self.check.ledger.deleting(id, now + self.slack(), full);
                 self.check.verdict(verdict);
                 Write::Delete(sequence)
             }
@@ -169,7 +176,7 @@ impl World {
                     token,
                     verb,
                     content,
-                    until: now + remaining.as_micros(),
+                    until: now + self.hosts[h].span(remaining.as_micros()),
                     path,
                 })
             }
@@ -225,7 +232,12 @@ impl World {
             );
         }
         let entry = self.check.ledger.entries.get(&id).cloned();
+        let lied = self.check.lies.taints(h, &token);
         let Some(entry) = entry else {
+            if lied {
+                // A liar's own work, or what it says is somebody's: its worker can't know.
+                return self.hand_over(h, worker, deliver, true);
+            }
             if self.plan.honest() {
                 self.check
                     .fail("P6", format!("{id} is delivered and does not exist"));
@@ -233,10 +245,10 @@ impl World {
             return;
         };
         // A damaged grant reads like any other: only its origin can tell, when the answer comes.
-        let honest = own || self.plan.honest();
+        let honest = own || (self.plan.honest() && !lied);
         let fresh = !entry.granted.contains_key(&token.fence);
         if own {
-            let verdict = self.check.ledger.granted(&token, now, self.late());
+            let verdict = self.check.ledger.granted(&token, now, self.slack());
             self.check.verdict(verdict);
             // Where outputs wait, the take that it was granted for may have ended, and another one gets it later.
             if fresh && self.late() == 0 {
@@ -265,7 +277,7 @@ impl World {
                 }
             }
         };
-        if deadline.is_some_and(|deadline| now >= deadline + self.late()) {
+        if deadline.is_some_and(|deadline| now >= deadline + self.slack()) {
             self.check
                 .fail("P3", format!("{id} is delivered after its deadline {deadline:?}"));
         }
@@ -291,9 +303,13 @@ impl World {
                 format!("{id} is delivered as {deliver:?}, submitted as {terms:?}"),
             );
         }
+        self.hand_over(h, worker, deliver, lied);
+    }
+
+    fn hand_over(&mut self, h: usize, worker: usize, deliver: &Deliver, lied: bool) {
         let key = self.consumer(worker);
-        let length = deliver.lease.as_micros();
-        let verdict = self.check.leases.delivered(&key, &token, now, length);
+        let span = (self.now, self.hosts[h].span(deliver.lease.as_micros()));
+        let verdict = self.check.leases.delivered(&key, &deliver.token, span, lied);
         self.check.verdict(verdict);
         self.work_on(worker, deliver);
     }
@@ -348,7 +364,8 @@ impl World {
         let outcome = entry.and_then(|entry| entry.outcome.as_ref());
         let counted = outcome.is_some_and(|row| row.token.is_some_and(|by| by == *token));
         // A kept reply is dropped once its origin has said what became of it.
-        if !kept && !counted && !lost && self.plan.honest() {
+        let lied = self.check.lies.knows(token) || self.check.lies.taints(h, token);
+        if !kept && !counted && !lost && !lied && self.plan.honest() {
             let row = outcome.map(|row| (row.outcome, row.token));
             self.check
                 .fail("P2", format!("{verb:?} by {token:?} is done, on disk is {row:?}"));

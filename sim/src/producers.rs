@@ -64,11 +64,15 @@ impl World {
             retention: Duration::from_micros(rng.spread(SECOND, 600 * SECOND)),
         };
         let size = if rng.chance(100) { 0 } else { rng.range(1, 128) };
+        self.submit_this(plan.host, service, terms, size);
+    }
+
+    /// Hands a message to a node; none if it was refused.
+    pub(crate) fn submit_this(&mut self, h: usize, service: usize, terms: Terms, size: u64) -> Option<Tag> {
         let mark = self.number();
         let tag = Tag(self.number());
         let content = Content { mark, size };
         let at = self.now;
-        let h = plan.host;
         if let Some(live) = self.hosts[h].live.as_mut() {
             live.submits.insert(
                 tag,
@@ -95,7 +99,9 @@ impl World {
             if let Some(live) = self.hosts[h].live.as_mut() {
                 live.submits.remove(&tag);
             }
+            return None;
         }
+        Some(tag)
     }
 
     /// P7: it says that it is full only if it is.
@@ -104,6 +110,9 @@ impl World {
         let Some(live) = self.hosts[h].live.as_ref() else {
             return;
         };
+        if why == Refused::Draining && live.draining {
+            return;
+        }
         let Refused::Full(bound) = why else {
             self.check
                 .fail("P7", format!("node {h} refuses a good input: {why:?}"));
@@ -197,6 +206,6 @@ impl World {
 
     fn retention_over(&self, h: usize, sequence: u64) -> bool {
         let row = self.hosts[h].disk.outcomes.get(&sequence);
-        row.is_some_and(|row| self.now + self.late() >= row.retain_until)
+        row.is_some_and(|row| self.now + self.slack() >= row.retain_until)
     }
 }

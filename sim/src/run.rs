@@ -4,6 +4,7 @@ use crate::check::{Class, Violation};
 use crate::log::Log;
 use crate::scenario::{Reduced, SECOND, Scenario, Time};
 use crate::world::World;
+use redlink_core::wire::HOPS;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// What came of a run.
@@ -17,6 +18,8 @@ pub struct Verdict {
     pub time: Time,
     /// How often each thing was seen, to know what a run reaches.
     pub seen: Seen,
+    /// Which node reached which service in the healed mesh, by what people call them.
+    pub reached: Vec<(String, String)>,
     /// The log.
     pub log: Log,
 }
@@ -36,6 +39,14 @@ pub struct Seen {
     pub connections: u64,
     /// Lives of nodes.
     pub lives: u64,
+    /// Nodes, and liars among them.
+    pub nodes: [u64; 2],
+    /// Calls in the healed mesh that were answered, and calls for nobody.
+    pub calls: [u64; 2],
+    /// Worst time from the end of the trouble until every node knew what it reaches, in microseconds.
+    pub settled: Time,
+    /// Slowest call in the healed mesh, and slowest one beside a liar, in microseconds.
+    pub slowest: [Time; 2],
 }
 
 impl Seen {
@@ -46,6 +57,12 @@ impl Seen {
         self.granted_away += other.granted_away;
         self.connections += other.connections;
         self.lives += other.lives;
+        self.settled = self.settled.max(other.settled);
+        for at in 0..2 {
+            self.nodes[at] += other.nodes[at];
+            self.calls[at] += other.calls[at];
+            self.slowest[at] = self.slowest[at].max(other.slowest[at]);
+        }
         for (sum, one) in self.outcomes.iter_mut().zip(other.outcomes) {
             *sum += one;
         }
@@ -68,6 +85,15 @@ pub fn run(seed: u64, reduced: &Reduced, log: Log) -> Verdict {
         world.check.fail_as(Class::Crash, "panic", text);
     }
     let seen = world.seen();
+    let (nodes, services) = &world.plan.labels;
+    let label = |names: &[String], number: usize, letter: char| {
+        names
+            .get(number)
+            .cloned()
+            .unwrap_or_else(|| format!("{letter}{number}"))
+    };
+    let name = |&(node, service): &(usize, usize)| (label(nodes, node, 'n'), label(services, service, 's'));
+    let reached = world.quiet.reached.iter().map(name).collect();
     if let Some(found) = &world.check.found {
         world.log.line(world.now, format_args!("{found}"));
     }
@@ -76,20 +102,17 @@ pub fn run(seed: u64, reduced: &Reduced, log: Log) -> Verdict {
         events: world.events,
         time: world.now,
         seen,
+        reached,
         log: world.log,
     }
 }
 
 fn drive(world: &mut World) {
-    // After all is repaired, so much time is enough for the longest deadline, lease and retry of a scenario.
-    const PATIENCE: Time = 900 * SECOND;
     // Far more than any scenario needs; what gets there goes in circles.
     const EVENTS_MAX: u64 = 5_000_000;
     // So many events at one instant can't be progress.
     const INSTANT_MAX: u64 = 200_000;
-    let mut healed_at = None;
     let mut instant = (0, 0);
-    let mut next_look = 0;
     while world.check.found.is_none() {
         if world.plan.until.is_some_and(|until| world.events >= until) {
             world.heal();
@@ -111,17 +134,8 @@ fn drive(world: &mut World) {
         if !world.healed {
             continue;
         }
-        let since = *healed_at.get_or_insert(world.now);
-        if world.now < next_look {
-            continue;
-        }
-        next_look = world.now + SECOND;
-        match world.unfinished() {
-            None => break,
-            Some(what) if world.now > since + PATIENCE => {
-                world.check.fail_as(Class::Liveness, "P2", what);
-            }
-            Some(_) => {}
+        if world.look() {
+            break;
         }
     }
     if world.check.found.is_none() {
@@ -132,7 +146,7 @@ fn drive(world: &mut World) {
 
 impl World {
     /// What still has to happen in a healed mesh; none if all is done.
-    fn unfinished(&self) -> Option<String> {
+    pub(crate) fn unfinished(&self, away: Option<usize>) -> Option<String> {
         if let Some(id) = self.check.ledger.open.first() {
             return Some(format!(
                 "{id} has no outcome: {:?}",
@@ -140,6 +154,9 @@ impl World {
             ));
         }
         for (h, host) in self.hosts.iter().enumerate() {
+            if away == Some(h) {
+                continue;
+            }
             let Some(live) = &host.live else {
                 return Some(format!("node {h} is down"));
             };
@@ -170,6 +187,20 @@ impl World {
         // Long enough for what is announced, claimed or kept for a late answer to run out.
         const AFTERWARDS: Time = 300 * SECOND;
         self.close();
+        // P8: what is withdrawn is forgotten within one delay for each link that the news takes.
+        let (_, delay) = self.plan.link_delay;
+        let news = self.now + delay * (HOPS as Time + 1) + SECOND / 10;
+        while self.check.found.is_none() && self.step(news) {}
+        for h in 0..self.hosts.len() {
+            let services = self.hosts[h].live.iter().flat_map(|live| live.core.services());
+            let known = services
+                .filter(|view| view.consumers > 0 || view.peers > 0)
+                .count();
+            if known > 0 {
+                let what = format!("node {h} still knows of {known} services that nobody has");
+                self.check.fail_as(Class::Liveness, "P8", what);
+            }
+        }
         let until = self.now + AFTERWARDS;
         while self.check.found.is_none() && self.step(until) {}
         for h in 0..self.hosts.len() {
@@ -208,6 +239,10 @@ impl World {
     fn seen(&self) -> Seen {
         let mut seen = Seen {
             connections: self.conns.len() as u64,
+            nodes: [self.hosts.len() as u64, u64::from(self.plan.liar.is_some())],
+            calls: self.quiet.calls,
+            settled: self.quiet.settled,
+            slowest: self.quiet.slowest,
             ..Seen::default()
         };
         seen.lives = self.hosts.iter().map(|host| u64::from(host.life)).sum();
@@ -250,6 +285,7 @@ mod tests {
         let calm = Reduced {
             without: Kind::all().to_vec(),
             until: Some(50),
+            ..Reduced::default()
         };
         let verdict = run(6, &calm, Log::off());
         assert_eq!(verdict.violation, None);

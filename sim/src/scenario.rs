@@ -3,6 +3,7 @@
 //! The draw is swarm style: whole kinds of trouble are switched off at random, because a run in which everything goes
 //! wrong all the time never gets far enough to meet the subtle cases.
 
+use crate::mesh::{PolicyPlan, Written, draw_links, draw_size};
 use crate::rng::Rng;
 use redlink_core::{Capacity, Duration, Timing};
 
@@ -73,7 +74,26 @@ pub enum Kind {
     ShortEtt,
     /// Few `Delivered` outcomes are kept.
     FewDelivered,
+    /// Links have policies.
+    Policies,
+    /// Policies change.
+    Repolicy,
+    /// Nothing passes one way between two nodes for a while.
+    OneWay,
+    /// Nothing passes between a group of nodes and the others for a while, one way or both.
+    Split,
+    /// One node lies.
+    Liar,
+    /// Nodes drain, then restart.
+    Drain,
+    /// The wall clock jumps while a node is down.
+    ClockJump,
+    /// Clocks run at different rates.
+    Drift,
 }
+
+/// Kinds of the first generator: what it drew is drawn again with these alone.
+const FIRST: usize = Kind::FewDelivered as usize + 1;
 
 impl Kind {
     /// All of them.
@@ -90,9 +110,15 @@ impl Kind {
     }
 }
 
-/// What was left out of a seed, to shrink it.
+/// What a run has besides its seed: what was left out, to shrink it, and what was asked for.
 #[derive(Clone, Default, PartialEq, Eq, Debug)]
 pub struct Reduced {
+    /// The first generator draws, as it did before there were families of meshes, policies and liars.
+    pub first: bool,
+    /// So many nodes.
+    pub nodes: Option<usize>,
+    /// A mesh that was written out.
+    pub written: Option<Written>,
     /// Kinds of trouble that are switched off.
     pub without: Vec<Kind>,
     /// The fault phase ends after so many events.
@@ -154,21 +180,55 @@ pub(crate) struct Scenario {
     pub(crate) link_delay: (Time, Time),
     pub(crate) disk_delay: (Time, Time),
     pub(crate) until: Option<u64>,
+    /// Which family the mesh is of.
+    pub(crate) family: String,
+    /// What people call the nodes and services of a mesh that was written out.
+    pub(crate) labels: (Vec<String>, Vec<String>),
+    /// Of each link, what its south end lets pass, and its north end.
+    pub(crate) policies: Vec<[PolicyPlan; 2]>,
+    /// The node that lies.
+    pub(crate) liar: Option<usize>,
+    /// How much faster each node's clock runs than the world's, in millionths.
+    pub(crate) drift: Vec<i64>,
+    /// The links have a cycle: what can be reached is not known beforehand.
+    pub(crate) cyclic: bool,
 }
 
-impl Scenario {
-    pub(crate) fn draw(seed: u64, reduced: &Reduced) -> Self {
-        let mut rng = Rng::new(seed, "kinds");
-        // How many of the kinds are in, over all: from a calm run to a storm.
-        let share = rng.range(0, 800);
-        let mut kinds: Vec<Kind> = Kind::all()
-            .iter()
-            .copied()
-            .filter(|_| rng.chance(share))
-            .collect();
-        kinds.retain(|kind| !reduced.without.contains(kind));
+/// Nodes and links, before people live there.
+struct Ground {
+    family: String,
+    size: usize,
+    cables: Vec<(usize, usize)>,
+    written: Option<crate::mesh::Layout>,
+}
 
-        let mut rng = Rng::new(seed, "scenario");
+impl Ground {
+    fn draw(seed: u64, rng: &mut Rng, reduced: &Reduced) -> Self {
+        if reduced.first {
+            return Self::first(rng);
+        }
+        let mut rng = Rng::new(seed, "mesh");
+        let drawn = rng.pick(Written::all()).copied().filter(|_| rng.chance(60));
+        let size = draw_size(&mut rng);
+        let (family, cables) = draw_links(&mut rng, reduced.nodes.unwrap_or(size).max(2));
+        if let Some(written) = reduced.written.or(drawn.filter(|_| reduced.nodes.is_none())) {
+            let layout = written.layout();
+            return Self {
+                family: written.name(),
+                size: layout.nodes.len(),
+                cables: layout.links.clone(),
+                written: Some(layout),
+            };
+        }
+        Self {
+            family: family.to_owned(),
+            size: reduced.nodes.unwrap_or(size).max(2),
+            cables,
+            written: None,
+        }
+    }
+
+    fn first(rng: &mut Rng) -> Self {
         let size = if rng.chance(500) {
             2
         } else {
@@ -184,9 +244,60 @@ impl Scenario {
                 cables.push((south, second));
             }
         }
+        Self {
+            family: "first".to_owned(),
+            size,
+            cables,
+            written: None,
+        }
+    }
+
+    /// How many peers the node with most of them has.
+    fn degree(&self) -> usize {
+        let mut degrees = vec![0; self.size];
+        for &(south, north) in &self.cables {
+            degrees[south] += 1;
+            degrees[north] += 1;
+        }
+        degrees.into_iter().max().unwrap_or(0)
+    }
+}
+
+impl Scenario {
+    pub(crate) fn draw(seed: u64, reduced: &Reduced) -> Self {
+        let mut rng = Rng::new(seed, "kinds");
+        // How many of the kinds are in, over all: from a calm run to a storm.
+        let share = rng.range(0, 800);
+        let known = if reduced.first { FIRST } else { Kind::all().len() };
+        let mut kinds: Vec<Kind> = Kind::all()[..known]
+            .iter()
+            .copied()
+            .filter(|_| rng.chance(share))
+            .collect();
+        kinds.retain(|kind| !reduced.without.contains(kind));
+
+        let mut rng = Rng::new(seed, "scenario");
+        let ground = Ground::draw(seed, &mut rng, reduced);
+        let (size, cables) = (ground.size, ground.cables.clone());
         let services = rng.range(1, 4) as usize;
-        let workers = Self::draw_workers(&mut rng, size, services);
-        let producers = (0..rng.range(1, 4))
+        let services = ground
+            .written
+            .as_ref()
+            .map_or(services, |layout| layout.services.len());
+        let mut workers = Self::draw_workers(&mut rng, size, services);
+        if let Some(layout) = &ground.written {
+            let at = layout.services.iter().enumerate();
+            let places: Vec<(usize, usize)> = at
+                .flat_map(|(service, (_, nodes))| nodes.iter().map(move |&host| (service, host)))
+                .collect();
+            workers = (0..places.len())
+                .filter_map(|n| workers.get(n % workers.len()).cloned())
+                .collect();
+            for (worker, (service, host)) in workers.iter_mut().zip(places) {
+                (worker.service, worker.host) = (service, host);
+            }
+        }
+        let producers: Vec<ProducerPlan> = (0..rng.range(1, 4))
             .map(|_| {
                 let quick = rng.spread(MS, 2 * SECOND);
                 ProducerPlan {
@@ -197,6 +308,11 @@ impl Scenario {
                 }
             })
             .collect();
+        let producers = match &ground.written {
+            // A message for a service that its node can't reach may wait for ever.
+            Some(layout) => layout.only_what_is_reached(producers),
+            None => producers,
+        };
         let healers: Vec<usize> = if rng.chance(500) {
             (0..size).collect()
         } else {
@@ -215,10 +331,51 @@ impl Scenario {
         };
         let disk = rng.spread(50, 5 * MS);
         let link = rng.spread(50, 200 * MS);
+        let mut special = Rng::new(seed, "special");
+        let liar = special.below(size as u64) as usize;
+        let liar = Some(liar).filter(|_| special.chance(400) && kinds.contains(&Kind::Liar) && size > 2);
+        // Who reaches what in a mesh that was written out is written, too.
+        let liar = liar.filter(|_| ground.written.is_none());
+        // Whom a liar may keep from having room is a question of its own.
+        let small = kinds.contains(&Kind::SmallTables) && liar.is_none();
+        let degree = ground.degree();
         let hosts = (0..size)
-            .map(|_| Self::draw_host(&mut rng, &kinds, workers.len(), services, size))
+            .map(|_| Self::draw_host(&mut rng, (&kinds, small), workers.len(), services, (size, degree)))
             .collect();
+        let policies = cables
+            .iter()
+            .map(|&(south, north)| {
+                [(south, north), (north, south)].map(|(_, other)| {
+                    let drawn = PolicyPlan::draw(&mut special, services);
+                    if Some(other) == liar {
+                        Self::towards_liar()
+                    } else if kinds.contains(&Kind::Policies) && ground.written.is_none() {
+                        drawn
+                    } else {
+                        PolicyPlan::default()
+                    }
+                })
+            })
+            .collect();
+        let drifts = kinds.contains(&Kind::Drift);
+        let drift = (0..size)
+            .map(|_| special.range(0, 2_000) as i64 - 1_000)
+            .map(|ppm| if drifts { ppm } else { 0 })
+            .collect();
+        let cyclic = ground.family == Written::Ring.name();
+        let labels = ground.written.map_or_else(Default::default, |layout| {
+            (
+                layout.nodes,
+                layout.services.into_iter().map(|(name, _)| name).collect(),
+            )
+        });
         Self {
+            family: ground.family,
+            labels,
+            policies,
+            liar,
+            drift,
+            cyclic,
             seed,
             hosts,
             cables,
@@ -231,7 +388,10 @@ impl Scenario {
             inline_max: Some(rng.range(0, 64))
                 .filter(|_| kinds.contains(&Kind::Large))
                 .unwrap_or(1 << 20),
-            trouble: rng.spread(5 * SECOND, 120 * SECOND),
+            // Many nodes have more to do in less time.
+            trouble: rng
+                .spread(5 * SECOND, 120 * SECOND)
+                .min(600 * SECOND / size as u64),
             fault_every: rng.spread(200 * MS, 20 * SECOND),
             link_delay: (link, link * rng.range(1, 4)),
             disk_delay: (disk, disk * rng.range(1, 10)),
@@ -262,26 +422,46 @@ impl Scenario {
             .collect()
     }
 
-    fn draw_host(rng: &mut Rng, kinds: &[Kind], workers: usize, services: usize, size: usize) -> HostPlan {
-        let small = kinds.contains(&Kind::SmallTables);
+    /// What an honest node lets pass from the liar: one service.
+    pub(crate) fn towards_liar() -> PolicyPlan {
+        PolicyPlan {
+            import: "s0".to_owned(),
+            ..PolicyPlan::default()
+        }
+    }
+
+    fn draw_host(
+        rng: &mut Rng,
+        (kinds, small): (&[Kind], bool),
+        workers: usize,
+        services: usize,
+        (size, degree): (usize, usize),
+    ) -> HostPlan {
         let mut table = |least: u64, most: u64, roomy: u64| -> u32 {
             let tight = rng.range(least, most) as u32;
             if small { tight } else { roomy as u32 }
         };
+        // A thousand cores fit into memory if each is small.
+        let share = if size > 100 { 8 } else { 1 };
+        let peers = degree as u64 + 2;
         // Healers and stale registrations need room too.
         let all_workers = (workers + services + 2) as u64;
         let capacity = Capacity {
-            messages: table(2, 30, 400),
-            reservations: table(1, 10, 500),
-            deliveries: table(1, 8, 200),
+            messages: table(2, 30, 400 / share),
+            reservations: table(1, 10, 500 / share),
+            deliveries: table(1, 8, 200 / share),
             // One more than there are: recovered outcomes are filed under a name of their own.
             services: table(services as u64 + 1, services as u64 + 3, 32),
             consumers: table(all_workers, all_workers + 3, 64),
             takes: table(all_workers, all_workers + 8, 200),
-            peers: table(size as u64, size as u64 + 2, 32),
-            routes: table((services * size) as u64, (services * size) as u64 + 4, 128),
-            relays: table(1, 8, 200),
-            rules: 16,
+            peers: table(size as u64, size as u64 + 2, peers.max(32)),
+            routes: table(
+                (services * size) as u64,
+                (services * size) as u64 + 4,
+                (services as u64 * peers).max(128),
+            ),
+            relays: table(1, 8, 200 / share),
+            rules: 8 * peers as u32,
         };
         let narrow = rng.range(1, 6) as u16;
         let window = if rng.chance(500) { narrow } else { 256 };
@@ -307,6 +487,7 @@ impl Scenario {
             liveness: time(20 * SECOND, 90 * SECOND),
             ready: time(500 * MS, 3 * SECOND),
             margin: time(SECOND, 5 * SECOND),
+            lease_max: Duration::from_secs(100),
             claim: time(2 * SECOND, 10 * SECOND),
             hedge: Duration::from_millis(500),
             seek: Duration::from_secs(2),
@@ -338,16 +519,18 @@ impl Scenario {
             healers,
             timing,
             trouble,
+            family,
             ..
         } = self;
         format!(
-            "{} nodes, links {cables:?}, {services} services, {} producers, {} workers, healers {healers:?}, \
-             {:.1} s of trouble by {}; {timing:?}",
+            "{family} of {} nodes, links {cables:?}, {services} services, {} producers, {} workers, healers {healers:?}, \
+             {:.1} s of trouble by {}; liar {:?}, {timing:?}",
             hosts.len(),
             producers.len(),
             workers.len(),
             *trouble as f64 / 1e6,
-            kinds.join(",")
+            kinds.join(","),
+            self.liar
         )
     }
 

@@ -6,6 +6,7 @@ use crate::log::Log;
 use crate::net::{Cable, Conn, Parcel};
 use crate::people::{Act, Worker};
 use crate::producers::Producer;
+use crate::quiet::Quiet;
 use crate::rng::Rng;
 use crate::scenario::{Scenario, Time};
 use redlink_core::{GrantToken, LinkId, Part, Row};
@@ -54,6 +55,10 @@ pub(crate) enum Event {
     Fault,
     /// A process starts.
     Boot { host: usize },
+    /// A node that drained is stopped.
+    Stop { host: usize, life: u32 },
+    /// A liar has something to say.
+    Lie { host: usize, life: u32 },
     /// A node that stood still goes on.
     Thaw { host: usize },
     /// Everything is repaired and stays so.
@@ -102,6 +107,8 @@ pub(crate) struct Streams {
     pub(crate) store: Rng,
     pub(crate) people: Rng,
     pub(crate) faults: Rng,
+    pub(crate) clock: Rng,
+    pub(crate) liar: Rng,
 }
 
 /// The whole simulated world.
@@ -122,6 +129,10 @@ pub(crate) struct World {
     pub(crate) healed: bool,
     /// All work is done and the workers are leaving.
     pub(crate) closing: bool,
+    /// What is looked at after the trouble.
+    pub(crate) quiet: Quiet,
+    /// Polls of all cores so far.
+    pub(crate) drains: u64,
     /// Nodes whose core had an input in this event.
     pub(crate) touched: BTreeSet<usize>,
     next_number: u64,
@@ -135,6 +146,8 @@ impl World {
             store: Rng::new(seed, "store"),
             people: Rng::new(seed, "people"),
             faults: Rng::new(seed, "faults"),
+            clock: Rng::new(seed, "clock"),
+            liar: Rng::new(seed, "liar"),
         };
         let mut world = Self {
             now: 0,
@@ -142,12 +155,13 @@ impl World {
             next_id: 0,
             queue: BinaryHeap::new(),
             hosts: (0..plan.hosts.len())
-                .map(|host| Host::new(seed, host, 0))
+                .map(|host| Host::new(seed, host, 0, plan.drift[host]))
                 .collect(),
             cables: plan
                 .cables
                 .iter()
-                .map(|&(south, north)| Cable::new(south, north))
+                .zip(&plan.policies)
+                .map(|(&(south, north), policies)| Cable::new(south, north, policies.clone()))
                 .collect(),
             conns: Vec::new(),
             producers: plan.producers.iter().map(Producer::new).collect(),
@@ -157,6 +171,8 @@ impl World {
             rng,
             healed: false,
             closing: false,
+            quiet: Quiet::new(&plan),
+            drains: 0,
             touched: BTreeSet::new(),
             next_number: 0,
             plan,
@@ -265,7 +281,13 @@ impl World {
             }
             Event::Produce { producer } => self.producers[*producer].plan.host,
             Event::Work { worker, .. } => self.workers[*worker].plan.host,
-            Event::Dial { .. } | Event::Fault | Event::Boot { .. } | Event::Thaw { .. } | Event::Heal => {
+            Event::Dial { .. }
+            | Event::Fault
+            | Event::Boot { .. }
+            | Event::Thaw { .. }
+            | Event::Stop { .. }
+            | Event::Lie { .. }
+            | Event::Heal => {
                 return None;
             }
         };
@@ -295,6 +317,8 @@ impl World {
             Event::Work { worker, epoch, act } => self.on_work(worker, epoch, act),
             Event::Fault => self.on_fault(),
             Event::Boot { host } => self.boot(host),
+            Event::Stop { host, life } => self.on_stop(host, life),
+            Event::Lie { host, life } => self.on_lie(host, life),
             Event::Thaw { host } => self.thaw(host),
             Event::Heal => self.heal(),
         }
@@ -330,6 +354,6 @@ impl World {
     }
 
     pub(crate) fn is_life(&self, host: usize, life: u32) -> bool {
-        self.hosts[host].live.is_some() && self.hosts[host].life == life
+        self.hosts[host].is_up() && self.hosts[host].life == life
     }
 }

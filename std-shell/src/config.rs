@@ -1,13 +1,17 @@
 //! A node's settings: a flag counts more than the environment, that more than the file, that more than the default.
 
-mod north;
+mod edit;
+mod peers;
 mod values;
+mod ways;
 
 #[cfg(test)]
 mod tests;
 
-pub use north::{North, PerNorth};
+pub use edit::Change;
+pub use peers::{North, NorthEntry, PeerPolicy, Rules, SouthEntry, Souths};
 pub use values::{NorthUrl, Size};
+pub use ways::{ProxyText, Way, Ways};
 
 use crate::content::PAYLOAD_MAX;
 use crate::proxy::Environment;
@@ -28,6 +32,12 @@ pub const DIRECTORY: &str = ".redlink";
 pub const FILE: &str = "redlink.toml";
 /// Port of the listener.
 pub const PORT: u16 = 7411;
+/// Memory for steps of messages unless said otherwise.
+const TRACE_MEMORY: u64 = 8 << 20;
+/// More would be scanned too long by who asks.
+const TRACE_MEMORY_LIMIT: u64 = 1 << 30;
+/// The environment's word on norths.
+const NORTH_VARIABLE: &str = "REDLINK_NORTH";
 /// Longest payload unless said otherwise.
 const MAX_PAYLOAD: u64 = 64 << 20;
 /// Connections unless said otherwise.
@@ -48,6 +58,12 @@ pub struct NodeConfig {
     pub hosts: Vec<String>,
     /// The nodes that it dials.
     pub north: Vec<North>,
+    /// What may pass over the links of those that dial it.
+    pub south: Souths,
+    /// Memory for the latest steps of messages, in bytes; 0 keeps none.
+    pub trace_memory: u64,
+    /// How norths are reached, unless their own entries say it.
+    pub ways: Ways,
     /// Longest payload, in bytes.
     pub max_payload: u64,
     /// Most connections at once.
@@ -116,15 +132,24 @@ pub struct Partial {
     /// Host names and addresses under which other machines dial this node.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hosts: Option<Vec<String>>,
-    /// URLs of the nodes to dial.
+    /// The nodes to dial: URLs, or tables that say more.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub north: Option<Vec<String>>,
-    /// The HTTP proxy to them, or `none`.
+    pub north: Option<Vec<NorthEntry>>,
+    /// The HTTP proxy to those that do not say it themselves, or `none`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub proxy: Option<PerNorth>,
+    pub proxy: Option<ProxyText>,
     /// How links to them travel: `auto`, `stream` or `poll`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub link: Option<PerNorth>,
+    pub link: Option<String>,
+    /// What may pass over the links of those that dial this node, by their names.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub south: Option<BTreeMap<String, SouthEntry>>,
+    /// The same for all others of them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub south_default: Option<SouthEntry>,
+    /// Memory for what `redlink message trace` shows.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub trace_memory: Option<Size>,
     /// Longest payload.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_payload: Option<Size>,
@@ -199,13 +224,35 @@ impl NodeConfig {
         })
     }
 
+    /// As [`NodeConfig::load`], with the norths from the directory's file, whatever flags and environment say of them:
+    /// for a node whose norths were changed in that file while it ran.
+    ///
+    /// # Errors
+    /// As [`NodeConfig::load`].
+    pub fn load_norths_of_file(dir: &Path, flags: &Partial) -> Result<Self, ConfigError> {
+        let flags = Partial {
+            north: None,
+            ..flags.clone()
+        };
+        Self::load_with(dir, &flags, |name| match name {
+            NORTH_VARIABLE => None,
+            _ => std::env::var(name).ok().filter(|v| !v.is_empty()),
+        })
+    }
+
+    /// Whether norths are told by flags or environment, which count more than the file.
+    pub fn norths_are_told_elsewhere(flags: &Partial) -> bool {
+        flags.north.is_some() || std::env::var(NORTH_VARIABLE).is_ok_and(|v| !v.is_empty())
+    }
+
     fn load_with(
         dir: &Path,
         flags: &Partial,
         env: impl Fn(&str) -> Option<String>,
     ) -> Result<Self, ConfigError> {
-        let proxies = Environment::read(&env);
-        let told = flags.clone().or(from_environment(env)?).or(read_file(dir)?);
+        let (above, file) = (flags.clone().or(from_environment(&env)?), read_file(dir)?);
+        let ways = Ways::new(&above, &file, Environment::read(&env))?;
+        let told = above.or(file);
         let tls = told.tls.map(|tls| OwnFiles {
             ca: dir.join(tls.ca),
             certificate: dir.join(tls.certificate),
@@ -216,7 +263,8 @@ impl NodeConfig {
             None => trust::stored_name(dir)?,
         };
         let (stored_name, stored_mesh) = stored.unzip();
-        let north = north::norths(told.north, told.proxy, told.link, &proxies)?;
+        let north = peers::norths(&told.north.unwrap_or_default(), &ways)?;
+        let south = peers::souths(&told.south.unwrap_or_default(), told.south_default.as_ref())?;
         let name = match (told.name, stored_name) {
             (Some(name), _) => value("name", &name)?,
             (None, Some(name)) => name,
@@ -243,6 +291,13 @@ impl NodeConfig {
         if !(1..=PAYLOAD_MAX).contains(&max_payload) {
             return Err(wrong("max_payload", "it is from 1 to 1GiB"));
         }
+        let trace_memory = told.trace_memory.map_or(TRACE_MEMORY, |size| size.0);
+        if trace_memory > TRACE_MEMORY_LIMIT {
+            return Err(wrong(
+                "trace_memory",
+                "it is from 0, which keeps nothing, to 1GiB",
+            ));
+        }
         let max_connections = told.max_connections.unwrap_or(MAX_CONNECTIONS);
         if !(1..=1 << 20).contains(&max_connections) {
             return Err(wrong("max_connections", "it is from 1 to 1048576"));
@@ -264,6 +319,9 @@ impl NodeConfig {
             listen,
             hosts,
             north,
+            south,
+            trace_memory,
+            ways,
             max_payload,
             max_connections,
             capacity,
@@ -294,6 +352,43 @@ impl NodeConfig {
             .cloned()
             .chain(listening.map(|ip| ip.to_string()))
             .collect()
+    }
+
+    /// The settings that differ in `new` and count only from a start on.
+    pub fn needs_restart_for(&self, new: &Self) -> Vec<&'static str> {
+        // Whoever adds a setting has to say here what a reload does with it.
+        let Self {
+            dir: _,
+            name,
+            mesh,
+            listen,
+            hosts,
+            north: _,
+            south: _,
+            ways: _,
+            trace_memory,
+            max_payload,
+            max_connections,
+            capacity,
+            certificate_life,
+            tls,
+            programs,
+        } = self;
+        let differ = [
+            ("name", *name != new.name),
+            ("mesh", *mesh != new.mesh),
+            ("listen", *listen != new.listen),
+            ("hosts", *hosts != new.hosts),
+            ("trace_memory", *trace_memory != new.trace_memory),
+            ("max_payload", *max_payload != new.max_payload),
+            ("max_connections", *max_connections != new.max_connections),
+            ("capacity", *capacity != new.capacity),
+            ("certificate_life", *certificate_life != new.certificate_life),
+            ("tls", *tls != new.tls),
+            ("programs", *programs != new.programs),
+        ];
+        let differ = differ.into_iter().filter(|(_, differs)| *differs);
+        differ.map(|(setting, _)| setting).collect()
     }
 
     /// Writes down what the flags said, so that the next start needs none of them. A settings file that is there is the
@@ -336,6 +431,9 @@ impl Partial {
             north: self.north.or(others.north),
             proxy: self.proxy.or(others.proxy),
             link: self.link.or(others.link),
+            south: self.south.or(others.south),
+            south_default: self.south_default.or(others.south_default),
+            trace_memory: self.trace_memory.or(others.trace_memory),
             max_payload: self.max_payload.or(others.max_payload),
             max_connections: self.max_connections.or(others.max_connections),
             certificate_life: self.certificate_life.or(others.certificate_life),
@@ -347,7 +445,7 @@ impl Partial {
 }
 
 fn from_environment(env: impl Fn(&str) -> Option<String>) -> Result<Partial, ConfigError> {
-    let list = |text: String| text.split(',').map(|part| part.trim().to_owned()).collect();
+    let list = |text: String| -> Vec<String> { text.split(',').map(|part| part.trim().to_owned()).collect() };
     let number = |text: String| {
         text.parse().map_err(|_| {
             wrong(
@@ -361,9 +459,12 @@ fn from_environment(env: impl Fn(&str) -> Option<String>) -> Result<Partial, Con
         mesh: env("REDLINK_MESH"),
         listen: env("REDLINK_LISTEN").map(list),
         hosts: env("REDLINK_HOSTS").map(list),
-        north: env("REDLINK_NORTH").map(list),
-        proxy: env("REDLINK_PROXY").map(PerNorth::All),
-        link: env("REDLINK_LINK").map(PerNorth::All),
+        north: env(NORTH_VARIABLE).map(|text| list(text).into_iter().map(NorthEntry::from).collect()),
+        proxy: env("REDLINK_PROXY").map(Into::into),
+        link: env("REDLINK_LINK"),
+        south: None,
+        south_default: None,
+        trace_memory: None,
         max_payload: env("REDLINK_MAX_PAYLOAD")
             .map(|text| value("max_payload", &text))
             .transpose()?,

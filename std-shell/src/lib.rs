@@ -12,6 +12,7 @@ pub mod http;
 pub mod link;
 pub mod node;
 pub mod owner;
+pub mod peers;
 pub mod proxy;
 pub mod store;
 pub mod trust;

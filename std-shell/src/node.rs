@@ -7,7 +7,7 @@
 use crate::config::{NodeConfig, Partial};
 use crate::driver::{self, Handle, Running, Settings};
 use crate::http::{Limits, Listener};
-use crate::link::{self, Dialler};
+use crate::peers::Peers;
 use crate::store::{self, Opened, StoreHandle};
 use crate::trust::programs::Programs;
 use crate::trust::{self, Identity, JoinToken, Joined};
@@ -40,12 +40,13 @@ pub struct Node {
     listening: JoinHandle<()>,
     stop_listening: oneshot::Sender<()>,
     /// Keeps the links to the norths.
-    dialling: JoinSet<()>,
+    peers: Arc<Peers>,
     /// Keeps the certificate good, and the authority's desk.
     trusting: JoinSet<()>,
 }
 
-/// Runs the node of a directory until SIGTERM or SIGINT, and then lets what is under way end. A second signal ends the
+/// Runs the node of a directory until SIGTERM or SIGINT, and then lets what is under way end. SIGHUP reads the settings
+/// again. A second signal ends the
 /// process at once; the next start finds on disk whatever was accepted (P1).
 ///
 /// `flags` count more than the directory's settings; `token` lets a new node join the mesh of the first of its norths
@@ -65,20 +66,25 @@ pub async fn run(dir: &Path, flags: Partial, token: Option<String>) -> anyhow::R
     let _ = log.try_init();
     let mut interrupt = signal(SignalKind::interrupt()).context("can't listen for signals")?;
     let mut terminate = signal(SignalKind::terminate()).context("can't listen for signals")?;
+    let mut hangup = signal(SignalKind::hangup()).context("can't listen for signals")?;
     let mut node = tokio::select! {
         node = Node::start(dir, &flags, token.as_deref()) => node?,
         _ = interrupt.recv() => bail!("interrupted while it started"),
         _ = terminate.recv() => bail!("told to stop while it started"),
     };
-    tokio::select! {
-        _ = interrupt.recv() => tracing::info!("told to stop: letting work end; a second signal ends it now"),
-        _ = terminate.recv() => tracing::info!("told to stop: letting work end; a second signal ends it now"),
-        why = node.failed() => {
-            // Its state can't be trusted any more, and what was accepted is on disk.
-            node.abandon().await;
-            bail!("{why}; the log says more, and the next start recovers from disk");
+    loop {
+        tokio::select! {
+            _ = interrupt.recv() => break,
+            _ = terminate.recv() => break,
+            Some(()) = hangup.recv() => node.reload().await,
+            why = node.failed() => {
+                // Its state can't be trusted any more, and what was accepted is on disk.
+                node.abandon().await;
+                bail!("{why}; the log says more, and the next start recovers from disk");
+            }
         }
     }
+    tracing::info!("told to stop: letting work end; a second signal ends it now");
     tokio::select! {
         () = node.stop(GRACE) => {
             tracing::info!("stopped");
@@ -132,21 +138,14 @@ impl Node {
         if identity.created {
             tracing::info!(mesh = %identity.mesh, dir = %dir.display(), "made a mesh of which this is the first node");
         }
-        let diallers = config.north.iter().map(|north| {
-            Dialler::new(
-                &north.to_string(),
-                north.proxy.clone(),
-                north.link,
-                identity.clone(),
-            )
-        });
-        let diallers = diallers.collect::<Result<Vec<_>, _>>()?;
         let programs = Arc::new(Programs::open(dir, &config.programs)?);
         let listener = Listener::bind(&config.listen).await?;
 
         let mut settings = Settings::new(identity.name.clone(), identity.mesh.clone());
         settings.capacity = capacity(&config);
         settings.payload_max = config.max_payload;
+        settings.trace_memory = config.trace_memory;
+        settings.south = config.south.clone();
         settings.memory_max = settings.memory_max.max(config.max_payload.saturating_mul(4));
         let store = opened.store.clone();
         tracing::info!(
@@ -166,10 +165,18 @@ impl Node {
         tracing::info!(%url, addresses = ?listener.addresses(), "listening");
         listener.announce(dir)?;
         let (stop_listening, stop) = oneshot::channel();
+        let peers = Peers::start(
+            running.handle.clone(),
+            identity.clone(),
+            dir,
+            flags,
+            config.clone(),
+        )?;
         let http = crate::http::Node {
             handle: running.handle.clone(),
             identity: identity.clone(),
             programs,
+            peers: peers.clone(),
         };
         let listening = tokio::spawn(async move {
             let limits = Limits {
@@ -179,11 +186,6 @@ impl Node {
             let stop = async { drop(stop.await) };
             listener.serve(http, &config, limits, stop).await;
         });
-        let mut dialling = JoinSet::new();
-        for dialler in diallers {
-            tracing::info!(north = dialler.url(), "dialling");
-            dialling.spawn(link::keep(running.handle.clone(), dialler));
-        }
         let mut trusting = JoinSet::new();
         trusting.spawn(trust::keep(identity.clone(), running.handle.clone()));
         if let Some(authority) = identity.authority.clone() {
@@ -196,7 +198,7 @@ impl Node {
             url,
             listening,
             stop_listening,
-            dialling,
+            peers,
             trusting,
         })
     }
@@ -216,6 +218,18 @@ impl Node {
         &self.url
     }
 
+    /// The peers that it is told of.
+    pub fn peers(&self) -> &Arc<Peers> {
+        &self.peers
+    }
+
+    /// Reads the settings again. With an error in them all stays as it is; the log says which.
+    pub async fn reload(&self) {
+        if let Err(error) = self.peers.reload().await {
+            tracing::error!(%error, "the settings were not read again; all stays as it is");
+        }
+    }
+
     /// Waits until a part of it that should never end has ended; says which.
     pub async fn failed(&mut self) -> &'static str {
         tokio::select! {
@@ -226,7 +240,7 @@ impl Node {
 
     /// Stops it: no new work from now on, and what is under way may end for up to `grace`. Then all connections are
     /// closed, and everything is on disk.
-    pub async fn stop(mut self, grace: Duration) {
+    pub async fn stop(self, grace: Duration) {
         // Links and listener stay up meanwhile: answers come in by them.
         if tokio::time::timeout(grace, self.running.handle.drain())
             .await
@@ -236,13 +250,12 @@ impl Node {
                 "some work did not end in time; it is on disk, or comes again when its lease is over"
             );
         }
-        self.dialling.shutdown().await;
         self.abandon().await;
     }
 
     /// Takes it apart as it is.
     async fn abandon(self) {
-        drop(self.dialling);
+        self.peers.stop().await;
         drop(self.trusting);
         // Ends the links and all waits, so that the listener finds its connections idle.
         self.running.stop().await;
@@ -285,7 +298,7 @@ async fn join(dir: &Path, flags: &Partial, token: Option<&str>) -> anyhow::Resul
     let mut failure = anyhow!("a token is for joining, and there is no north to join; name one with --north");
     for north in &config.north {
         let hosts = config.certificate_hosts();
-        let (url, proxy) = (&north.url, north.proxy.as_ref());
+        let (url, proxy) = (&north.url, north.way.proxy.as_ref());
         match trust::join(dir, &url.host, url.port, proxy, &token, &config.name, &hosts).await {
             Ok(Joined::Already) => return Ok(config),
             Ok(Joined::New { left_out }) => {

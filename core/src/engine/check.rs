@@ -1,7 +1,7 @@
 //! Whole-structure checks, for tests and the simulator.
 
 use super::Core;
-use super::slots::{CopyState, Holder, Source, Stage, State};
+use super::slots::{Holder, Source, Stage, State};
 use super::tables::Entity;
 
 impl Core<'_> {
@@ -83,11 +83,7 @@ impl Core<'_> {
                 Some(ix),
                 "a message is found by its sequence"
             );
-            let live = m
-                .copies
-                .iter()
-                .flatten()
-                .filter(|copy| copy.state != CopyState::ToRetract);
+            let live = m.copies.iter().flatten().filter(|copy| copy.is_live());
             assert_eq!(
                 m.state == State::Offered,
                 live.count() > 0,
@@ -142,7 +138,7 @@ impl Core<'_> {
                 .iter()
                 .flat_map(|(_, r)| r.copies.iter().flatten());
             let live = own.chain(passing);
-            let here = live.filter(|copy| copy.route == ix && copy.state != CopyState::ToRetract);
+            let here = live.filter(|copy| copy.route == ix && copy.is_live());
             assert_eq!(here.count(), r.placed as usize, "placed copies are counted");
             let reserved = self
                 .reservations

@@ -54,29 +54,49 @@ impl Core<'_> {
             return self.say(decline(None));
         }
         self.room_used(route);
+        // The origin itself need not be believed that it is the origin.
+        let direct = path.len() == 1;
         if let Some(old) = self.find_reservation(message) {
-            if self.routes[self.reservations[old].route].peer != peer {
+            let other = self.routes[self.reservations[old].route].peer;
+            if other != peer && !direct {
                 // It is here by another way already: this copy is free for another peer.
                 return self.say(decline(None));
             }
             // Offered again: what it says now counts, and next hops that had no room are asked again.
             self.drop_reservation(old);
             self.forget_floors(service);
+            if other != peer {
+                let (peer, floor) = (other, None);
+                self.say(Pending::Decline { peer, message, floor });
+            }
         }
-        let claim = self
-            .find_claim(message)
-            .map(|d| self.deliveries[d].source == Source::Peer(peer));
-        let passes = |ix: &Ix| self.relays[*ix].stage != Passing::Over;
-        let relay = self
-            .find_relay(message)
-            .filter(passes)
-            .map(|ix| self.relays[ix].up == peer);
-        match claim.or(relay) {
-            // It crosses the claim, which will be answered.
-            Some(true) => return,
-            Some(false) => return self.say(decline(None)),
-            None if offer.remaining == Some(Duration::ZERO) => return,
-            None => {}
+        if let Some(d) = self.find_claim(message) {
+            // It crosses the claim, which will be answered; by a peer that stands between and is silent it may not be.
+            let slot = &self.deliveries[d];
+            let silent = slot.wake.is_none_or(|wake| {
+                self.now.until(wake) + self.config.timing.hedge < self.config.timing.claim
+            });
+            if slot.source == Source::Peer(peer) {
+                return;
+            }
+            if !direct || !silent {
+                return self.say(decline(None));
+            }
+            self.over(d);
+        }
+        if let Some(ix) = self.find_relay(message) {
+            let r = &self.relays[ix];
+            match (r.stage, r.up == peer) {
+                (Passing::Over, _) => {}
+                // It crosses the claim.
+                (Passing::Claimed, true) => return,
+                // Frames keep their order: its origin has given up the attempt that passes here.
+                (Passing::Granted, true) => self.relay_outlived(ix),
+                (_, false) => return self.say(decline(None)),
+            }
+        }
+        if offer.remaining == Some(Duration::ZERO) {
+            return;
         }
         if self.routes[route].reserved >= u32::from(self.config.window) {
             // More than was announced: the peer is to wait for the next announcement.

@@ -70,7 +70,7 @@ use tables::Entity;
 pub use slots::State;
 pub use tables::{Capacity, Storage};
 pub use timeout::{Deadline, Why};
-pub use view::{ConsumerView, Counters, MessageView, PeerView, ServiceView, Usage};
+pub use view::{ConsumerView, Counters, Cursor, MessageView, PeerView, RouteView, ServiceView, Usage};
 
 /// An answer that belongs to no slot. A handled input makes at most [`ANSWERS_EACH`] of them.
 #[derive(Clone, Debug)]

@@ -101,10 +101,7 @@ impl Core<'_> {
 
     pub(super) fn has_budget(&self, offer: Offer) -> bool {
         let copies = self.copies(offer);
-        let live = copies
-            .iter()
-            .flatten()
-            .filter(|copy| copy.state != CopyState::ToRetract);
+        let live = copies.iter().flatten().filter(|copy| copy.is_live());
         let budget = match offer {
             Offer::Message(_) => COPIES,
             Offer::Reservation(ix) => usize::from(self.reservations[ix].budget),
@@ -165,7 +162,7 @@ impl Core<'_> {
         }
         let frees = self.copies(last).iter().flatten().any(|copy| {
             let r = &self.routes[copy.route];
-            copy.state != CopyState::ToRetract
+            copy.is_live()
                 && !r.has_window()
                 && r.floor.is_none_or(|floor| priority > floor)
                 && self.may_go(offer, copy.route)
@@ -220,10 +217,14 @@ impl Core<'_> {
             let Some(copy) = self.copies(offer)[at] else {
                 continue;
             };
-            if copy.state == CopyState::ToRetract {
-                continue;
+            match copy.state {
+                CopyState::ToRetract => continue,
+                CopyState::Declined => {
+                    self.copies_mut(offer)[at] = None;
+                    continue;
+                }
+                CopyState::ToOffer | CopyState::Placed => self.routes[copy.route].placed -= 1,
             }
-            self.routes[copy.route].placed -= 1;
             // An offer that was never sent needs no retract.
             let kept = (copy.state == CopyState::Placed).then_some(Copy {
                 state: CopyState::ToRetract,
@@ -264,7 +265,7 @@ impl Core<'_> {
         };
         if self.copies_mut(offer)[at]
             .take()
-            .is_some_and(|copy| copy.state != CopyState::ToRetract)
+            .is_some_and(|copy| copy.is_live())
         {
             self.routes[route].placed -= 1;
         }
@@ -301,7 +302,7 @@ impl Core<'_> {
             if !s.hungry.is_empty() || s.routes.is_empty() || self.draining {
                 return;
             }
-            let message = s.waiting.first().filter(|_| own).map(Offer::Message);
+            let message = if own { self.first_to_place(service) } else { None };
             let reservation = if theirs {
                 self.first_to_forward(service)
             } else {
@@ -320,6 +321,25 @@ impl Core<'_> {
                 }
             }
         }
+    }
+
+    /// The best message that waits, but for those that cannot go where they have been declined.
+    fn first_to_place(&self, service: Ix) -> Option<Offer> {
+        let s = &self.services[service];
+        let mut at = s.waiting.first();
+        for _ in 0..LOOK_AT {
+            let offer = Offer::Message(at?);
+            let declined = self
+                .copies(offer)
+                .iter()
+                .flatten()
+                .any(|copy| copy.state == CopyState::Declined);
+            if !declined || (self.has_budget(offer) && self.best_route(offer).is_some()) {
+                return Some(offer);
+            }
+            at = s.waiting.next(&self.messages, at?);
+        }
+        None
     }
 
     /// The best reservation that could go on from here.
@@ -357,8 +377,10 @@ impl Core<'_> {
         if floor.is_some() && self.routes[route].window.is_some() {
             self.routes[route].floor = floor;
         }
-        // One that declined without a reason of room would do so again: its place is taken until the re-offer.
-        if self.lose_copy(offer, route) && floor.is_some() && self.is_open_offer(offer) {
+        if self.lose_copy(offer, route) && self.is_open_offer(offer) {
+            if floor.is_none() {
+                self.mark_declined(offer, route, peer);
+            }
             self.place_offer(offer);
         }
         if let Offer::Message(ix) = offer
@@ -368,6 +390,29 @@ impl Core<'_> {
             m.wake = Some(self.now + from_millis(m.reoffer_ms));
             self.time_message(ix);
         }
+        // Its place there is free for another.
+        self.fill(service);
+    }
+
+    /// One that declined without a reason of room would do so again, if it were asked at once.
+    fn mark_declined(&mut self, offer: Offer, route: Ix, peer: Ix) {
+        if let Some(free) = self.copies_mut(offer).iter_mut().find(|copy| copy.is_none()) {
+            *free = Some(Copy {
+                route,
+                peer,
+                state: CopyState::Declined,
+                sure: false,
+            });
+        }
+    }
+
+    /// Those that declined it may be asked again.
+    fn forget_declined(&mut self, offer: Offer) {
+        for copy in self.copies_mut(offer) {
+            if copy.is_some_and(|copy| copy.state == CopyState::Declined) {
+                *copy = None;
+            }
+        }
     }
 
     /// A message that was declined everywhere asks again after the re-offer interval, whatever was said before.
@@ -376,6 +421,7 @@ impl Core<'_> {
         self.messages[ix].wake = None;
         self.time_message(ix);
         self.forget_floors(service);
+        self.forget_declined(Offer::Message(ix));
         self.fill(service);
     }
 
@@ -406,6 +452,7 @@ impl Core<'_> {
     /// An offer was not claimed for the re-offer interval: elsewhere too, or once more.
     pub(super) fn offer_again(&mut self, ix: Ix) {
         let offer = Offer::Message(ix);
+        self.forget_declined(offer);
         if let Some(route) = self.best_route(offer) {
             if !self.has_budget(offer) {
                 // The oldest copy makes room for a peer that has not been asked.
@@ -429,13 +476,13 @@ impl Core<'_> {
         let Some(copy) = self.messages[ix].copies[0].take() else {
             return;
         };
-        if copy.state != CopyState::ToOffer {
+        if matches!(copy.state, CopyState::Placed | CopyState::ToRetract) {
             self.say(Pending::Retract {
                 peer: copy.peer,
                 message,
             });
         }
-        if copy.state != CopyState::ToRetract {
+        if copy.is_live() {
             self.routes[copy.route].placed -= 1;
         }
         self.messages[ix].copies.rotate_left(1);
@@ -447,7 +494,7 @@ impl Core<'_> {
             return self.say(claim.gone(peer));
         };
         // P12: claims are taken only from peers that were offered to.
-        let live = |copy: &&Copy| copy.state != CopyState::ToRetract && copy.peer == peer;
+        let live = |copy: &&Copy| copy.is_live() && copy.peer == peer;
         let route = self
             .copies(offer)
             .iter()
@@ -468,11 +515,9 @@ impl Core<'_> {
                 self.grant_to_peer(ix, peer, claim);
                 self.fill(service);
             }
-            (Offer::Message(ix), _) if self.granted_by(ix, peer, claim) => {
-                // A repeated claim gets the same grant.
-                self.messages[ix].out.grant = true;
-                self.touch(Entity::Message(ix));
-            }
+            // Its grant is under way. In one that was sent already a claim would find an attempt that its consumer has
+            // said to hold, or has answered meanwhile: that one is not delivered twice (P6).
+            (Offer::Message(ix), _) if self.messages[ix].out.grant && self.granted_by(ix, peer, claim) => {}
             (Offer::Reservation(ix), Some(route)) => {
                 self.take_copy(offer, route);
                 self.claim_passes(ix, peer, claim);
@@ -492,7 +537,7 @@ impl Core<'_> {
     fn take_copy(&mut self, offer: Offer, route: Ix) {
         let mut taken = 0;
         for copy in self.copies_mut(offer) {
-            if copy.is_some_and(|copy| copy.route == route && copy.state != CopyState::ToRetract) {
+            if copy.is_some_and(|copy| copy.route == route && copy.is_live()) {
                 *copy = None;
                 taken += 1;
             }

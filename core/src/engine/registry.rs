@@ -102,7 +102,7 @@ impl Core<'_> {
         let ix = self.consumer(&service, &name)?;
         let c = &mut self.consumers[ix];
         c.limit = limit;
-        c.lease = lease;
+        c.lease = lease.min(self.config.timing.lease_max);
         let s = c.service;
         self.refresh_consumer(ix);
         self.match_service(s);

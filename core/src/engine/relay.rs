@@ -352,6 +352,12 @@ impl Core<'_> {
         }
     }
 
+    /// The attempt that passes counts no more. Its holder looks for its origin, and hears so from it.
+    pub(super) fn relay_outlived(&mut self, ix: Ix) {
+        self.relays[ix].out.no_path_down = true;
+        self.relay_over(ix);
+    }
+
     /// A session ended: no way leads over it any more.
     pub(super) fn relays_down(&mut self, peer: Ix) {
         let mut cursor = None;

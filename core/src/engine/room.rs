@@ -136,12 +136,14 @@ impl Core<'_> {
 
     /// Takes back the copy that was placed first, if another stays. When the retract is sent, its place is free.
     fn unplace_one(&mut self, offer: Offer) -> bool {
-        let live = |copy: &Copy| copy.state != CopyState::ToRetract;
         let copies = self.copies_mut(offer);
-        if copies.iter().flatten().filter(|copy| live(copy)).count() < 2 {
+        if copies.iter().flatten().filter(|copy| copy.is_live()).count() < 2 {
             return false;
         }
-        let Some(at) = copies.iter().position(|copy| copy.as_ref().is_some_and(live)) else {
+        let Some(at) = copies
+            .iter()
+            .position(|copy| copy.as_ref().is_some_and(Copy::is_live))
+        else {
             return false;
         };
         let Some(copy) = copies[at].take() else {
@@ -160,12 +162,10 @@ impl Core<'_> {
 
     /// Whether a peer has it that should claim it at once.
     pub(super) fn is_sure(&self, offer: Offer) -> bool {
-        let live = |copy: &&Copy| copy.state != CopyState::ToRetract;
         self.copies(offer)
             .iter()
             .flatten()
-            .filter(live)
-            .any(|copy| copy.sure)
+            .any(|copy| copy.is_live() && copy.sure)
     }
 
     /// When an offered message is looked at: soon if it should have been claimed by then.

@@ -247,7 +247,7 @@ impl Core<'_> {
                     message,
                     node,
                     consumer,
-                    lease,
+                    lease: lease.min(self.config.timing.lease_max),
                 };
                 self.claimed(peer, &claim);
             }
@@ -267,6 +267,7 @@ impl Core<'_> {
             Frame::NoPath { token } => self.no_path(peer, &token),
             Frame::Settled { token, taken } => self.told(peer, &token, taken),
             Frame::Holding { token, lease, path } => {
+                let lease = lease.min(self.config.timing.lease_max);
                 if token.message.node == self.config.node {
                     self.holding(peer, &token, lease);
                 } else {

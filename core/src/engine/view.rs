@@ -1,8 +1,8 @@
 //! Looking in from outside: what status pages, lists and checks show.
 
-use super::slots::{Message, State};
+use super::slots::{Message, Peer, Service, State};
 use super::{Capacity, Core};
-use crate::data::slab::Ix;
+use crate::data::slab::{Ix, Link, Slab};
 use crate::id::{MessageId, NodeId};
 use crate::input::{LinkId, Outcome};
 use crate::name::Name;
@@ -100,7 +100,40 @@ pub struct ServiceView<'a> {
     pub messages: u32,
     /// Peers that have consumers of it.
     pub peers: u32,
+    /// Age of the oldest message among those of the highest priority that wait for a consumer, own and peers' ones; none if
+    /// none waits.
+    pub oldest: Option<Duration>,
 }
+
+/// What a peer and this node told each other about a service.
+#[derive(Clone, Debug)]
+pub struct RouteView<'a> {
+    /// The service.
+    pub service: &'a Name,
+    /// The peer.
+    pub peer: &'a Name,
+    /// This node dialled the peer: it is to the north.
+    pub dialled: bool,
+    /// The way to the nearest consumers, the peer first; empty if the peer has announced none.
+    pub path: &'a [NodeId],
+    /// Offers that may wait at the peer; none if it has announced no consumers.
+    pub window: Option<u16>,
+    /// Only higher priorities find room there.
+    pub floor: Option<u8>,
+    /// Offers of this node, own and forwarded ones, that wait there.
+    pub placed: u32,
+    /// Its offers that wait here.
+    pub reserved: u32,
+    /// This node has announced the service to the peer.
+    pub told: bool,
+}
+
+/// Where a walk over a table goes on.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct Cursor(Link);
+
+/// Slots that one piece of a walk looks at.
+const LOOKS: usize = 4_096;
 
 /// One consumer of this node.
 #[derive(Clone, Debug)]
@@ -172,7 +205,27 @@ impl Core<'_> {
 
     /// All services, in the order of their slots.
     pub fn services(&self) -> impl Iterator<Item = ServiceView<'_>> {
-        self.services.iter().map(|(_, s)| ServiceView {
+        self.services.iter().map(|(_, s)| self.view_service(s))
+    }
+
+    fn view_service<'a>(&'a self, s: &'a Service) -> ServiceView<'a> {
+        let own = |first: Link| first.map(|ix| (self.messages[ix].priority, self.messages[ix].born));
+        let peers =
+            |first: Link| first.map(|ix| (self.reservations[ix].priority, self.reservations[ix].born));
+        // The front of each tree is the oldest of its highest priority.
+        let fronts = [
+            own(s.waiting.first()),
+            own(s.offered.first()),
+            peers(s.reserved.first()),
+            peers(s.forwarded.first()),
+        ];
+        let highest = fronts.iter().flatten().map(|(priority, _)| *priority).max();
+        let oldest = fronts
+            .into_iter()
+            .flatten()
+            .filter(|(priority, _)| Some(*priority) == highest);
+        let oldest = oldest.map(|(_, born)| born).min();
+        ServiceView {
             name: &s.name,
             consumers: s.consumers.len() as u32,
             waiting: s.waiting.len() as u32,
@@ -180,12 +233,72 @@ impl Core<'_> {
             reserved: (s.reserved.len() + s.forwarded.len()) as u32,
             messages: s.messages,
             peers: self.peers_of(s.routes.front(), |ix| s.routes.next(&self.routes, ix)),
-        })
+            oldest: oldest.map(|born| self.now.since(born)),
+        }
     }
 
     fn peers_of(&self, first: Option<Ix>, next: impl Fn(Ix) -> Option<Ix>) -> u32 {
         let routes = core::iter::successors(first, |&ix| next(ix));
         routes.filter(|&ix| self.routes[ix].window.is_some()).count() as u32
+    }
+
+    /// Some messages, as [`Core::services_from`].
+    pub fn messages_from(
+        &self,
+        from: Cursor,
+        most: usize,
+    ) -> (impl Iterator<Item = MessageView<'_>>, Option<Cursor>) {
+        let (found, next) = walk(&self.messages, from, most);
+        let shown = found.filter(|(_, m)| m.state != State::Storing);
+        (shown.map(|(_, m)| self.view_message(m)), next)
+    }
+
+    /// Some services behind `from`, or the first: at most `most`, and where to go on if there may be more. What it costs is
+    /// bounded by `most`, the routes of these services and a few thousand slots.
+    pub fn services_from(
+        &self,
+        from: Cursor,
+        most: usize,
+    ) -> (impl Iterator<Item = ServiceView<'_>>, Option<Cursor>) {
+        let (found, next) = walk(&self.services, from, most);
+        (found.map(|(_, s)| self.view_service(s)), next)
+    }
+
+    /// Some pairs of a service and a peer, as [`Core::services_from`].
+    pub fn routes_from(
+        &self,
+        from: Cursor,
+        most: usize,
+    ) -> (impl Iterator<Item = RouteView<'_>>, Option<Cursor>) {
+        let (found, next) = walk(&self.routes, from, most);
+        let known = found.filter(|(_, r)| r.window.is_some() || r.told.is_some());
+        let views = known.map(|(_, r)| RouteView {
+            service: &self.services[r.service].name,
+            peer: &self.peers[r.peer].name,
+            dialled: self.peers[r.peer].dialled,
+            path: &r.path,
+            window: r.window,
+            floor: r.floor,
+            placed: r.placed,
+            reserved: r.reserved,
+            told: r.told.is_some(),
+        });
+        (views, next)
+    }
+
+    /// Some peers, as [`Core::services_from`].
+    pub fn peers_from(
+        &self,
+        from: Cursor,
+        most: usize,
+    ) -> (impl Iterator<Item = PeerView<'_>>, Option<Cursor>) {
+        let (found, next) = walk(&self.peers, from, most);
+        (found.map(|(_, p)| self.view_peer(p)), next)
+    }
+
+    /// Peers with a session.
+    pub fn sessions(&self) -> u32 {
+        self.peers.iter().filter(|(_, p)| p.link.is_some()).count() as u32
     }
 
     /// All consumers, in the order of their slots.
@@ -202,7 +315,11 @@ impl Core<'_> {
 
     /// All peers, in the order of their slots.
     pub fn peers(&self) -> impl Iterator<Item = PeerView<'_>> {
-        self.peers.iter().map(|(_, p)| PeerView {
+        self.peers.iter().map(|(_, p)| self.view_peer(p))
+    }
+
+    fn view_peer<'a>(&'a self, p: &'a Peer) -> PeerView<'a> {
+        PeerView {
             name: &p.name,
             node: p.node,
             link: p.link,
@@ -211,7 +328,7 @@ impl Core<'_> {
             reservations: p.reservations.len() as u32,
             deliveries: p.deliveries.len() as u32,
             granted: p.granted.len() as u32,
-        })
+        }
     }
 
     /// What happened so far.
@@ -240,4 +357,21 @@ impl Core<'_> {
             overdue: self.overdue,
         }
     }
+}
+
+/// Elements behind a cursor: at most `most`, found in [`LOOKS`] slots.
+fn walk<'a, T>(
+    slab: &'a Slab<'_, T>,
+    from: Cursor,
+    most: usize,
+) -> (impl Iterator<Item = (Ix, &'a T)>, Option<Cursor>) {
+    let start = from.0.map_or(0, |ix| ix.position() + 1);
+    let slots = start..slab.capacity().min(start + LOOKS);
+    let full = |at: usize| slab.get(Ix::new(at)).is_some();
+    // Behind the last that is shown, or behind the last slot that was looked at.
+    let end = slots.clone().filter(|&at| full(at)).nth(most);
+    let end = end.unwrap_or(slots.end);
+    let more = end > start && end < slab.capacity() && slab.next_live(Some(Ix::new(end - 1))).is_some();
+    let found = (start..end).filter_map(|at| slab.get(Ix::new(at)).map(|found| (Ix::new(at), found)));
+    (found, more.then(|| Cursor(Some(Ix::new(end - 1)))))
 }

@@ -1,5 +1,6 @@
 //! What becomes of each message: durable (P1), one outcome (P2), in time (P3), fenced (P6).
 
+use super::lies::Lies;
 use super::{Verdict, require};
 use crate::disk::{Content, MessageRow, OutcomeRow};
 use crate::scenario::{MS, SECOND, Time};
@@ -172,6 +173,7 @@ impl Ledger {
         row: &OutcomeRow,
         boot: u32,
         (now, late): (Time, Time),
+        lies: &Lies,
     ) -> Verdict {
         let Some(entry) = self.entries.get_mut(&id) else {
             return Err(("P2", format!("outcome of {id}, which does not exist")));
@@ -207,6 +209,8 @@ impl Ledger {
                 require!(due, "P3", "{id} expires before its deadline {:?}", entry.deadline);
             }
             Outcome::Cancelled => require!(entry.cancel_asked, "P2", "{id} is cancelled and nobody asked"),
+            // What a liar says of an attempt that it knows may count as any consumer's word.
+            Outcome::Dead if entry.granted.values().any(|token| lies.knows(token)) => {}
             Outcome::Dead => {
                 // A late answer that counts for nothing may begin a lease of an attempt anew.
                 let leases = entry.granted.len() + entry.said.values().map(Vec::len).sum::<usize>();
@@ -218,13 +222,13 @@ impl Ledger {
                 );
             }
             Outcome::Replied | Outcome::Delivered | Outcome::Failed => {
-                return Self::check_answer(id, entry, row, boot);
+                return Self::check_answer(id, entry, row, boot, lies);
             }
         }
         Ok(())
     }
 
-    fn check_answer(id: MessageId, entry: &Entry, row: &OutcomeRow, boot: u32) -> Verdict {
+    fn check_answer(id: MessageId, entry: &Entry, row: &OutcomeRow, boot: u32, lies: &Lies) -> Verdict {
         let Some(token) = row.token else {
             return Err(("P6", format!("{id} is {:?} without an attempt", row.outcome)));
         };
@@ -258,8 +262,10 @@ impl Ledger {
             (None, None) => true,
         };
         require!(
-            said.clone()
-                .any(|(verb, content)| same(*content) || (*verb == Verb::Ack && row.content.is_none())),
+            lies.knows(&token)
+                || said
+                    .clone()
+                    .any(|(verb, content)| same(*content) || (*verb == Verb::Ack && row.content.is_none())),
             "P2",
             "{id} is {:?} with {:?}, which no worker said",
             row.outcome,
@@ -276,6 +282,24 @@ impl Ledger {
         if let Some(entry) = self.entries.get_mut(&id) {
             entry.outcome = Some(row.clone());
             self.close(id);
+        }
+    }
+
+    /// Its origin was restarted and found that it is due then.
+    pub(crate) fn redate(&mut self, id: MessageId, deadline: Option<Time>) {
+        if let Some(entry) = self.entries.get_mut(&id) {
+            let old = std::mem::replace(&mut entry.deadline, deadline);
+            if let (true, Some(old), Some(new)) = (self.open.contains(&id), old, deadline) {
+                self.due.remove(&(old, id));
+                self.due.insert((new, id));
+            }
+        }
+    }
+
+    /// Its origin was restarted and keeps its outcome until then.
+    pub(crate) fn retain(&mut self, id: MessageId, until: Time) {
+        if let Some(row) = self.entries.get_mut(&id).and_then(|entry| entry.outcome.as_mut()) {
+            row.retain_until = until;
         }
     }
 

@@ -2,11 +2,13 @@
 //!
 //! Nothing in here looks into a core: a checker knows what went in, what came out, and what is on the simulated disks.
 //! [`ledger`] checks what becomes of messages (P1, P2, P3, P6), [`leases`] what consumers hold (P4), [`order`] who is
-//! served first (P5). P7 and P9 are checked where refusals and frames pass, P10 by running a seed twice.
+//! served first (P5), [`reach`] who reaches which service (P8), [`lies`] what a liar may be to blame for (P11). P7 and P9 are checked where refusals and frames pass, P10 by running a seed twice.
 
 pub(crate) mod leases;
 pub(crate) mod ledger;
+pub(crate) mod lies;
 pub(crate) mod order;
+pub(crate) mod reach;
 
 use crate::scenario::Time;
 use std::fmt;
@@ -60,6 +62,7 @@ pub(crate) struct Checker {
     pub(crate) ledger: ledger::Ledger,
     pub(crate) leases: leases::Leases,
     pub(crate) order: order::Order,
+    pub(crate) lies: lies::Lies,
     pub(crate) found: Option<Violation>,
     pub(crate) now: Time,
     pub(crate) event: u64,

@@ -66,6 +66,12 @@ impl Order {
         }
     }
 
+    /// What a peer said of a message when it offered it.
+    pub(crate) fn offer(&self, host: usize, link: LinkId, id: MessageId) -> Option<(usize, u8)> {
+        let reserved = self.offered.get(&(host, link))?.get(&id)?;
+        Some((reserved.service, reserved.priority))
+    }
+
     pub(crate) fn claimed(&mut self, host: usize, link: LinkId, id: MessageId) {
         self.offer_gone(host, link, id);
         self.claimed.entry((host, link)).or_default().insert(id);

@@ -61,7 +61,7 @@ fn stored() -> Ledger {
 }
 
 fn decide(ledger: &mut Ledger, row: &OutcomeRow, now: Time) -> Option<&'static str> {
-    rule(ledger.deciding(ID, row, 1, (now, 0)))
+    rule(ledger.deciding(ID, row, 1, (now, 0), &super::lies::Lies::default()))
 }
 
 #[test]
@@ -163,21 +163,21 @@ fn a_lease_too_many_is_seen() {
     let mut leases = Leases::default();
     let key = (0, 0, "w".to_owned());
     leases.limited(&key, 1, 0, 0);
-    assert_eq!(rule(leases.delivered(&key, &token(1), 0, SECOND)), None);
+    assert_eq!(rule(leases.delivered(&key, &token(1), (0, SECOND), false)), None);
     assert_eq!(
-        rule(leases.delivered(&key, &token(1), 0, SECOND)),
+        rule(leases.delivered(&key, &token(1), (0, SECOND), false)),
         Some("P6"),
         "twice the same"
     );
     assert_eq!(
-        rule(leases.delivered(&key, &token(2), SECOND / 2, SECOND)),
+        rule(leases.delivered(&key, &token(2), (SECOND / 2, SECOND), false)),
         Some("P4")
     );
     let mut leases = Leases::default();
     leases.limited(&key, 1, 0, 0);
-    assert_eq!(rule(leases.delivered(&key, &token(1), 0, SECOND)), None);
+    assert_eq!(rule(leases.delivered(&key, &token(1), (0, SECOND), false)), None);
     assert_eq!(
-        rule(leases.delivered(&key, &token(2), SECOND, SECOND)),
+        rule(leases.delivered(&key, &token(2), (SECOND, SECOND), false)),
         None,
         "the first has run out"
     );

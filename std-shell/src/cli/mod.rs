@@ -12,11 +12,13 @@ mod list;
 mod message;
 mod node;
 mod output;
+mod peer;
 mod relay;
 mod serve;
 mod status;
 mod submit;
 mod token;
+mod top;
 
 use clap::{Parser, Subcommand};
 use exit::{Done, Exit, Failure};
@@ -66,8 +68,11 @@ enum Verb {
     #[command(subcommand)]
     Consumer(list::ConsumerVerb),
     #[command(subcommand)]
-    Peer(list::PeerVerb),
+    Peer(peer::Verb),
+    #[command(subcommand)]
+    Route(list::RouteVerb),
     Status(status::Options),
+    Top(top::Options),
     Bench(bench::Options),
     #[command(hide = true)]
     Relay(relay::Options),
@@ -82,6 +87,8 @@ enum Verb {
     Peers(list::Options),
     #[command(hide = true)]
     Tokens(token::ListOptions),
+    #[command(hide = true)]
+    Routes(list::Options),
 }
 
 /// Runs the command line of this process.
@@ -133,7 +140,10 @@ fn run(cli: Cli) -> Done {
         Verb::Consumer(list::ConsumerVerb::List(options)) | Verb::Consumers(options) => {
             alone(list::consumers(options))
         }
-        Verb::Peer(list::PeerVerb::List(options)) | Verb::Peers(options) => alone(list::peers(options)),
+        Verb::Peer(verb) => alone(peer::run(verb)),
+        Verb::Peers(options) => alone(list::peers(options)),
+        Verb::Route(list::RouteVerb::List(options)) | Verb::Routes(options) => alone(list::routes(options)),
+        Verb::Top(options) => alone(top::run(options)),
         Verb::Status(options) => alone(status::run(options)),
     }
 }
@@ -222,13 +232,23 @@ mod tests {
             "redlink message list",
             "redlink messages --json",
             "redlink message show 0000000000000abc-17",
+            "redlink message trace 0000000000000abc-17 --json",
             "redlink message cancel 0000000000000abc-17",
             "redlink service list",
             "redlink services",
             "redlink consumers",
             "redlink peer list --node https://h:7411",
             "redlink peers",
+            "redlink route list --json",
+            "redlink routes",
+            "redlink peer add https://hub:7411",
+            "redlink peer add https://hub --name hub --redistribute false --import jobs.* --import !* --export a.? --wait 0s",
+            "redlink peer set south-1 --accept-from-south false --export jobs.*",
+            "redlink peer remove hub",
+            "redlink peer remove https://[::1]:5",
             "redlink status --json",
+            "redlink top",
+            "redlink top --once --interval 200ms",
             "redlink bench --in-flight 64 --payload 1KiB --duration 3s",
             "redlink bench --links 2 --in-flight 256",
             "redlink relay 127.0.0.1:1 127.0.0.1:2",
@@ -254,6 +274,15 @@ mod tests {
             "redlink bench --messages 5 --duration 3s",
             "redlink bench --links 8",
             "redlink node --token x",
+            "redlink peer add hub",
+            "redlink top --interval 1ms",
+            "redlink top --json",
+            "redlink peer add http://hub",
+            "redlink peer add https://hub --import a/b",
+            "redlink peer add https://hub --redistribute maybe",
+            "redlink peer set hub --accept-from-south false --redistribute true",
+            "redlink peer remove a/b",
+            "redlink peer remove",
             "redlink node --node x",
             "redlink demo --json",
             "redlink token create --produce wc",

@@ -4,7 +4,7 @@ use super::args;
 use super::exit::{Done, Exit, Failure};
 use super::output::{Stream, Tone, note, paint};
 use crate::client::{Client, Context, Place};
-use crate::config::{Partial, PerNorth};
+use crate::config::Partial;
 use crate::driver::NodeStatus;
 use clap::Args;
 use std::path::{Path, PathBuf};
@@ -71,9 +71,9 @@ pub(super) async fn run(options: Options) -> Done {
         mesh: options.mesh,
         listen: list(options.listen),
         hosts: list(options.host),
-        north: list(options.north),
-        proxy: options.proxy.map(PerNorth::All),
-        link: options.link.map(PerNorth::All),
+        north: list(options.north).map(|urls| urls.into_iter().map(Into::into).collect()),
+        proxy: options.proxy.map(Into::into),
+        link: options.link,
         ..Partial::default()
     };
     let directory = options.dir.join(crate::config::DIRECTORY);

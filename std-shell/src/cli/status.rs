@@ -42,7 +42,7 @@ pub(super) async fn run(options: Options) -> Done {
             .map(|p| {
                 format!(
                     "{} ({}, {})",
-                    p.name,
+                    super::list::called(p),
                     p.direction,
                     if p.connected { "up" } else { "down" }
                 )

@@ -313,11 +313,11 @@ impl Client {
         }))
     }
 
-    fn read<T: DeserializeOwned>(&self, answer: &Answer) -> Result<T, Error> {
+    pub(super) fn read<T: DeserializeOwned>(&self, answer: &Answer) -> Result<T, Error> {
         serde_json::from_slice(&answer.body).map_err(|e| self.puzzle(e.to_string()))
     }
 
-    fn puzzle(&self, why: String) -> Error {
+    pub(super) fn puzzle(&self, why: String) -> Error {
         Error::Puzzling {
             url: self.url().to_owned(),
             why,

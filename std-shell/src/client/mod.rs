@@ -6,6 +6,7 @@
 mod calls;
 mod context;
 mod error;
+mod peers;
 mod transport;
 
 pub use calls::{Fate, Given, Settled, Submission, Taken};

@@ -2,16 +2,18 @@
 
 use super::contents::{Outgoing, Source};
 use super::handle::{NewMessage, Settlement, Submitted};
-use super::info::{ConsumerInfo, MessageInfo, NodeStatus, PeerInfo, ServiceInfo};
+use super::info::{ConsumerInfo, MessageInfo, NodeStatus, PeerInfo, RouteInfo, ServiceInfo};
+use super::pages::{Page, TracePage};
 use super::refusal::Refusal;
 use super::transfers::Arriving;
 use crate::Content;
+use crate::config::{PeerPolicy, Souths};
 use crate::link::frame::Received;
 use crate::link::outbox::Outbox;
 use crate::link::pipe::Pipe;
 use crate::link::transfer::{Job, TransferKey, TransferRefusal};
 use crate::owner::{Owner, Who};
-use redlink_core::{Answered, GrantToken, LinkId, Name, Tag, Verb};
+use redlink_core::{Answered, Cursor, GrantToken, LinkId, MessageId, Name, Tag, Verb};
 use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 
@@ -67,9 +69,10 @@ pub(super) enum Command {
     },
     Messages {
         who: Who,
+        /// At most so many of a program's.
         max: usize,
-        service: Option<String>,
-        answer: oneshot::Sender<Vec<MessageInfo>>,
+        from: Cursor,
+        answer: oneshot::Sender<Page<MessageInfo>>,
     },
     Register {
         who: Who,
@@ -105,13 +108,36 @@ pub(super) enum Command {
         answer: oneshot::Sender<Option<Source>>,
     },
     Services {
-        answer: oneshot::Sender<Vec<ServiceInfo>>,
+        from: Cursor,
+        answer: oneshot::Sender<Page<ServiceInfo>>,
+    },
+    Routes {
+        from: Cursor,
+        answer: oneshot::Sender<Page<RouteInfo>>,
     },
     Consumers {
         answer: oneshot::Sender<Vec<ConsumerInfo>>,
     },
     Peers {
-        answer: oneshot::Sender<Vec<PeerInfo>>,
+        from: Cursor,
+        answer: oneshot::Sender<Page<PeerInfo>>,
+    },
+    /// Other policies for the peers that dial this node.
+    Souths {
+        souths: Souths,
+        done: oneshot::Sender<()>,
+    },
+    /// The links with a peer of one direction end.
+    Unlink {
+        peer: Name,
+        dialled: bool,
+        reason: &'static str,
+        done: oneshot::Sender<()>,
+    },
+    Trace {
+        message: MessageId,
+        from: u64,
+        answer: oneshot::Sender<TracePage>,
     },
     Status {
         answer: oneshot::Sender<NodeStatus>,
@@ -168,6 +194,8 @@ pub(super) struct LinkUp {
     pub(super) peer: Name,
     /// Takes what is to be sent.
     pub(super) outbox: Outbox,
+    /// What may pass over it; none if the peer dialled, whose policy the driver knows.
+    pub(super) policy: Option<PeerPolicy>,
     /// Takes the large payloads that the dialling side has to move; none if the peer dialled.
     pub(super) jobs: Option<mpsc::UnboundedSender<Job>>,
     /// The link's number comes here.

@@ -2,11 +2,12 @@
 
 use super::command::{Cleanup, Command, LinkUp, OutcomeNow};
 use super::contents::Outgoing;
-use super::info::{ConsumerInfo, MessageInfo, NodeStatus, PeerInfo, ServiceInfo};
+use super::info::{ConsumerInfo, MessageInfo, NodeStatus};
 use super::refusal::Refusal;
 use super::take::PendingTake;
 use super::transfers::Destination;
 use crate::Content;
+use crate::config::{PeerPolicy, Souths};
 use crate::link::frame::Received;
 use crate::link::outbox::Outbox;
 use crate::link::pipe::Pipe;
@@ -159,7 +160,7 @@ impl Handle {
         Self { who, ..self.clone() }
     }
 
-    fn who(&self) -> Who {
+    pub(super) fn who(&self) -> Who {
         self.who.clone()
     }
 
@@ -176,7 +177,7 @@ impl Handle {
         answered.await.unwrap_or(Err(Refusal::Stopped))
     }
 
-    async fn look<T>(&self, make: impl FnOnce(oneshot::Sender<T>) -> Command) -> Option<T> {
+    pub(super) async fn look<T>(&self, make: impl FnOnce(oneshot::Sender<T>) -> Command) -> Option<T> {
         let (answer, answered) = oneshot::channel();
         self.send(make(answer)).await.ok()?;
         answered.await.ok()
@@ -249,19 +250,6 @@ impl Handle {
             answer,
         })
         .await
-    }
-
-    /// At most `max` messages and uncollected outcomes, for one service or for all.
-    pub async fn messages(&self, max: usize, service: Option<String>) -> Vec<MessageInfo> {
-        let who = self.who();
-        self.look(|answer| Command::Messages {
-            who,
-            max,
-            service,
-            answer,
-        })
-        .await
-        .unwrap_or_default()
     }
 
     /// A message's outcome; `None` if it has none when `wait` is over. Never collects.
@@ -452,23 +440,9 @@ impl Handle {
         })
     }
 
-    /// The services known at this node.
-    pub async fn services(&self) -> Vec<ServiceInfo> {
-        self.look(|answer| Command::Services { answer })
-            .await
-            .unwrap_or_default()
-    }
-
     /// The consumers of this node.
     pub async fn consumers(&self) -> Vec<ConsumerInfo> {
         self.look(|answer| Command::Consumers { answer })
-            .await
-            .unwrap_or_default()
-    }
-
-    /// The peers of this node.
-    pub async fn peers(&self) -> Vec<PeerInfo> {
-        self.look(|answer| Command::Peers { answer })
             .await
             .unwrap_or_default()
     }
@@ -503,13 +477,15 @@ impl Handle {
         &self,
         peer: Name,
         outbox: Outbox,
-        jobs: Option<mpsc::UnboundedSender<Job>>,
+        dialled: Option<(mpsc::UnboundedSender<Job>, PeerPolicy)>,
     ) -> Result<LinkId, Refusal> {
+        let (jobs, policy) = dialled.unzip();
         self.ask(|answer| {
             Command::LinkUp(LinkUp {
                 peer,
                 outbox,
                 jobs,
+                policy,
                 answer,
             })
         })
@@ -528,6 +504,24 @@ impl Handle {
             _permit: permit,
         })
         .await
+    }
+
+    /// From now on these policies count for the peers that dial this node. Links with those for whom it makes a
+    /// difference are closed; they dial again.
+    pub(crate) async fn set_souths(&self, souths: Souths) {
+        let _ = self.look(|done| Command::Souths { souths, done }).await;
+    }
+
+    /// Ends the links with a peer that this node dialled, or that the peer did.
+    pub(crate) async fn unlink(&self, peer: Name, dialled: bool, reason: &'static str) {
+        let _ = self
+            .look(|done| Command::Unlink {
+                peer,
+                dialled,
+                reason,
+                done,
+            })
+            .await;
     }
 
     pub(crate) async fn link_down(&self, link: LinkId, reason: &str) {

@@ -1,5 +1,6 @@
 //! What operators see of a node, as the API's JSON has it: durations in milliseconds, ids as text.
 
+use crate::config::PeerPolicy;
 use crate::store::StoreStats;
 use serde::{Deserialize, Serialize};
 
@@ -45,6 +46,45 @@ pub struct ServiceInfo {
     pub consumers: u32,
     /// Peers that have consumers.
     pub peers: u32,
+    /// Age of the oldest message among those of the highest priority that wait for a consumer here or at a peer.
+    #[serde(default)]
+    pub oldest_ms: Option<u64>,
+}
+
+/// What this node and a peer told each other of a service.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct RouteInfo {
+    /// The service.
+    pub service: String,
+    /// The peer.
+    pub peer: String,
+    /// `north` if this node dials it, else `south`.
+    pub direction: String,
+    /// Whether consumers can be reached through the peer.
+    pub reachable: bool,
+    /// The way to the nearest of them: the peer first, their node last.
+    pub path: Vec<PathNode>,
+    /// Links on that way.
+    pub hops: usize,
+    /// Offers that may wait at the peer.
+    pub window: Option<u16>,
+    /// Only higher priorities find room there.
+    pub floor: Option<u8>,
+    /// Offers of this node that wait there.
+    pub placed: u32,
+    /// Its offers that wait here.
+    pub reserved: u32,
+    /// Whether this node has told the peer that it reaches the service.
+    pub told: bool,
+}
+
+/// A node on a way.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct PathNode {
+    /// Its identity.
+    pub node: String,
+    /// Its name, if this node knows it: that of a peer.
+    pub name: Option<String>,
 }
 
 /// A consumer of this node.
@@ -68,10 +108,10 @@ pub struct ConsumerInfo {
 }
 
 /// A peer: another node that this one has, or had, a link with.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct PeerInfo {
-    /// Its name.
-    pub name: String,
+    /// Its name; none for a north that was not met yet and whose settings don't say it.
+    pub name: Option<String>,
     /// Its identity; none before its hello.
     pub node: Option<String>,
     /// `north` if this node dials it, else `south`.
@@ -85,6 +125,9 @@ pub struct PeerInfo {
     /// The HTTP proxy that this node dialled it through, without user and password.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub proxy: Option<String>,
+    /// How long its link has been up.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub connected_ms: Option<u64>,
     /// Services that it has consumers of.
     pub services: u32,
     /// Its messages that wait here for a consumer.
@@ -93,6 +136,57 @@ pub struct PeerInfo {
     pub held: u32,
     /// This node's messages that its consumers hold.
     pub granted: u32,
+    /// Where this node dials it; none for a south.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub url: Option<String>,
+    /// Of a north: why there is no link, or why the last one ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+    /// Of a north without a link: in how long it is dialled again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_ms: Option<u64>,
+    /// What may pass over its link.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub policy: Option<PeerPolicy>,
+}
+
+/// One step of a message, as far as this node has seen it.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct TraceStep {
+    /// When, by this node's wall clock: microseconds since 1970.
+    pub at_micros: i64,
+    /// What: a frame (`offer`, `claim`, `grant`…) or something that happened here (`accepted`, `delivered`, `outcome`…).
+    pub step: String,
+    /// The peer that the frame went to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub to: Option<String>,
+    /// The peer that the frame came from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<String>,
+    /// Which attempt.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attempt: Option<u32>,
+    /// The node of the consumer that it is about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub node: Option<PathNode>,
+    /// The rest, in words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub detail: Option<String>,
+}
+
+/// All that a node remembers of a message.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct MessageTrace {
+    /// The message.
+    pub id: String,
+    /// This node's name.
+    pub node: String,
+    /// Whether steps are kept at all (`trace_memory`).
+    pub on: bool,
+    /// The peers that it went to or came from.
+    pub peers: Vec<String>,
+    /// Oldest first.
+    pub steps: Vec<TraceStep>,
 }
 
 /// A node's state in a few numbers.

@@ -4,9 +4,11 @@ use super::command::{Answer, Command, LinkUp, OutcomeNow};
 use super::contents::cost;
 use super::handle::{NewMessage, Settlement, Submitted};
 use super::refusal::Refusal;
+use super::trace::Step;
 use super::turn::{Answering, Collecting, Driver, Next, Submitting, Taking};
 use crate::Content;
 use crate::clock;
+use crate::config::Souths;
 use crate::link::frame;
 use crate::owner::{Owner, Who};
 use redlink_core::{Answered, GrantToken, Input, LinkId, State, Submit, Verb};
@@ -33,6 +35,9 @@ impl Driver {
                 answer: to,
             } => {
                 let result = self.change(&who, sequence, Input::Cancel { sequence });
+                if result.is_ok() {
+                    self.own_step(Step::Cancel, sequence, "");
+                }
                 let result = result.map(|()| self.wait_for(sequence));
                 answer(to, result);
             }
@@ -149,10 +154,27 @@ impl Driver {
             Command::Message { .. }
             | Command::Messages { .. }
             | Command::Services { .. }
+            | Command::Routes { .. }
             | Command::Consumers { .. }
             | Command::Peers { .. }
+            | Command::Trace { .. }
             | Command::Status { .. } => self.look(command),
 
+            Command::Souths { souths, done } => {
+                self.set_souths(souths);
+                let _ = done.send(());
+            }
+            Command::Unlink {
+                peer,
+                dialled,
+                reason,
+                done,
+            } => {
+                for link in self.links.with(&peer, dialled) {
+                    self.link_down(link, reason);
+                }
+                let _ = done.send(());
+            }
             Command::LinkUp(up) => self.link_up(up),
             Command::Frames {
                 link,
@@ -299,6 +321,9 @@ impl Driver {
             return answer(to, Err(refusal));
         }
         let result = self.feed(Input::Collect { sequence });
+        if result.is_ok() {
+            self.own_step(Step::Collected, sequence, "");
+        }
         let result = result.map(drop).map_err(Refusal::from);
         let deleting = self.core.message(sequence);
         if deleting.is_some_and(|message| message.state == State::Deleting) {
@@ -381,19 +406,23 @@ impl Driver {
             peer,
             outbox,
             jobs,
+            policy,
             answer: to,
         } = up;
         let dialled = jobs.is_some();
+        let policy = policy.unwrap_or_else(|| self.settings.south.policy(&peer).clone());
         let link = self.links.next_id();
         match self.feed(Input::LinkUp {
             link,
             peer: &peer,
             dialled,
-            policy: redlink_core::Policy::default(),
+            policy: policy.core(),
         }) {
             Err(refused) => answer(to, Err(refused.into())),
             Ok(_) => {
                 tracing::debug!(%peer, dialled, link = link.0, "a link is up");
+                self.tally.links_up += 1;
+                self.trace.link(link, &peer);
                 self.links.add(link, peer, outbox, jobs);
                 if to.send(Ok(link)).is_err() {
                     self.link_down(link, "its connection ended before it began");
@@ -402,10 +431,24 @@ impl Driver {
         }
     }
 
+    fn set_souths(&mut self, souths: Souths) {
+        let before = std::mem::replace(&mut self.settings.south, souths);
+        let changed: Vec<_> = self
+            .links
+            .souths()
+            .filter(|(_, peer)| before.policy(peer) != self.settings.south.policy(peer))
+            .map(|(link, _)| link)
+            .collect();
+        for link in changed {
+            self.link_down(link, "what may pass over it has changed");
+        }
+    }
+
     fn link_down(&mut self, link: LinkId, reason: &str) {
         let Some(gone) = self.links.remove(link, reason) else {
             return;
         };
+        self.tally.links_down += 1;
         tracing::info!(peer = %gone.peer, dialled = gone.jobs.is_some(), reason, "a link is down");
         for key in self.transfers.forget_fetches(link) {
             self.next.push_back(Next::Fetched(key, None));
@@ -417,6 +460,7 @@ impl Driver {
         if !self.links.is_up(link) {
             return;
         }
+        self.trace.frame_in(self.wall, link, header);
         let result = self.feed_with(content, |body| Input::Frame {
             link,
             bytes: header,

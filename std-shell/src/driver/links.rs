@@ -1,12 +1,13 @@
 //! The driver's side of links: frames to peers. What is too large for them is in `transfers`.
 
 use super::contents::Source;
+use crate::clock;
 use crate::link::frame;
 use crate::link::how::How;
 use crate::link::outbox::{Item, Outbox};
 use crate::link::transfer::Job;
 use bytes::{Bytes, BytesMut};
-use redlink_core::{LinkId, Name};
+use redlink_core::{Instant, LinkId, Name};
 use std::collections::HashMap;
 use tokio::sync::mpsc;
 
@@ -20,6 +21,7 @@ pub(super) struct Link {
     outbox: Outbox,
     /// Frames of this turn.
     buffer: BytesMut,
+    since: Instant,
     dirty: bool,
     /// Takes the transfers that this side has to move: it dialled.
     pub(super) jobs: Option<mpsc::UnboundedSender<Job>>,
@@ -66,6 +68,28 @@ impl Links {
         jobs: Option<mpsc::UnboundedSender<Job>>,
     ) {
         self.up.insert(link, Link::new(peer, outbox, jobs));
+    }
+
+    /// The links with a peer that this node dialled, or that the peer did.
+    pub(super) fn with(&self, peer: &Name, dialled: bool) -> Vec<LinkId> {
+        let with = self
+            .up
+            .iter()
+            .filter(|(_, l)| l.peer == *peer && l.jobs.is_some() == dialled);
+        let mut links: Vec<_> = with.map(|(link, _)| *link).collect();
+        links.sort_unstable();
+        links
+    }
+
+    /// The links that peers dialled.
+    pub(super) fn souths(&self) -> impl Iterator<Item = (LinkId, &Name)> {
+        let souths = self.up.iter().filter(|(_, link)| link.jobs.is_none());
+        souths.map(|(id, link)| (*id, &link.peer))
+    }
+
+    /// When a link came up, by the core's clock.
+    pub(super) fn since(&self, link: LinkId) -> Option<Instant> {
+        self.up.get(&link).map(|link| link.since)
     }
 
     pub(super) fn is_up(&self, link: LinkId) -> bool {
@@ -167,6 +191,7 @@ impl Link {
             peer,
             outbox,
             buffer: BytesMut::new(),
+            since: clock::now(),
             dirty: false,
             jobs,
         }

@@ -1,17 +1,17 @@
 //! What operators see, from the core's views.
 
 use super::command::Command;
-use super::info::{ConsumerInfo, MessageInfo, NodeStatus, PeerInfo, ServiceInfo};
+use super::info::{ConsumerInfo, MessageInfo, NodeStatus, PeerInfo, RouteInfo, ServiceInfo};
+use super::pages::{self, TracePage};
 use super::refusal::Refusal;
+use super::tally::Tally;
 use super::turn::Driver;
-use crate::link::how::How;
 use crate::owner::{Owner, Who};
-use redlink_core::{ConsumerView, Counters, Duration, MessageView, Outcome, PeerView, ServiceView, State};
+use redlink_core::{
+    ConsumerView, Counters, Cursor, Duration, MessageView, Outcome, PeerView, RouteView, ServiceView, State,
+};
 use std::collections::BTreeMap;
 use std::sync::Arc;
-
-/// Most entries of one list: a look may not hold up the node (P11).
-const LIST_MAX: usize = 10_000;
 
 impl Driver {
     pub(super) fn look(&self, command: Command) {
@@ -30,33 +30,40 @@ impl Driver {
             Command::Messages {
                 who,
                 max,
-                service,
+                from,
                 answer,
             } => {
-                let _ = answer.send(self.messages(&who, max.min(LIST_MAX), service.as_deref()));
+                let _ = answer.send(self.messages(&who, max, from));
             }
-            Command::Services { answer } => {
-                let _ = answer.send(
-                    self.core
-                        .services()
-                        .take(LIST_MAX)
-                        .map(|view| service(&view))
-                        .collect(),
-                );
+            Command::Services { from, answer } => {
+                let (found, next) = self.core.services_from(from, pages::SERVICES);
+                let _ = answer.send((found.map(|view| service(&view)).collect(), next));
+            }
+            Command::Routes { from, answer } => {
+                let (found, next) = self.core.routes_from(from, pages::ROUTES);
+                let _ = answer.send((found.map(|view| route(&view)).collect(), next));
+            }
+            Command::Peers { from, answer } => {
+                let (found, next) = self.core.peers_from(from, pages::PEERS);
+                let _ = answer.send((found.map(|view| self.peer(&view)).collect(), next));
             }
             Command::Consumers { answer } => {
                 let _ = answer.send(
                     self.core
                         .consumers()
-                        .take(LIST_MAX)
+                        .take(pages::LIST_MAX)
                         .map(|view| self.consumer(&view))
                         .collect(),
                 );
             }
-            Command::Peers { answer } => {
-                let all = self.core.peers().take(LIST_MAX);
-                let how = |view: &PeerView<'_>| view.link.and_then(|link| self.links.how(link));
-                let _ = answer.send(all.map(|view| peer(&view, how(&view))).collect());
+            Command::Trace {
+                message,
+                from,
+                answer,
+            } => {
+                let (steps, next) = self.trace.of(message, from);
+                let on = self.trace.is_on();
+                let _ = answer.send(TracePage { on, steps, next });
             }
             Command::Status { answer } => {
                 let _ = answer.send(self.status());
@@ -65,15 +72,17 @@ impl Driver {
         }
     }
 
-    fn messages(&self, who: &Who, max: usize, service: Option<&str>) -> Vec<MessageInfo> {
-        let wanted = |view: &MessageView<'_>| service.is_none_or(|name| name == view.service.as_str());
+    fn messages(&self, who: &Who, max: usize, from: Cursor) -> pages::Page<MessageInfo> {
         let info = |view| self.message(&view);
         match who.owner.program().filter(|_| !who.administers) {
-            None => self.core.messages().filter(wanted).take(max).map(info).collect(),
+            None => {
+                let (found, next) = self.core.messages_from(from, pages::MESSAGES);
+                (found.map(info).collect(), next)
+            }
             Some(program) => {
                 let own = self.owners.messages_of(program);
                 let own = own.filter_map(|sequence| self.core.message(sequence));
-                own.filter(wanted).take(max).map(info).collect()
+                (own.take(max).map(info).collect(), None)
             }
         }
     }
@@ -86,6 +95,25 @@ impl Driver {
     fn consumer(&self, view: &ConsumerView<'_>) -> ConsumerInfo {
         let owner = self.owners.of_consumer(view.service, view.name);
         consumer(view, owner.and_then(Owner::program))
+    }
+
+    fn peer(&self, view: &PeerView<'_>) -> PeerInfo {
+        let since = view.link.and_then(|link| self.links.since(link));
+        let how = view.link.and_then(|link| self.links.how(link));
+        PeerInfo {
+            name: Some(view.name.to_string()),
+            node: view.node.map(|node| node.to_string()),
+            direction: direction(view.dialled).to_owned(),
+            connected: view.link.is_some(),
+            connected_ms: since.map(|since| millis(self.now.since(since))),
+            mode: how.map(|how| how.mode.to_string()),
+            proxy: how.and_then(|how| how.proxy.as_deref().map(str::to_owned)),
+            services: view.services,
+            reserved: view.reservations,
+            held: view.deliveries,
+            granted: view.granted,
+            ..PeerInfo::default()
+        }
     }
 
     fn status(&self) -> NodeStatus {
@@ -104,10 +132,10 @@ impl Driver {
             consumers: usage.consumers.into(),
             deliveries: usage.deliveries.into(),
             services: usage.services.into(),
-            peers: self.core.peers().filter(|peer| peer.link.is_some()).count() as u64,
+            peers: self.core.sessions().into(),
             memory_used: self.contents.used(),
             memory_max: self.settings.memory_max,
-            counters: counters(self.core.counters(), self.links.writes()),
+            counters: counters(self.core.counters(), self.links.writes(), &self.tally),
             ..NodeStatus::default()
         }
     }
@@ -117,7 +145,7 @@ fn millis(d: Duration) -> u64 {
     d.as_millis()
 }
 
-fn outcome_word(outcome: Outcome) -> &'static str {
+pub(super) fn outcome_word(outcome: Outcome) -> &'static str {
     match outcome {
         Outcome::Replied => "replied",
         Outcome::Delivered => "delivered",
@@ -159,7 +187,28 @@ fn service(view: &ServiceView<'_>) -> ServiceInfo {
         reserved: view.reserved.into(),
         consumers: view.consumers,
         peers: view.peers,
+        oldest_ms: view.oldest.map(millis),
     }
+}
+
+fn route(view: &RouteView<'_>) -> RouteInfo {
+    RouteInfo {
+        service: view.service.to_string(),
+        peer: view.peer.to_string(),
+        direction: direction(view.dialled).to_owned(),
+        reachable: view.window.is_some(),
+        path: pages::path(view.path),
+        hops: view.path.len(),
+        window: view.window,
+        floor: view.floor,
+        placed: view.placed,
+        reserved: view.reserved,
+        told: view.told,
+    }
+}
+
+const fn direction(dialled: bool) -> &'static str {
+    if dialled { "north" } else { "south" }
 }
 
 fn consumer(view: &ConsumerView<'_>, program: Option<&Arc<str>>) -> ConsumerInfo {
@@ -174,22 +223,7 @@ fn consumer(view: &ConsumerView<'_>, program: Option<&Arc<str>>) -> ConsumerInfo
     }
 }
 
-fn peer(view: &PeerView<'_>, how: Option<&How>) -> PeerInfo {
-    PeerInfo {
-        name: view.name.to_string(),
-        node: view.node.map(|node| node.to_string()),
-        direction: if view.dialled { "north" } else { "south" }.to_owned(),
-        connected: view.link.is_some(),
-        mode: how.map(|how| how.mode.to_string()),
-        proxy: how.and_then(|how| how.proxy.as_deref().map(str::to_owned)),
-        services: view.services,
-        reserved: view.reservations,
-        held: view.deliveries,
-        granted: view.granted,
-    }
-}
-
-fn counters(counters: &Counters, link_writes: u64) -> BTreeMap<String, u64> {
+fn counters(counters: &Counters, link_writes: u64, tally: &Tally) -> BTreeMap<String, u64> {
     let Counters {
         submitted,
         accepted,
@@ -219,6 +253,8 @@ fn counters(counters: &Counters, link_writes: u64) -> BTreeMap<String, u64> {
         ("relays_full", relays_full),
         ("clock_back", clock_back),
     ]
+    .into_iter()
+    .chain(tally.named())
     .map(|(name, count)| (name.to_owned(), count))
-    .into()
+    .collect()
 }

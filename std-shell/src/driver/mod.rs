@@ -20,7 +20,9 @@
 //! | `transfers` | the large payloads beside them |
 //! | `contents` | payload bytes in memory |
 //! | `owners` | whose messages and consumers are |
-//! | `looks` | what operators see |
+//! | `looks`, `pages` | what operators see |
+//! | `trace` | what happened to messages lately |
+//! | `tally` | what the driver counts |
 
 mod command;
 mod contents;
@@ -31,16 +33,22 @@ mod links;
 mod looks;
 mod outputs;
 mod owners;
+mod pages;
 mod refusal;
 mod start;
 mod take;
+mod tally;
 #[cfg(test)]
 mod tests;
+mod trace;
 mod transfers;
 mod turn;
 
 pub use handle::{Called, Delivery, Handle, NewMessage, Settlement, Submitted};
-pub use info::{ConsumerInfo, MessageInfo, NodeBasics, NodeStatus, PeerInfo, ServiceInfo};
+pub use info::{
+    ConsumerInfo, MessageInfo, MessageTrace, NodeBasics, NodeStatus, PathNode, PeerInfo, RouteInfo,
+    ServiceInfo, TraceStep,
+};
 pub use refusal::Refusal;
 pub use start::{Running, Settings, StartError, start};
 

@@ -4,7 +4,9 @@ use super::command::Handed;
 use super::contents::{Outgoing, Source};
 use super::handle::{Settlement, Submitted};
 use super::links::Sending;
+use super::looks::outcome_word;
 use super::refusal::Refusal;
+use super::trace::Step;
 use super::turn::{Answering, Driver, Next};
 use crate::Content;
 use crate::clock;
@@ -13,8 +15,8 @@ use crate::link::frame;
 use crate::link::transfer::{Job, TransferKey};
 use crate::store::{NewMessage, Op};
 use redlink_core::{
-    Answered, Attached, Body, Deliver, Fault, LinkId, MessageId, Notice, Outcome, Output, Payload, StoreOp,
-    Tag, Verb, wire,
+    Answered, Attached, Body, Deliver, Fault, LinkId, LostWhy, MessageId, Notice, Outcome, Output, Payload,
+    StoreOp, Tag, Verb, wire,
 };
 
 impl Driver {
@@ -35,6 +37,7 @@ impl Driver {
             Output::Store(op) => self.store_op(op),
             Output::Accepted { tag, sequence } => self.accepted(tag, sequence),
             Output::Rejected { tag } => {
+                self.tally.submits_rejected += 1;
                 if let Some(mut submitting) = self.submits.remove(&tag) {
                     self.discard(&mut submitting);
                     let _ = submitting.answer.send(Err(Refusal::Store));
@@ -45,15 +48,31 @@ impl Driver {
             Output::Answered { tag, result } => {
                 // One that the driver gave itself, or whose caller has gone, has no receiver.
                 if let Some(answering) = self.answers.remove(&tag) {
+                    let (verb, how) = (verb_word(answering.verb), answered_word(result));
+                    let (message, attempt) = (answering.token.message, answering.token.fence.attempt);
+                    self.trace
+                        .step(self.wall, Step::Answered, message, attempt, [verb, how]);
                     self.forget_delivery(&answering, result);
                     let _ = answering.answer.send(Ok(result));
                 }
             }
             Output::Lost { token, why } => {
+                self.tally.deliveries_lost += 1;
+                let why_lost = match why {
+                    LostWhy::Lease => "the lease is over",
+                    LostWhy::Deadline => "the deadline passed",
+                    LostWhy::Revoked => "the origin says it is over, or granted elsewhere",
+                    LostWhy::Unregistered => "the consumer was unregistered",
+                };
+                let attempt = token.fence.attempt;
+                self.trace
+                    .step(self.wall, Step::Lost, token.message, attempt, [why_lost, ""]);
                 tracing::debug!(message = %token.message, ?why, "a consumer lost a delivery");
                 self.deliveries.remove(&token.attempt());
             }
             Output::Frame { link, len, attached } => {
+                self.trace
+                    .frame_out(self.wall, link, header.get(..len).unwrap_or_default());
                 if let Some(sending) = self.sending(attached) {
                     self.links
                         .send(link, header.get(..len).unwrap_or_default(), sending);
@@ -86,6 +105,7 @@ impl Driver {
                         self.transfers.fetch(link, from, key, size, passes, self.now);
                     }
                     Some(_) => {
+                        self.tally.payloads_too_large += 1;
                         tracing::warn!(message = %token.message, size, "a peer's payload is larger than this node takes");
                         self.next.push_back(Next::Fetched(key, None));
                     }
@@ -172,6 +192,7 @@ impl Driver {
                 body,
                 retention,
             } => {
+                self.own_step(Step::Settling, sequence, outcome_word(outcome));
                 let content = self.held(body);
                 if let Some(content) = &content {
                     self.settling.insert(sequence, content.clone());
@@ -265,6 +286,7 @@ impl Driver {
             node: self.shared.node,
             sequence,
         };
+        self.own_step(Step::Accepted, sequence, &submitting.service);
         if let Some(settled) = submitting.settled {
             self.waiters.entry(sequence).or_default().push(settled);
         }
@@ -277,6 +299,7 @@ impl Driver {
             node: self.shared.node,
             sequence,
         };
+        self.own_step(Step::Outcome, sequence, outcome_word(outcome));
         let content = self.settling.remove(&sequence).unwrap_or_default();
         self.contents.forget(sequence);
         self.transfers.settled(id);
@@ -297,6 +320,10 @@ impl Driver {
             self.next.push_back(Next::Release(token));
             return;
         };
+        let to = ["to", taking.consumer.as_str()];
+        let attempt = token.fence.attempt;
+        self.trace
+            .step(self.wall, Step::Delivered, token.message, attempt, to);
         taking.got.push(Handed {
             token,
             source,
@@ -314,6 +341,7 @@ impl Driver {
         let Some(gone) = self.links.remove(link, why) else {
             return;
         };
+        self.tally.links_closed += 1;
         match fault {
             Fault::Superseded | Fault::Silent => {
                 tracing::info!(peer = %gone.peer, dialled = gone.jobs.is_some(), reason = why, "a link is down");
@@ -361,6 +389,28 @@ impl Driver {
         {
             self.deliveries.remove(&attempt);
         }
+    }
+}
+
+fn verb_word(verb: Verb) -> &'static str {
+    match verb {
+        Verb::Reply => "reply",
+        Verb::Ack => "ack",
+        Verb::Fail => "failure",
+        Verb::Extend => "extend",
+        Verb::Release => "release",
+    }
+}
+
+fn answered_word(result: Answered) -> &'static str {
+    match result {
+        Answered::Done => "taken",
+        Answered::Stale => "refused: a newer attempt was granted",
+        Answered::Over => "refused: the message is over",
+        Answered::Unknown => "refused: no such delivery",
+        Answered::Busy => "refused: another answer is under way",
+        Answered::WrongVerb => "refused: the message wants another kind of answer",
+        Answered::StoreFailed => "refused: neither the origin nor this disk could take it",
     }
 }
 

@@ -4,9 +4,12 @@ use super::contents::Contents;
 use super::handle::{Handle, PASSING, Shared};
 use super::links::Links;
 use super::owners::Owners;
+use super::tally::Tally;
+use super::trace::Trace;
 use super::transfers::Transfers;
 use super::turn::{Driver, Inbox};
 use crate::clock;
+use crate::config::Souths;
 use crate::link::frame;
 use crate::store::{Done, Opened, Recovered};
 use redlink_core::{
@@ -37,6 +40,10 @@ pub struct Settings {
     pub memory_max: u64,
     /// Longest payload, in bytes; at most a quarter of `memory_max` counts, since a large one passes through memory.
     pub payload_max: u64,
+    /// What may pass over the links of the peers that dial this node.
+    pub south: Souths,
+    /// Memory for the latest steps of messages, in bytes; 0 keeps none.
+    pub trace_memory: u64,
 }
 
 impl Settings {
@@ -49,6 +56,8 @@ impl Settings {
             timing: Timing::default(),
             memory_max: 256 << 20,
             payload_max: 64 << 20,
+            south: Souths::default(),
+            trace_memory: 8 << 20,
         }
     }
 }
@@ -150,6 +159,7 @@ pub fn start(
     let (stop_in, stop) = oneshot::channel();
     let (ended_in, ended) = oneshot::channel();
     let handle = Handle::new(commands_in, cleanup_in, opened.store.clone(), shared.clone());
+    let trace_memory = settings.trace_memory;
     let driver = Driver {
         core,
         now: clock::now(),
@@ -174,6 +184,8 @@ pub fn start(
         deliveries: BTreeMap::new(),
         links: Links::default(),
         transfers: Transfers::default(),
+        tally: Tally::default(),
+        trace: Trace::new(trace_memory),
         next: VecDeque::new(),
         ops: Vec::new(),
         store_ops: 0,

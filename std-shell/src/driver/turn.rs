@@ -7,6 +7,8 @@ use super::links::Links;
 use super::owners::Owners;
 use super::refusal::Refusal;
 use super::start::Settings;
+use super::tally::Tally;
+use super::trace::{Step, Trace};
 use super::transfers::Transfers;
 use crate::Content;
 use crate::clock;
@@ -14,8 +16,8 @@ use crate::link::transfer::TransferKey;
 use crate::owner::Owner;
 use crate::store::{Done, Op, StoreHandle};
 use redlink_core::{
-    Answered, AttemptId, Body, Boot, Bound, Core, GrantToken, Input, Instant, Kept, Payload, Refused, Row,
-    Tag, Terms, Verb,
+    Answered, AttemptId, Body, Boot, Bound, Core, GrantToken, Input, Instant, Kept, MessageId, Part, Payload,
+    Refused, Row, Tag, Terms, Verb,
 };
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
@@ -119,6 +121,8 @@ pub(super) struct Driver {
     pub(super) deliveries: BTreeMap<AttemptId, (GrantToken, Payload)>,
     pub(super) links: Links,
     pub(super) transfers: Transfers,
+    pub(super) tally: Tally,
+    pub(super) trace: Trace,
     pub(super) next: VecDeque<Next>,
     /// For the store, at the end of the turn: together they make one group.
     pub(super) ops: Vec<Op>,
@@ -204,6 +208,7 @@ impl Driver {
             self.store.send(op);
         }
         for link in self.links.flush() {
+            self.tally.links_overflowed += 1;
             self.next.push_back(Next::LinkDown(link));
         }
         self.answer_drainers();
@@ -246,6 +251,13 @@ impl Driver {
             }
             other => other,
         }
+    }
+
+    /// Something happened to a message of this node.
+    pub(super) fn own_step(&mut self, step: Step, sequence: u64, text: &str) {
+        let node = self.shared.node;
+        self.trace
+            .step(self.wall, step, MessageId { node, sequence }, 0, [text, ""]);
     }
 
     /// Gives the core an input that it can't refuse unless driver or core is wrong.
@@ -312,6 +324,10 @@ impl Driver {
             }
             Next::Release(token) => {
                 self.deliveries.remove(&token.attempt());
+                let attempt = token.fence.attempt;
+                let why = ["nobody was there to take it", ""];
+                self.trace
+                    .step(self.wall, Step::Released, token.message, attempt, why);
                 let tag = self.shared.tag();
                 // Refused only if tables are full; then its lease will end it.
                 if let Err(refused) = self.feed(Input::Answer {
@@ -331,6 +347,15 @@ impl Driver {
             }
             Next::Fetched(key, content) => {
                 let TransferKey { token, part } = key;
+                let what = match (part, content.is_some()) {
+                    (Part::Payload, true) => "came",
+                    (Part::Payload, false) => "did not come",
+                    (Part::Reply, true) => "of the answer came",
+                    (Part::Reply, false) => "of the answer did not come",
+                };
+                let attempt = token.fence.attempt;
+                self.trace
+                    .step(self.wall, Step::Payload, token.message, attempt, [what, ""]);
                 let result = self.feed_with(content, |body| Input::Fetched { token, part, body });
                 if let Err(refused) = result {
                     tracing::error!(?refused, "the core did not take a payload; please report this");

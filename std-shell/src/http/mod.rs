@@ -18,6 +18,7 @@ pub use listen::{ADDRESS_FILE, BindError, Limits, Listener};
 pub use problem::{Kind, Problem};
 
 use crate::driver::Handle;
+use crate::peers::Peers;
 use crate::trust::Identity;
 use crate::trust::programs::Programs;
 use std::sync::Arc;
@@ -31,6 +32,8 @@ pub struct Node {
     pub identity: Arc<Identity>,
     /// What programs may do.
     pub programs: Arc<Programs>,
+    /// Whom this node is linked with.
+    pub peers: Arc<Peers>,
 }
 
 #[cfg(test)]

@@ -71,6 +71,8 @@ kinds! {
     UnknownDelivery = 404 "unknown-delivery" "No such delivery here";
     /// Revocation.
     UnknownNode = 404 "unknown-node" "No such node was let in";
+    /// Peer.
+    UnknownPeer = 404 "unknown-peer" "No such peer here";
     /// Method.
     MethodNotAllowed = 405 "method-not-allowed" "This path has other methods";
     /// Body that does not come.
@@ -83,6 +85,8 @@ kinds! {
     AnswerUnderWay = 409 "answer-under-way" "An answer to this delivery is being written";
     /// Reply to send-only, or ack to a call.
     WrongVerb = 409 "wrong-verb" "This delivery wants another kind of answer";
+    /// A URL that is dialled already.
+    PeerThere = 409 "peer-there" "The peer is there already";
     /// Enrolment.
     NameTaken = 409 "name-taken" "The name belongs to another node";
     /// Only the first node of a mesh keeps the book of its nodes.
@@ -109,6 +113,8 @@ kinds! {
     MemoryFull = 429 "memory-full" "The node's memory for payloads is full";
     /// This program's mistake.
     Internal = 500 "internal" "The node made a mistake of its own";
+    /// A settings file that can't be written, or has an error.
+    SettingsFailed = 500 "settings-failed" "The settings can't be changed";
     /// Stopping.
     Draining = 503 "draining" "The node is stopping";
     /// Starting.

@@ -4,6 +4,7 @@ mod intruders;
 mod join;
 mod listener;
 mod owners;
+mod peers;
 mod programs;
 mod refusals;
 mod routes;
@@ -13,7 +14,9 @@ use super::Node;
 use super::connection::{Limits, Shared};
 use super::listen::Listener;
 use super::problem::MEDIA_TYPE;
+use crate::config::{NodeConfig, Partial};
 use crate::driver::{self, Running, Settings};
+use crate::peers::Peers;
 use crate::store;
 use crate::trust::programs::{Permissions, Programs};
 use crate::trust::{CA_FILE, Identity, Wishes};
@@ -200,6 +203,14 @@ impl Api {
             handle: running.handle.clone(),
             identity: identity.clone(),
             programs: Arc::new(Programs::open(dir.path(), &certified()).unwrap()),
+            peers: Peers::start(
+                running.handle.clone(),
+                identity.clone(),
+                dir.path(),
+                &Partial::default(),
+                NodeConfig::load(dir.path(), &Partial::default()).unwrap(),
+            )
+            .unwrap(),
         };
         let token = std::fs::read_to_string(dir.path().join(crate::trust::ADMIN_TOKEN_FILE)).unwrap();
         let site = Site::listen(dir, identity, super::routes::router(node), Limits::default(), 100).await;

@@ -2,6 +2,7 @@
 
 use super::choice::{Choice, Fate};
 use super::connect::{ConnectError, Connection, Target, Version, connect, random};
+use super::dial::Dialler;
 use super::how::{How, Mode};
 use super::mover;
 use super::outbox::{OutStream, Outbox, outbox};
@@ -50,18 +51,24 @@ pub(super) enum Ended {
     Polling(poll::Failed),
     #[error("{0}")]
     After(Arc<str>),
+    #[error("{url} is the node `{found}`, and the settings call it `{expected}`; correct one of the two")]
+    OtherName {
+        url: String,
+        expected: String,
+        found: String,
+    },
 }
 
 /// Dials and holds one link; `up` becomes the moment when it came up.
 pub(super) async fn hold(
     handle: &Handle,
-    target: &Target,
+    dialler: &Dialler,
     choice: &mut Choice,
     up: &mut Option<Instant>,
 ) -> (Ended, Fate) {
     let result = match choice.mode() {
-        Mode::Stream => stream(handle, target, up).await,
-        Mode::Poll => polling(handle, target, choice, up).await,
+        Mode::Stream => stream(handle, dialler, up).await,
+        Mode::Poll => polling(handle, dialler, choice, up).await,
     };
     match result {
         Ok(over) => {
@@ -120,6 +127,18 @@ fn stopped() -> Over {
     }
 }
 
+fn other_name(
+    dialler: &Dialler,
+    expected: &(impl ToString + ?Sized),
+    found: &(impl ToString + ?Sized),
+) -> Ended {
+    Ended::OtherName {
+        url: dialler.target.url.to_string(),
+        expected: expected.to_string(),
+        found: found.to_string(),
+    }
+}
+
 fn put_out(peer: &Name) -> Arc<str> {
     tracing::warn!(%peer, "the link is closed: {REVOKED}");
     Arc::from(REVOKED)
@@ -127,26 +146,34 @@ fn put_out(peer: &Name) -> Arc<str> {
 
 async fn open(
     handle: &Handle,
+    dialler: &Dialler,
     peer: Name,
     outbox: Outbox,
 ) -> Result<(Session, mpsc::UnboundedReceiver<Job>), (Ended, Fate)> {
     let (jobs, queue) = mpsc::unbounded_channel();
-    match Session::open(handle, peer.clone(), outbox, Some(jobs)).await {
+    let dialled = Some((jobs, dialler.policy.clone()));
+    match Session::open(handle, peer.clone(), outbox, dialled).await {
         Ok(session) => Ok((session, queue)),
         Err(refusal) => Err((Ended::Here { peer, refusal }, Fate::None)),
     }
 }
 
-async fn stream(handle: &Handle, target: &Target, up: &mut Option<Instant>) -> Result<Over, (Ended, Fate)> {
+async fn stream(handle: &Handle, dialler: &Dialler, up: &mut Option<Instant>) -> Result<Over, (Ended, Fate)> {
+    let target = &dialler.target;
     let failed = |error: ConnectError| {
         let fate = fate(&error);
         (error.into(), fate)
     };
     let mut connection = connect::<OutStream>(target).await.map_err(failed)?;
+    if let Some(expected) = dialler.name.as_ref().filter(|name| **name != connection.peer) {
+        return Err((other_name(dialler, expected, &connection.peer), Fate::None));
+    }
+    dialler.dialling.met(&connection.peer);
     let (outbox, stream) = outbox(handle.store().clone(), how(target, Mode::Stream));
     let incoming = request(target, &mut connection, stream).await?;
-    let (session, jobs) = open(handle, connection.peer.clone(), outbox).await?;
+    let (session, jobs) = open(handle, dialler, connection.peer.clone(), outbox).await?;
     *up = Some(Instant::now());
+    dialler.dialling.linked();
     // Ends with the link: the driver knows that what it had under way went with it.
     let moving = mover::run(handle.clone(), target.clone(), connection.peer.clone(), jobs);
     let heard = Arc::new(AtomicBool::new(false));
@@ -246,18 +273,21 @@ impl Body for Heard {
 
 async fn polling(
     handle: &Handle,
-    target: &Target,
+    dialler: &Dialler,
     choice: &mut Choice,
     up: &mut Option<Instant>,
 ) -> Result<Over, (Ended, Fate)> {
     let target = Target {
         version: Version::One,
-        ..target.clone()
+        ..dialler.target.clone()
     };
     let id = URL_SAFE_NO_PAD.encode(random::<16>(&target.identity));
     let shown = Arc::new(Shown::new(Arc::default()));
-    let mut sends = Line::new(&target, None, &shown);
+    let mut sends = Line::new(&target, dialler.name.clone(), &shown);
     let peer = sends.open(&id).await.map_err(|failed| match failed {
+        poll::Failed::Connect(ConnectError::OtherNode { expected, found, .. }) => {
+            (other_name(dialler, &expected, &found), Fate::None)
+        }
         poll::Failed::Connect(error) => {
             let fate = fate(&error);
             (error.into(), fate)
@@ -269,6 +299,7 @@ async fn polling(
         poll::Failed::Late => (Ended::Polling(failed), Fate::Strange),
         _ => (Ended::Polling(failed), Fate::None),
     })?;
+    dialler.dialling.met(&peer);
     let farewell = Farewell {
         target: target.clone(),
         peer: peer.clone(),
@@ -277,8 +308,9 @@ async fn polling(
     };
     let mut polls = Line::new(&target, Some(peer.clone()), &shown);
     let (outbox, stream) = outbox(handle.store().clone(), how(&target, Mode::Poll));
-    let (session, jobs) = open(handle, peer.clone(), outbox.clone()).await?;
+    let (session, jobs) = open(handle, dialler, peer.clone(), outbox.clone()).await?;
     *up = Some(Instant::now());
+    dialler.dialling.linked();
     let moving = mover::run(handle.clone(), target.clone(), peer.clone(), jobs);
     let following = revocations::follow(&target, Way::Own(None));
     let revoked = async {

@@ -4,6 +4,7 @@ use super::connect::causes;
 use super::frame::{Decoder, Received};
 use super::outbox::{CUT, Outbox};
 use super::transfer::Job;
+use crate::config::PeerPolicy;
 use crate::driver::{Handle, Refusal};
 use bytes::Bytes;
 use http_body_util::BodyExt;
@@ -57,7 +58,7 @@ pub(crate) struct Session {
 
 impl Session {
     /// Tells the driver that a connection to a peer is up. The dialling side brings a queue for the large payloads that
-    /// it will have to move.
+    /// it will have to move, and what may pass over the link.
     ///
     /// # Errors
     /// The node has no room for another peer, or is stopping.
@@ -65,9 +66,9 @@ impl Session {
         handle: &Handle,
         peer: Name,
         outbox: Outbox,
-        jobs: Option<mpsc::UnboundedSender<Job>>,
+        dialled: Option<(mpsc::UnboundedSender<Job>, PeerPolicy)>,
     ) -> Result<Self, Refusal> {
-        let link = handle.link_up(peer, outbox.clone(), jobs).await?;
+        let link = handle.link_up(peer, outbox.clone(), dialled).await?;
         Ok(Self {
             handle: handle.clone(),
             link,

@@ -4,13 +4,16 @@
 
 mod between;
 mod certificates;
+mod peers;
 mod revoked;
 mod stream;
+mod trace;
 
 use super::*;
 
 use crate::Content;
 use crate::driver::{Delivery, NewMessage, Settlement};
+use crate::link;
 use bytes::Bytes;
 use http_body_util::BodyExt;
 use hyper::body::Frame;
@@ -70,13 +73,13 @@ async fn pair_through(through: impl AsyncFnOnce(String) -> String) -> Pair {
     let authority = north.identity().authority.clone().unwrap();
     let token = authority.new_token(LONG).unwrap().token;
     let mut south_place = Place::new("south");
-    south_place.flags.north = Some(vec![north.url().to_owned()]);
+    south_place.flags.north = Some(vec![north.url().into()]);
     let mut south = south_place.start(Some(&token)).await;
     let url = through(north.url().to_owned()).await;
     if url != north.url() {
         // Enrolled directly; from here on it knows the other way only.
         south.stop(Duration::ZERO).await;
-        south_place.flags.north = Some(vec![url]);
+        south_place.flags.north = Some(vec![url.into()]);
         south = south_place.start(None).await;
     }
     linked(&north).await;
@@ -321,7 +324,7 @@ async fn a_directory_is_one_nodes() {
 #[tokio::test]
 async fn a_new_node_needs_a_token_for_its_north() {
     let mut place = Place::new("n");
-    place.flags.north = Some(vec!["https://localhost:1".to_owned()]);
+    place.flags.north = Some(vec!["https://localhost:1".into()]);
     let refused = Node::start(place.dir.path(), &place.flags, None).await;
     let text = refused.err().expect("it joined without a token").to_string();
     assert!(text.contains("redlink token create"), "{text}");

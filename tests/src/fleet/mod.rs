@@ -58,7 +58,9 @@ impl Fleet {
             let own = norths(0);
             if !own.is_empty() {
                 maker.stop();
-                maker.change_settings(|settings| settings.north = Some(own));
+                maker.change_settings(|settings| {
+                    settings.north = Some(own.into_iter().map(Into::into).collect())
+                });
                 maker.restart();
             }
         }
@@ -145,6 +147,6 @@ impl Fleet {
 fn enrol(node: &mut Node, maker: &Node, norths: Vec<String>) {
     node.start_with(&["--north", &maker.url(), "--token", &maker.token()]);
     node.stop();
-    node.change_settings(|settings| settings.north = Some(norths));
+    node.change_settings(|settings| settings.north = Some(norths.into_iter().map(Into::into).collect()));
     node.restart();
 }

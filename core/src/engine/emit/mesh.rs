@@ -36,7 +36,7 @@ impl Core<'_> {
         }
         let mut path = r.path;
         let _ = path.push(self.config.node);
-        let live = r.copies.iter().flatten().count();
+        let live = r.copies.iter().flatten().filter(|copy| copy.is_live()).count();
         let offer = Frame::Offer {
             message,
             service: self.services[self.routes[r.route].service].name.clone(),
@@ -278,9 +278,9 @@ impl Core<'_> {
 
 /// The next copy that is to be offered or retracted, marked as done: placed, or gone.
 pub(super) fn next_copy(copies: &mut Copies) -> Option<Copy> {
-    let next = copies
-        .iter_mut()
-        .find(|copy| copy.is_some_and(|copy| copy.state != CopyState::Placed))?;
+    let next = copies.iter_mut().find(|copy| {
+        copy.is_some_and(|copy| matches!(copy.state, CopyState::ToOffer | CopyState::ToRetract))
+    })?;
     let copy = (*next)?;
     *next = (copy.state == CopyState::ToOffer).then_some(Copy {
         state: CopyState::Placed,

@@ -99,6 +99,15 @@ pub(crate) enum CopyState {
     Placed,
     /// The retract is to be sent; the copy no longer counts.
     ToRetract,
+    /// The peer declined it, and not for want of room: it is not asked again before the re-offer. Does not count.
+    Declined,
+}
+
+impl Copy {
+    /// Whether it counts: it is at the peer, or goes there.
+    pub(crate) const fn is_live(&self) -> bool {
+        matches!(self.state, CopyState::ToOffer | CopyState::Placed)
+    }
 }
 
 /// Copies of one message that may be placed at the same time (the copy budget).
@@ -109,10 +118,7 @@ pub(crate) type Copies = [Option<Copy>; COPIES];
 
 /// Whether one of them counts.
 pub(crate) fn any_live(copies: &Copies) -> bool {
-    copies
-        .iter()
-        .flatten()
-        .any(|copy| copy.state != CopyState::ToRetract)
+    copies.iter().flatten().any(Copy::is_live)
 }
 
 /// Who holds a granted message.

@@ -165,6 +165,15 @@ pub(super) async fn show(
     json(StatusCode::OK, &handle.message(message_id(&id)?).await?)
 }
 
+/// `GET /v1/messages/{id}/trace`: also of other nodes' messages that were seen here.
+pub(super) async fn trace(
+    Acting(handle): Acting,
+    In(id): In<String>,
+    _: NoQuery,
+) -> Result<Response, Problem> {
+    json(StatusCode::OK, &handle.trace(message_id(&id)?).await?)
+}
+
 /// `GET /v1/messages/{id}/outcome?wait=`. Never collects.
 pub(super) async fn outcome(
     Acting(handle): Acting,

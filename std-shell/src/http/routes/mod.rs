@@ -6,6 +6,7 @@ mod join;
 mod link;
 mod messages;
 mod operate;
+mod peers;
 mod tokens;
 mod trust;
 
@@ -64,6 +65,7 @@ routes! {
     Produce POST "/v1/services/{service}/messages" messages::submit;
     Own GET "/v1/messages" messages::list;
     Own GET "/v1/messages/{id}" messages::show;
+    Administer GET "/v1/messages/{id}/trace" messages::trace;
     Own DELETE "/v1/messages/{id}" messages::cancel;
     Own GET "/v1/messages/{id}/outcome" messages::outcome;
     Own DELETE "/v1/messages/{id}/outcome" messages::collect;
@@ -79,7 +81,11 @@ routes! {
     Own GET "/v1/node" operate::node;
     Administer GET "/v1/services" operate::services;
     Administer GET "/v1/consumers" operate::consumers;
-    Administer GET "/v1/peers" operate::peers;
+    Administer GET "/v1/routes" operate::routes;
+    Administer GET "/v1/peers" peers::list;
+    Administer POST "/v1/peers" peers::add;
+    Administer PUT "/v1/peers/{name}" peers::put;
+    Administer DELETE "/v1/peers/{name}" peers::remove;
     Administer POST "/v1/tokens" tokens::create;
     Administer GET "/v1/tokens" tokens::list;
     Administer DELETE "/v1/tokens/{id}" tokens::revoke;

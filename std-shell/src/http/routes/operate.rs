@@ -16,8 +16,11 @@ pub(super) async fn node(
     Extension(pass): Extension<Pass>,
     _: NoQuery,
 ) -> Result<Response, Problem> {
-    let status = node.handle.status().await;
+    let mut status = node.handle.status().await;
     if pass.who.administers {
+        let (links, failures) = node.peers.dials().await;
+        status.counters.insert("dials_linked".into(), links);
+        status.counters.insert("dials_failed".into(), failures);
         return json(StatusCode::OK, &status);
     }
     json(StatusCode::OK, &NodeBasics::from(status))
@@ -30,16 +33,18 @@ pub(super) async fn services(State(node): State<Node>, _: NoQuery) -> Result<Res
     json(StatusCode::OK, &services)
 }
 
+/// `GET /v1/routes`
+pub(super) async fn routes(State(node): State<Node>, _: NoQuery) -> Result<Response, Problem> {
+    let mut routes = node.handle.routes().await;
+    routes.retain(|route| !route.service.starts_with(RESERVED));
+    json(StatusCode::OK, &routes)
+}
+
 /// `GET /v1/consumers`
 pub(super) async fn consumers(State(node): State<Node>, _: NoQuery) -> Result<Response, Problem> {
     let mut consumers = node.handle.consumers().await;
     consumers.retain(|consumer| !consumer.service.starts_with(RESERVED));
     json(StatusCode::OK, &consumers)
-}
-
-/// `GET /v1/peers`
-pub(super) async fn peers(State(node): State<Node>, _: NoQuery) -> Result<Response, Problem> {
-    json(StatusCode::OK, &node.handle.peers().await)
 }
 
 /// `GET /livez`: the process runs.

@@ -62,6 +62,7 @@ const EXPECTED: &[(Need, &str, &str)] = &[
     (Need::Produce, "POST", "/v1/services/{service}/messages"),
     (Need::Own, "GET", "/v1/messages"),
     (Need::Own, "GET", "/v1/messages/{id}"),
+    (Need::Administer, "GET", "/v1/messages/{id}/trace"),
     (Need::Own, "DELETE", "/v1/messages/{id}"),
     (Need::Own, "GET", "/v1/messages/{id}/outcome"),
     (Need::Own, "DELETE", "/v1/messages/{id}/outcome"),
@@ -89,7 +90,11 @@ const EXPECTED: &[(Need, &str, &str)] = &[
     (Need::Own, "GET", "/v1/node"),
     (Need::Administer, "GET", "/v1/services"),
     (Need::Administer, "GET", "/v1/consumers"),
+    (Need::Administer, "GET", "/v1/routes"),
     (Need::Administer, "GET", "/v1/peers"),
+    (Need::Administer, "POST", "/v1/peers"),
+    (Need::Administer, "PUT", "/v1/peers/{name}"),
+    (Need::Administer, "DELETE", "/v1/peers/{name}"),
     (Need::Administer, "POST", "/v1/tokens"),
     (Need::Administer, "GET", "/v1/tokens"),
     (Need::Administer, "DELETE", "/v1/tokens/{id}"),
@@ -280,6 +285,7 @@ async fn every_route_is_shut_for_everybody_who_may_not() {
                 .path
                 .replace("{service}", "s")
                 .replace("{consumer}", &format!("c{n}"))
+                .replace("/v1/peers/{name}", "/v1/peers/kin")
                 .replace("/v1/tokens/{id}", "/v1/tokens/0000000000000000")
                 .replace("{id}", &open)
                 .replace("/v1/deliveries/{delivery}", &delivery)

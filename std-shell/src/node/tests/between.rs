@@ -1,8 +1,8 @@
 //! What can be between two nodes: boxes that cut, hold back or swallow, and what a link makes of them.
 
 use super::*;
-use crate::config::PerNorth;
-use crate::link::{Asking, Mode, Polled, Times, Wish};
+use crate::config::{North, PeerPolicy, Way};
+use crate::link::{Asking, Dialler, Mode, Polled, Times, Wish};
 use http::{Request, Response};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
@@ -114,7 +114,16 @@ async fn strangers() -> Pair {
 
 /// Makes the south dial a URL; the link is there as long as what is given back.
 fn dial(south: &Node, url: &str, wish: Wish, change: impl FnOnce(&mut Times)) -> JoinSet<()> {
-    let dialler = Dialler::new(url, None, wish, south.identity.clone());
+    let north = North {
+        url: url.parse().unwrap(),
+        name: None,
+        policy: PeerPolicy::default(),
+        way: Way {
+            proxy: None,
+            link: wish,
+        },
+    };
+    let dialler = Dialler::new(&north, south.identity.clone());
     let mut dialling = JoinSet::new();
     dialling.spawn(link::keep(
         south.handle().clone(),
@@ -149,7 +158,7 @@ async fn a_link_that_polls_carries_what_one_of_streams_does() {
     assert_eq!(mode(&north).await.as_deref(), Some("stream"));
     assert_eq!(mode(&south).await.as_deref(), Some("stream"));
     south.stop(Duration::ZERO).await;
-    south_place.flags.link = Some(PerNorth::All("poll".into()));
+    south_place.flags.link = Some("poll".into());
     let south = south_place.start(None).await;
     travels(&south, "poll").await;
     travels(&north, "poll").await;

@@ -1,7 +1,6 @@
 //! Meshes whose nodes come, renew and are put out, over real TLS.
 
 use super::*;
-use crate::config::PerNorth;
 use crate::store::StoreHandle;
 use crate::trust::{Answer, Ask};
 use http_body_util::Full;
@@ -27,17 +26,17 @@ async fn chain() -> Chain {
 
 /// The same; its links travel as they are told to.
 pub(super) async fn chain_by(link: &str) -> Chain {
-    let link = Some(PerNorth::All(link.to_owned()));
+    let link = Some(link.to_owned());
     let mut first_place = Place::new("first");
     let first = first_place.start(None).await;
     first_place.flags.listen = Some(vec![first.url().replace("https://localhost", "127.0.0.1")]);
     let mut middle_place = Place::new("middle");
-    middle_place.flags.north = Some(vec![first.url().to_owned()]);
+    middle_place.flags.north = Some(vec![first.url().into()]);
     middle_place.flags.link = link.clone();
     let middle = middle_place.start(Some(&token(&first))).await;
     middle_place.flags.listen = Some(vec![middle.url().replace("https://localhost", "127.0.0.1")]);
     let mut last_place = Place::new("last");
-    last_place.flags.north = Some(vec![middle.url().to_owned()]);
+    last_place.flags.north = Some(vec![middle.url().into()]);
     last_place.flags.link = link;
     // Nobody waited for the link: the request waits at the middle until there is a way.
     let last = last_place.start(Some(&token(&first))).await;
@@ -53,10 +52,12 @@ pub(super) async fn chain_by(link: &str) -> Chain {
 
 pub(super) async fn is_linked(node: &Node, with: &str) -> bool {
     let peers = node.handle().peers().await;
-    peers.iter().any(|peer| peer.name == with && peer.connected)
+    peers
+        .iter()
+        .any(|peer| peer.name.as_deref() == Some(with) && peer.connected)
 }
 
-async fn linked_with(node: &Node, with: &str) {
+pub(super) async fn linked_with(node: &Node, with: &str) {
     until("a session", async || is_linked(node, with).await).await;
 }
 
@@ -117,7 +118,7 @@ async fn a_node_joins_at_any_node_by_a_token_of_any_node() {
     assert_eq!(status, 201, "{made}");
     assert!(made["expires"].is_string(), "{made}");
     let mut place = Place::new("newcomer");
-    place.flags.north = Some(vec![last.url().to_owned()]);
+    place.flags.north = Some(vec![last.url().into()]);
     let newcomer = place.start(made["token"].as_str()).await;
     linked_with(&last, "newcomer").await;
     round(&newcomer, &first, "up", 10, 10).await;
@@ -175,7 +176,7 @@ async fn a_certificate_is_renewed_through_the_mesh_and_taken_up_without_dropping
         let peers = last.handle().peers().await;
         peers
             .into_iter()
-            .find(|p| p.name == "middle")
+            .find(|p| p.name.as_deref() == Some("middle"))
             .map(|p| (p.connected, p.node))
     };
     let (before, session_before) = (seen(&last), session().await);
@@ -323,7 +324,7 @@ async fn a_node_that_was_put_out_loses_its_links_everywhere_and_comes_back_by_a_
     // The same directory with a new token: another certificate, which is not on the list.
     let new = token(&first);
     last.stop(LONG).await;
-    places[2].flags.north = Some(vec![first.url().to_owned()]);
+    places[2].flags.north = Some(vec![first.url().into()]);
     std::fs::copy(
         places[1].dir.path().join(trust::CRL_FILE),
         places[2].dir.path().join(trust::CRL_FILE),
@@ -364,11 +365,11 @@ async fn news_of_a_revocation_goes_north_too_and_no_older_list_is_taken_for_it()
     let mut south_place = Place::new("first");
     let south = south_place.start(None).await;
     let mut north_place = Place::new("north");
-    north_place.flags.north = Some(vec![south.url().to_owned()]);
+    north_place.flags.north = Some(vec![south.url().into()]);
     let north = north_place.start(Some(&token(&south))).await;
     let other_place = {
         let mut place = Place::new("other");
-        place.flags.north = Some(vec![south.url().to_owned()]);
+        place.flags.north = Some(vec![south.url().into()]);
         place
     };
     other_place.start(Some(&token(&south))).await.stop(LONG).await;
@@ -377,7 +378,7 @@ async fn news_of_a_revocation_goes_north_too_and_no_older_list_is_taken_for_it()
     south.stop(LONG).await;
     north_place.flags.north = Some(Vec::new());
     let north = north_place.start(None).await;
-    south_place.flags.north = Some(vec![north.url().to_owned()]);
+    south_place.flags.north = Some(vec![north.url().into()]);
     let south = south_place.start(None).await;
     linked_with(&north, "first").await;
 

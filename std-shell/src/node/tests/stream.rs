@@ -181,9 +181,9 @@ impl Chain {
 async fn enrol(first: &Node, place: &mut Place, north: &Way) -> Node {
     let authority = first.identity().authority.clone().unwrap();
     let token = authority.new_token(LONG).unwrap().token;
-    place.flags.north = Some(vec![first.url().to_owned()]);
+    place.flags.north = Some(vec![first.url().into()]);
     place.start(Some(&token)).await.stop(Duration::ZERO).await;
-    place.flags.north = Some(vec![north.url.clone()]);
+    place.flags.north = Some(vec![north.url.clone().into()]);
     let node = place.start(None).await;
     linked(&node).await;
     node

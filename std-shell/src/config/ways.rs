@@ -1,0 +1,118 @@
+//! How norths are reached: through which proxy, and how their links travel.
+//!
+//! A flag or the environment counts for all norths. In the settings file a north's own entry counts more than what is said
+//! there for all others.
+
+use super::{ConfigError, NorthUrl, Partial, wrong};
+use crate::link::Wish;
+use crate::proxy::{Environment, Proxy, Rule};
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::str::FromStr;
+
+/// What a setting says of a proxy; its URL may hold a password.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct ProxyText(String);
+
+impl From<String> for ProxyText {
+    fn from(text: String) -> Self {
+        Self(text)
+    }
+}
+
+impl fmt::Debug for ProxyText {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ProxyText")
+    }
+}
+
+/// The way to one north.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Way {
+    /// The proxy on it; none: straight.
+    pub proxy: Option<Proxy>,
+    /// How the link travels.
+    pub link: Wish,
+}
+
+/// The ways to norths, as far as their own entries do not say them.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Ways {
+    proxy: Told<Rule>,
+    link: Told<Wish>,
+    environment: Environment,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct Told<T> {
+    /// By a flag or the environment: for all.
+    all: Option<T>,
+    /// By the file: for those that do not say it.
+    others: Option<T>,
+}
+
+impl<T: Clone + Default> Told<T> {
+    fn of(&self, own: Option<T>) -> T {
+        let told = self.all.clone().or(own).or_else(|| self.others.clone());
+        told.unwrap_or_default()
+    }
+}
+
+/// The text itself is not repeated in the error.
+fn parse<T>(setting: &'static str, text: Option<&str>) -> Result<Option<T>, ConfigError>
+where
+    T: FromStr,
+    T::Err: fmt::Display,
+{
+    let parsed = text.map(|text| text.parse().map_err(|e: T::Err| wrong(setting, &e.to_string())));
+    parsed.transpose()
+}
+
+impl Ways {
+    /// `above` is what flags and environment say.
+    pub(super) fn new(
+        above: &Partial,
+        file: &Partial,
+        environment: Environment,
+    ) -> Result<Self, ConfigError> {
+        let proxy = |told: &Partial| parse("proxy", told.proxy.as_ref().map(|text| text.0.as_str()));
+        let link = |told: &Partial| parse("link", told.link.as_deref());
+        Ok(Self {
+            proxy: Told {
+                all: proxy(above)?,
+                others: proxy(file)?,
+            },
+            link: Told {
+                all: link(above)?,
+                others: link(file)?,
+            },
+            environment,
+        })
+    }
+
+    /// The way to a north of whose own nothing is said.
+    ///
+    /// # Errors
+    /// The environment names a proxy that can't be used, and it would be needed.
+    pub fn to(&self, url: &NorthUrl) -> Result<Way, ConfigError> {
+        self.to_one_with(url, None, None)
+    }
+
+    /// The way to a north whose entry says this.
+    pub(super) fn to_one_with(
+        &self,
+        url: &NorthUrl,
+        proxy: Option<&ProxyText>,
+        link: Option<&str>,
+    ) -> Result<Way, ConfigError> {
+        let rule = self
+            .proxy
+            .of(parse("north.proxy", proxy.map(|text| text.0.as_str()))?);
+        let proxy = rule
+            .proxy(&self.environment, &url.host, url.port)
+            .map_err(|e| wrong("proxy", &e.to_string()))?;
+        let link = self.link.of(parse("north.link", link)?);
+        Ok(Way { proxy, link })
+    }
+}

@@ -1,0 +1,187 @@
+//! Long lists, a piece at a time: between two pieces the driver does what else there is (P11).
+
+use super::command::Command;
+use super::handle::Handle;
+use super::info::{MessageInfo, MessageTrace, PathNode, PeerInfo, RouteInfo, ServiceInfo, TraceStep};
+use super::refusal::Refusal;
+use redlink_core::{Cursor, MessageId, NodeId};
+use std::collections::{BTreeSet, HashMap};
+use tokio::sync::oneshot;
+
+/// Most entries of one list.
+pub(super) const LIST_MAX: usize = 10_000;
+/// Entries of one piece. Services and peers look at all their routes.
+pub(super) const MESSAGES: usize = 1_024;
+pub(super) const SERVICES: usize = 64;
+pub(super) const PEERS: usize = 16;
+pub(super) const ROUTES: usize = 1_024;
+
+/// A piece of a list, and where it goes on.
+pub(super) type Page<T> = (Vec<T>, Option<Cursor>);
+
+impl Handle {
+    async fn pages<T>(
+        &self,
+        most: usize,
+        make: impl Fn(Cursor, oneshot::Sender<Page<T>>) -> Command,
+        wanted: impl Fn(&T) -> bool,
+    ) -> Vec<T> {
+        let mut all = Vec::new();
+        let mut from = Some(Cursor::default());
+        while let Some(cursor) = from
+            && all.len() < most
+        {
+            // A driver that has stopped has no more to tell.
+            let Some((page, next)) = self.look(|answer| make(cursor, answer)).await else {
+                break;
+            };
+            all.extend(page.into_iter().filter(&wanted));
+            from = next;
+        }
+        all.truncate(most);
+        all
+    }
+
+    /// At most `max` messages and uncollected outcomes, of one service or of all.
+    pub async fn messages(&self, max: usize, service: Option<String>) -> Vec<MessageInfo> {
+        let wanted = |message: &MessageInfo| service.as_deref().is_none_or(|name| name == message.service);
+        let max = max.min(LIST_MAX);
+        let make = |from, answer| Command::Messages {
+            who: self.who(),
+            // Those of other services are left out here.
+            max: LIST_MAX,
+            from,
+            answer,
+        };
+        self.pages(max, make, wanted).await
+    }
+
+    /// The services known at this node.
+    pub async fn services(&self) -> Vec<ServiceInfo> {
+        self.pages(
+            LIST_MAX,
+            |from, answer| Command::Services { from, answer },
+            |_| true,
+        )
+        .await
+    }
+
+    /// The peers of this node.
+    pub async fn peers(&self) -> Vec<PeerInfo> {
+        self.pages(LIST_MAX, |from, answer| Command::Peers { from, answer }, |_| true)
+            .await
+    }
+
+    /// What this node and its peers told each other of services, by service and peer.
+    pub async fn routes(&self) -> Vec<RouteInfo> {
+        let make = |from, answer| Command::Routes { from, answer };
+        let mut routes = self.pages(LIST_MAX, make, |_| true).await;
+        let peers = self.peers().await.into_iter();
+        let names: HashMap<String, String> = peers.filter_map(|peer| peer.node.zip(peer.name)).collect();
+        for PathNode { node, name } in routes.iter_mut().flat_map(|route| &mut route.path) {
+            *name = names.get(node.as_str()).cloned();
+        }
+        routes.sort_by(|a, b| (&a.service, &a.peer).cmp(&(&b.service, &b.peer)));
+        routes
+    }
+}
+
+/// A piece of a message's steps.
+pub(super) struct TracePage {
+    pub(super) on: bool,
+    pub(super) steps: Vec<TraceStep>,
+    pub(super) next: Option<u64>,
+}
+
+impl Handle {
+    /// What this node remembers of a message, its own or another's that it has seen.
+    ///
+    /// # Errors
+    /// It remembers nothing.
+    pub async fn trace(&self, message: MessageId) -> Result<MessageTrace, Refusal> {
+        let mut trace = MessageTrace {
+            id: message.to_string(),
+            ..MessageTrace::default()
+        };
+        let mut at = Some(0);
+        while let Some(from) = at {
+            let make = |answer| Command::Trace {
+                message,
+                from,
+                answer,
+            };
+            let page = self.look(make).await.ok_or(Refusal::Stopped)?;
+            trace.on = page.on;
+            trace.steps.extend(page.steps);
+            at = page.next;
+        }
+        if trace.steps.is_empty() {
+            // Of a message that it holds it knows at least that.
+            self.message(message).await?;
+        }
+        let peers = self.peers().await.into_iter();
+        let mut names: HashMap<String, String> = peers.filter_map(|peer| peer.node.zip(peer.name)).collect();
+        let status = self.status().await;
+        names.insert(status.node, status.name.clone());
+        trace.node = status.name;
+        for PathNode { node, name } in trace.steps.iter_mut().filter_map(|step| step.node.as_mut()) {
+            *name = names.get(node.as_str()).cloned();
+        }
+        let met = trace
+            .steps
+            .iter()
+            .flat_map(|step| step.to.iter().chain(&step.from));
+        trace.peers = met.cloned().collect::<BTreeSet<_>>().into_iter().collect();
+        mark_requeued(&mut trace.steps);
+        Ok(trace)
+    }
+}
+
+/// That a grant has lapsed is no frame and no output: it shows when its message is offered or granted again.
+fn mark_requeued(steps: &mut Vec<TraceStep>) {
+    let mut held: Option<u32> = None;
+    let mut at = 0;
+    while let Some(step) = steps.get(at) {
+        let again = match step.step.as_str() {
+            "grant" if step.to.is_some() => step.attempt != held,
+            "delivered" => step.attempt != held,
+            "offer" => step.to.is_some(),
+            _ => false,
+        };
+        let granted = matches!(step.step.as_str(), "grant" | "delivered")
+            .then_some(step.attempt)
+            .flatten();
+        // Given back is not lapsed, and said already.
+        let back = matches!(step.step.as_str(), "lost" | "released" | "settling")
+            || step
+                .detail
+                .as_deref()
+                .is_some_and(|detail| detail.starts_with("release"));
+        if let (true, Some(attempt)) = (again, held) {
+            let requeued = TraceStep {
+                at_micros: step.at_micros,
+                step: "requeued".into(),
+                attempt: Some(attempt),
+                detail: Some("its lease was over or its holder lost, at the latest now".into()),
+                ..TraceStep::default()
+            };
+            steps.insert(at, requeued);
+            at += 1;
+            held = None;
+        }
+        if back {
+            held = None;
+        }
+        held = granted.or(held);
+        at += 1;
+    }
+}
+
+/// Nodes of a way; their names come later.
+pub(super) fn path(nodes: &[NodeId]) -> Vec<PathNode> {
+    let nodes = nodes.iter().map(|node| PathNode {
+        node: node.to_string(),
+        name: None,
+    });
+    nodes.collect()
+}

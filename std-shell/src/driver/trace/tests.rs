@@ -1,0 +1,97 @@
+use super::*;
+
+fn message(sequence: u64) -> MessageId {
+    MessageId {
+        node: NodeId(7),
+        sequence,
+    }
+}
+
+fn all(trace: &Trace, of: MessageId) -> Vec<super::super::info::TraceStep> {
+    let (mut steps, mut from) = (Vec::new(), Some(0));
+    while let Some(at) = from {
+        let (more, next) = trace.of(of, at);
+        steps.extend(more);
+        from = next;
+    }
+    steps
+}
+
+#[test]
+fn steps_come_back_in_order_with_their_peers() {
+    let mut trace = Trace::new(1 << 16);
+    let peer = Name::new("north").unwrap();
+    trace.link(LinkId(3), &peer);
+    trace.step(5, Step::Accepted, message(1), 0, ["resize", ""]);
+    let mut buffer = [0; HEADER_MAX];
+    for (n, frame) in [
+        Frame::Ping,
+        Frame::Retract { message: message(2) },
+        Frame::Retract { message: message(1) },
+    ]
+    .iter()
+    .enumerate()
+    {
+        let length = frame.encode(&mut buffer).unwrap();
+        trace.frame_out(6 + n as i64, LinkId(3), &buffer[..length]);
+    }
+    trace.step(9, Step::Delivered, message(1), 2, ["to", "w1"]);
+    // Nonsense of a peer is kept and understood by nobody.
+    trace.frame_in(10, LinkId(3), &[0xee; 40]);
+    let steps = all(&trace, message(1));
+    let short: Vec<_> = steps.iter().map(|s| (s.at_micros, s.step.as_str())).collect();
+    assert_eq!(short, [(5, "accepted"), (8, "retract"), (9, "delivered")]);
+    assert_eq!(
+        (steps[1].to.as_deref(), steps[1].from.as_deref()),
+        (Some("north"), None)
+    );
+    assert_eq!(
+        (steps[2].attempt, steps[2].detail.as_deref()),
+        (Some(2), Some("to w1"))
+    );
+    assert_eq!(all(&trace, message(2)).len(), 1);
+    assert_eq!(all(&trace, message(3)).len(), 0);
+}
+
+#[test]
+fn the_oldest_make_room_and_nothing_is_torn() {
+    for size in [4_096, 4_104, 5_000, 70_000] {
+        let mut trace = Trace::new(size);
+        let texts = ["", "a", "abcdefg", "a-name-that-is-rather-long-and-takes-room"];
+        for n in 0..10_000_u64 {
+            trace.step(
+                n as i64,
+                Step::Settling,
+                message(n),
+                0,
+                [texts[n as usize % 4], texts[n as usize / 4 % 4]],
+            );
+        }
+        assert!(trace.head - trace.tail <= trace.ring.len() as u64);
+        let kept: Vec<u64> = (0..10_000).filter(|n| all_from_tail(&trace, *n)).collect();
+        assert_eq!(kept.last(), Some(&9_999));
+        assert!(kept.len() > 30, "{size}: {}", kept.len());
+        let whole: Vec<u64> = (kept[0]..10_000).collect();
+        assert_eq!(kept, whole, "without a gap");
+    }
+}
+
+fn all_from_tail(trace: &Trace, n: u64) -> bool {
+    let (steps, _) = trace.of(message(n), 0);
+    steps.iter().all(|step| step.at_micros == n as i64) && steps.len() == 1
+}
+
+#[test]
+fn without_memory_nothing_is_kept() {
+    let mut trace = Trace::new(0);
+    trace.step(1, Step::Accepted, message(1), 0, ["", ""]);
+    trace.frame_in(1, LinkId(1), &[5, 1]);
+    assert!(!trace.is_on() && all(&trace, message(1)).is_empty());
+}
+
+#[test]
+fn words_are_those_of_the_steps() {
+    for (at, (step, _)) in Step::ALL.iter().enumerate() {
+        assert_eq!(*step as usize, at);
+    }
+}

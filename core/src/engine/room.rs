@@ -197,7 +197,7 @@ impl Core<'_> {
 
     pub(super) fn reservation_timeout(&mut self, ix: Ix) {
         if self.is_late(self.reservations[ix].deadline) {
-            return self.drop_reservation(ix);
+            return self.end_reservation(ix);
         }
         self.hedge(Offer::Reservation(ix));
         self.time_reservation(ix);

@@ -122,7 +122,10 @@ impl Core<'_> {
     ) -> Option<Output> {
         // A peer that is not linked may have been forgotten.
         let link = self.peers.get(peer)?.link?;
-        self.peers[peer].sent = self.now;
+        // A peer that pings must not keep this end from its own rounds, in which it also tells of room.
+        if *frame != Frame::Pong {
+            self.peers[peer].sent = self.now;
+        }
         Some(self.send_on(link, frame, attached, buffer))
     }
 

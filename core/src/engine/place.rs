@@ -160,12 +160,11 @@ impl Core<'_> {
         if !self.has_budget(offer) || rank >= self.offer_rank(last) {
             return false;
         }
-        let frees = self.copies(last).iter().flatten().any(|copy| {
+        // One that does not count may outlive its route.
+        let mut live = self.copies(last).iter().flatten().filter(|copy| copy.is_live());
+        let frees = live.any(|copy| {
             let r = &self.routes[copy.route];
-            copy.is_live()
-                && !r.has_window()
-                && r.floor.is_none_or(|floor| priority > floor)
-                && self.may_go(offer, copy.route)
+            !r.has_window() && r.floor.is_none_or(|floor| priority > floor) && self.may_go(offer, copy.route)
         });
         if frees {
             self.unplace_all(last);

@@ -22,6 +22,7 @@ pub(super) struct Offered {
     pub(super) remaining: Option<Duration>,
     pub(super) path: Path,
     pub(super) copies: u8,
+    pub(super) sure: bool,
 }
 
 /// What a peer says of a message that it grants.
@@ -114,6 +115,9 @@ impl Core<'_> {
                 .is_some_and(|r| r.message == message && !r.over)
         }) {
             self.forward(ix);
+            if offer.sure && !self.is_sure(Offer::Reservation(ix)) {
+                self.deny_room(route, message);
+            }
         }
     }
 

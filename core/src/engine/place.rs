@@ -356,7 +356,7 @@ impl Core<'_> {
     }
 
     /// The offer of this id that this node has placed: its own, or one that passes.
-    fn offer_of(&self, message: MessageId) -> Option<Offer> {
+    pub(super) fn offer_of(&self, message: MessageId) -> Option<Offer> {
         if message.node == self.config.node {
             self.own(message).map(Offer::Message)
         } else {

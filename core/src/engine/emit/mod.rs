@@ -85,6 +85,7 @@ impl Core<'_> {
                 self.send(peer, &frame, buffer)
             }
             Pending::NoPath { peer, token } => self.send(peer, &Frame::NoPath { token }, buffer),
+            Pending::NoRoom { peer, message } => self.send(peer, &Frame::NoRoom { message }, buffer),
             Pending::Decline { peer, message, floor } => {
                 self.send(peer, &Frame::Decline { message, floor }, buffer)
             }

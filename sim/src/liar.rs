@@ -311,6 +311,7 @@ impl World {
                         .filter(|_| urgent),
                     path,
                     copies: self.rng.liar.below(255) as u8,
+                    sure: self.rng.liar.chance(500),
                 }
             }
             5 => Frame::Retract { message },

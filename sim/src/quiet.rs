@@ -292,6 +292,11 @@ impl World {
 
     /// Where a core knows something else than the model says; none if all agree.
     fn disagreement(&self, first: usize) -> Option<String> {
+        // What happened to it meanwhile has not reached its core: its own workers, for one.
+        let still = |host: &crate::host::Host| host.frozen_until > self.now || !host.backlog.is_empty();
+        if let Some(h) = self.hosts.iter().position(still) {
+            return Some(format!("node {h} stands still"));
+        }
         if let Some(what) = self.unlinked() {
             return Some(what);
         }

@@ -22,6 +22,7 @@ pub(super) struct Offered {
     pub(super) remaining: Option<Duration>,
     pub(super) path: Path,
     pub(super) copies: u8,
+    pub(super) sure: bool,
 }
 
 /// What a peer says of a message that it grants.
@@ -114,6 +115,9 @@ impl Core<'_> {
                 .is_some_and(|r| r.message == message && !r.over)
         }) {
             self.forward(ix);
+            if offer.sure && !self.is_sure(Offer::Reservation(ix)) {
+                self.deny_room(route, message);
+            }
         }
     }
 
@@ -202,6 +206,15 @@ impl Core<'_> {
         self.drop_idle_route(route);
     }
 
+    /// The same, and what it had placed at next hops makes room there for others.
+    pub(super) fn end_reservation(&mut self, ix: Ix) {
+        let service = self.routes[self.reservations[ix].route].service;
+        self.drop_reservation(ix);
+        if self.services.get(service).is_some() {
+            self.fill(service);
+        }
+    }
+
     /// Room came free: a peer that was declined for the lack of it hears of it.
     pub(super) fn invite_one(&mut self) {
         if let Some(starved) = self.starved.front() {
@@ -254,7 +267,7 @@ impl Core<'_> {
         if let Some(ix) = self.find_reservation(message)
             && self.routes[self.reservations[ix].route].peer == peer
         {
-            self.drop_reservation(ix);
+            self.end_reservation(ix);
         }
     }
 

@@ -33,7 +33,7 @@ impl Core<'_> {
                     self.end(ix, Outcome::Expired, LostWhy::Deadline);
                 }
                 Some(Best::Reserved(ix)) if self.is_late(self.reservations[ix].deadline) => {
-                    self.drop_reservation(ix);
+                    self.end_reservation(ix);
                 }
                 Some(Best::Own(ix)) => self.grant_here(ix, consumer),
                 Some(Best::Reserved(ix)) => self.claim(ix, consumer),

@@ -93,6 +93,10 @@ enum Pending {
         peer: Ix,
         token: GrantToken,
     },
+    NoRoom {
+        peer: Ix,
+        message: MessageId,
+    },
     Decline {
         peer: Ix,
         message: MessageId,

@@ -160,12 +160,11 @@ impl Core<'_> {
         if !self.has_budget(offer) || rank >= self.offer_rank(last) {
             return false;
         }
-        let frees = self.copies(last).iter().flatten().any(|copy| {
+        // One that does not count may outlive its route.
+        let mut live = self.copies(last).iter().flatten().filter(|copy| copy.is_live());
+        let frees = live.any(|copy| {
             let r = &self.routes[copy.route];
-            copy.is_live()
-                && !r.has_window()
-                && r.floor.is_none_or(|floor| priority > floor)
-                && self.may_go(offer, copy.route)
+            !r.has_window() && r.floor.is_none_or(|floor| priority > floor) && self.may_go(offer, copy.route)
         });
         if frees {
             self.unplace_all(last);
@@ -357,7 +356,7 @@ impl Core<'_> {
     }
 
     /// The offer of this id that this node has placed: its own, or one that passes.
-    fn offer_of(&self, message: MessageId) -> Option<Offer> {
+    pub(super) fn offer_of(&self, message: MessageId) -> Option<Offer> {
         if message.node == self.config.node {
             self.own(message).map(Offer::Message)
         } else {

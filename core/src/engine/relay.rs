@@ -126,11 +126,7 @@ impl Core<'_> {
         if self.insert_relay(relay).is_none() {
             return self.say(claim.gone(down));
         }
-        let service = self.routes[self.reservations[reservation].route].service;
-        self.drop_reservation(reservation);
-        if self.services.get(service).is_some() {
-            self.fill(service);
-        }
+        self.end_reservation(reservation);
     }
 
     /// The claim that passed here and that this peer may answer.

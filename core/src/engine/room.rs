@@ -4,18 +4,19 @@
 //! ends count alike; a peer that has used up all that it was told hears of it when there is room again. So freed room is
 //! used within one link's delay, a peer that offers nothing costs nothing, and each announcement of room is paid for by
 //! an offer at least. What a peer believes may be wrong, since others use the same room: then its offer waits
-//! here as any other.
+//! here as any other, and the peer is told that there is none.
 //!
 //! Offers go where room is believed to be first, to one peer only; if that does not claim in a short while, others are
 //! asked too. When a next hop has room, the best of what waits unclaimed elsewhere goes there: it is late
 //! binding that makes many consumers behind many nodes work like one queue (design, 6.4).
 
-use super::Core;
 use super::origin::from_millis;
 use super::place::Offer;
 use super::slots::{Copy, CopyState};
 use super::tables::Entity;
+use super::{Core, Pending};
 use crate::data::slab::Ix;
+use crate::id::MessageId;
 
 /// Most room that is told at a time. More is told when it is used up.
 const ROOM_MAX: u32 = 64;
@@ -72,6 +73,34 @@ impl Core<'_> {
                 self.note_spent(route);
                 self.refresh_route(route);
             }
+        }
+    }
+
+    /// An offer came because its sender knew of room here, and there is none: others have used it. It hears so, and of
+    /// room when there is some again.
+    pub(super) fn deny_room(&mut self, route: Ix, message: MessageId) {
+        self.routes[route].told_room = 0;
+        self.note_spent(route);
+        let peer = self.routes[route].peer;
+        self.say(Pending::NoRoom { peer, message });
+    }
+
+    /// A peer has no room for what should have been claimed there at once: others are asked too.
+    pub(super) fn room_denied(&mut self, peer: Ix, message: MessageId) {
+        let Some(offer) = self.offer_of(message) else {
+            return;
+        };
+        let at = |copy: &&mut Copy| copy.peer == peer && copy.is_live();
+        let Some(copy) = self.copies_mut(offer).iter_mut().flatten().find(at) else {
+            return;
+        };
+        copy.sure = false;
+        let route = copy.route;
+        self.routes[route].room = 0;
+        self.place_offer(offer);
+        match offer {
+            Offer::Message(ix) => self.time_offered(ix),
+            Offer::Reservation(ix) => self.time_reservation(ix),
         }
     }
 
@@ -197,7 +226,7 @@ impl Core<'_> {
 
     pub(super) fn reservation_timeout(&mut self, ix: Ix) {
         if self.is_late(self.reservations[ix].deadline) {
-            return self.drop_reservation(ix);
+            return self.end_reservation(ix);
         }
         self.hedge(Offer::Reservation(ix));
         self.time_reservation(ix);

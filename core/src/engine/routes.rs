@@ -317,5 +317,9 @@ impl Core<'_> {
                 self.drop_reservation(ix);
             }
         }
+        let service = self.routes.get(route).map(|r| r.service);
+        if let Some(service) = service {
+            self.fill(service);
+        }
     }
 }

@@ -224,6 +224,7 @@ impl Core<'_> {
                 remaining,
                 path,
                 copies,
+                sure,
             } => {
                 let offer = Offered {
                     message,
@@ -232,9 +233,11 @@ impl Core<'_> {
                     remaining,
                     path,
                     copies,
+                    sure,
                 };
                 self.offered(peer, &service, &offer);
             }
+            Frame::NoRoom { message } => self.room_denied(peer, message),
             Frame::Retract { message } => self.retracted(peer, message),
             Frame::Decline { message, floor } => self.declined(peer, message, floor),
             Frame::Claim {

@@ -97,6 +97,13 @@ pub enum Frame {
         path: Path,
         /// Next hops that it may be placed at from here at the same time.
         copies: u8,
+        /// As far as I know you have room for it: say [`Frame::NoRoom`] if not.
+        sure: bool,
+    },
+    /// That offer waits here: there is no room for any more just now, whatever I announced.
+    NoRoom {
+        /// Which one.
+        message: MessageId,
     },
     /// That offer is withdrawn.
     Retract {

@@ -82,6 +82,7 @@ fn a_squatter_gives_way_to_the_origin() {
         remaining: None,
         path: Path::from_slice(&[origin, mesh.node("L").config.node]).unwrap(),
         copies: 2,
+        sure: false,
     };
     mesh.send("L", "N", &offer);
     mesh.run(secs(1));
@@ -116,6 +117,7 @@ fn a_squatter_that_does_not_grant_gives_way_too() {
         remaining: None,
         path: Path::from_slice(&[origin, mesh.node("L").config.node]).unwrap(),
         copies: 2,
+        sure: false,
     };
     mesh.send("L", "N", &offer);
     mesh.run(secs(1));

@@ -155,3 +155,27 @@ fn room_behind_a_transit_node_is_found() {
         assert_eq!(held(&mut mesh), [1; 3], "after {name}");
     }
 }
+
+/// Two hubs know of the same room: whoever comes too late hears so at once, and asks the other node.
+#[test]
+fn room_that_others_have_used_is_not_waited_for() {
+    let mut mesh = Mesh::new(
+        &["H", "I", "A", "B"],
+        &[("A", "H"), ("B", "H"), ("A", "I"), ("B", "I")],
+    );
+    for name in ["A", "B"] {
+        let node = mesh.node(name);
+        node.register("s", "w", 1, Duration::from_secs(60));
+        node.take("s", "w", 1);
+    }
+    mesh.run(ms(100));
+    mesh.node("H").submit("s", Terms::default(), b"abc");
+    mesh.run(ms(5));
+    mesh.node("I").submit("s", Terms::default(), b"abc");
+    // Offer, no room, offer elsewhere, claim, grant.
+    mesh.run(ms(5));
+    assert_eq!(
+        ["A", "B"].map(|name| mesh.node(name).told.delivered.len()),
+        [1; 2]
+    );
+}

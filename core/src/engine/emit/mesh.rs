@@ -45,6 +45,7 @@ impl Core<'_> {
             remaining: r.deadline.map(|at| self.now.until(at)),
             path,
             copies: if live > 1 { 1 } else { r.budget },
+            sure: copy.sure,
         };
         self.emit_placing(copy, message, &offer, buffer)
     }

@@ -119,6 +119,7 @@ impl Core<'_> {
             remaining: m.deadline.map(|at| self.now.until(at)),
             path,
             copies: COPIES as u8,
+            sure: copy.sure,
         };
         self.emit_placing(copy, message, &offer, buffer)
     }

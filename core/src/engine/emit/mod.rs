@@ -85,6 +85,7 @@ impl Core<'_> {
                 self.send(peer, &frame, buffer)
             }
             Pending::NoPath { peer, token } => self.send(peer, &Frame::NoPath { token }, buffer),
+            Pending::NoRoom { peer, message } => self.send(peer, &Frame::NoRoom { message }, buffer),
             Pending::Decline { peer, message, floor } => {
                 self.send(peer, &Frame::Decline { message, floor }, buffer)
             }
@@ -122,7 +123,10 @@ impl Core<'_> {
     ) -> Option<Output> {
         // A peer that is not linked may have been forgotten.
         let link = self.peers.get(peer)?.link?;
-        self.peers[peer].sent = self.now;
+        // A peer that pings must not keep this end from its own rounds, in which it also tells of room.
+        if *frame != Frame::Pong {
+            self.peers[peer].sent = self.now;
+        }
         Some(self.send_on(link, frame, attached, buffer))
     }
 

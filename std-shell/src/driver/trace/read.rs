@@ -84,6 +84,7 @@ fn frame_step(frame: &Frame, wanted: MessageId) -> Option<TraceStep> {
         Frame::Offer {
             message, priority, ..
         } => (*message, "offer", None, None, format!("priority {priority}")),
+        Frame::NoRoom { message } => (*message, "no room", None, None, String::new()),
         Frame::Retract { message } => (*message, "retract", None, None, String::new()),
         Frame::Decline { message, floor } => {
             let why = floor.map_or("not for lack of room".to_owned(), |floor| {

@@ -105,6 +105,11 @@ impl Core<'_> {
             self.consumers[c].coming -= 1;
         }
         self.set_stage(d, Stage::Answering);
+        let served = self.deliveries[d].consumer;
+        if let Some(c) = served {
+            self.consumers[c].answering += 1;
+            self.refresh_consumer(c);
+        }
         let slot = &mut self.deliveries[d];
         slot.verb = Some(verb);
         // An extension that waited for the origin's word is overtaken by the end of the work.
@@ -134,6 +139,9 @@ impl Core<'_> {
                 slot.answer = body;
                 self.send_or_keep(d);
             }
+        }
+        if let Some(c) = served {
+            self.match_service(self.consumers[c].service);
         }
     }
 

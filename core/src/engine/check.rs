@@ -64,12 +64,12 @@ impl Core<'_> {
             assert_eq!(s.waiting.len(), of(State::Waiting));
             assert_eq!(s.offered.len(), of(State::Offered));
             let served = self.draining || s.hungry.is_empty() || self.deliveries.is_full();
-            let empty = s.waiting.is_empty()
-                && s.offered.is_empty()
-                && s.reserved.is_empty()
-                && s.forwarded.is_empty();
+            let own = s.waiting.is_empty() && s.offered.is_empty();
+            let peers = s.reserved.is_empty() && s.forwarded.is_empty();
+            let mut hungry = core::iter::successors(s.hungry.front(), |&c| s.hungry.next(&self.consumers, c));
+            let only_peers = !hungry.any(|c| self.consumers[c].has_place_for_own());
             assert!(
-                served || empty,
+                served || (own && peers) || (only_peers && !own),
                 "a consumer with room and a message for it were matched ({})",
                 s.name
             );
@@ -159,6 +159,10 @@ impl Core<'_> {
             assert_eq!(
                 of().filter(|(_, d)| coming(d.stage)).count(),
                 usize::from(c.coming)
+            );
+            assert_eq!(
+                of().filter(|(_, d)| d.stage == Stage::Answering).count(),
+                usize::from(c.answering)
             );
             let wanted: u32 = self
                 .takes

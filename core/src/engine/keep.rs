@@ -150,6 +150,10 @@ impl Core<'_> {
     pub(super) fn give_back(&mut self, d: Ix) {
         self.not_stored(d);
         self.set_stage(d, Stage::Held);
+        if let Some(c) = self.deliveries[d].consumer {
+            self.consumers[c].answering -= 1;
+            self.refresh_consumer(c);
+        }
         let slot = &mut self.deliveries[d];
         slot.verb = None;
         slot.wake = Some(self.now + slot.lease);

@@ -28,6 +28,17 @@ impl Core<'_> {
                 return;
             }
             match self.best(service) {
+                // What lies here already is granted when it can be handed over, and not before.
+                Some(Best::Own(ix)) if !self.consumers[consumer].has_place_for_own() => {
+                    let Some(other) = self.other_hungry(service) else {
+                        return;
+                    };
+                    if self.is_late(self.messages[ix].deadline) {
+                        self.end(ix, Outcome::Expired, LostWhy::Deadline);
+                    } else {
+                        self.grant_here(ix, other);
+                    }
+                }
                 None => return self.tell_room(service),
                 Some(Best::Own(ix)) if self.is_late(self.messages[ix].deadline) => {
                     self.end(ix, Outcome::Expired, LostWhy::Deadline);
@@ -39,6 +50,14 @@ impl Core<'_> {
                 Some(Best::Reserved(ix)) => self.claim(ix, consumer),
             }
         }
+    }
+
+    /// A consumer with room for a message of this node. Those that only wait for the word that an answer of theirs has
+    /// arrived have none.
+    fn other_hungry(&self, service: Ix) -> Link {
+        let list = &self.services[service].hungry;
+        let mut all = core::iter::successors(list.front(), |&c| list.next(&self.consumers, c));
+        all.find(|&c| self.consumers[c].has_place_for_own())
     }
 
     /// Highest priority first, then oldest; between equals this node's own.
@@ -283,7 +302,13 @@ impl Core<'_> {
         if matches!(stage, Stage::Claiming | Stage::Fetching | Stage::Ready) {
             self.consumers[c].coming -= 1;
         }
+        if stage == Stage::Answering {
+            self.consumers[c].answering -= 1;
+        }
         self.refresh_consumer(c);
+        if core::mem::take(&mut self.consumers[c].blocked) {
+            self.hand_over_ready(c);
+        }
     }
 
     /// The delivery has come to its end; the slot goes as soon as all of it is told.

@@ -61,6 +61,8 @@ impl Core<'_> {
             limit: self.config.limit.max(1),
             held: 0,
             coming: 0,
+            answering: 0,
+            blocked: false,
             wanted: 0,
             lease: self.config.lease,
             takes: List::default(),
@@ -190,7 +192,7 @@ impl Core<'_> {
     }
 
     /// What was granted while no take was waiting goes to this one.
-    fn hand_over_ready(&mut self, c: Ix) {
+    pub(super) fn hand_over_ready(&mut self, c: Ix) {
         let mut at = if self.consumers[c].coming > 0 {
             self.consumers[c].deliveries.front()
         } else {

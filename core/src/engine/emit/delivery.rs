@@ -146,6 +146,10 @@ impl Core<'_> {
         if self.is_late(slot.deadline) {
             return Said::Again;
         }
+        if !self.consumers[c].has_place() {
+            self.consumers[c].blocked = true;
+            return Said::Again;
+        }
         let Some(take) = self.use_take(c) else {
             return Said::Again;
         };

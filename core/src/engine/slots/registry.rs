@@ -49,6 +49,10 @@ pub struct Consumer {
     pub(crate) held: u16,
     /// Of those, the ones that no take has been used for yet.
     pub(crate) coming: u16,
+    /// Of those, the ones that it has answered: their places are free as soon as the origin has the answer.
+    pub(crate) answering: u16,
+    /// Something is ready for it, and waits for a place.
+    pub(crate) blocked: bool,
     /// Messages that its waiting takes ask for.
     pub(crate) wanted: u32,
     /// Its lease.
@@ -104,14 +108,25 @@ impl ListNode<OfConsumer> for Take {
 }
 
 impl Consumer {
-    /// Whether one more message may be claimed for it (P4), and a take waits for it.
+    /// Whether one more message may be claimed for it, and a take waits for it.
     pub(crate) fn has_room(&self) -> bool {
         self.room() > 0
     }
 
     /// How many more may be.
     pub(crate) fn room(&self) -> u32 {
-        let places = self.limit.saturating_sub(self.held);
+        // A peer's next message comes while the answer to the one before goes, and is handed over when that has arrived.
+        let places = self.limit.saturating_sub(self.held - self.answering);
         u32::from(places).min(self.wanted.saturating_sub(u32::from(self.coming)))
+    }
+
+    /// Whether a message of this node may be granted to it.
+    pub(crate) fn has_place_for_own(&self) -> bool {
+        self.held < self.limit
+    }
+
+    /// Whether it may be handed one more message (P4).
+    pub(crate) fn has_place(&self) -> bool {
+        self.held - self.coming < self.limit
     }
 }

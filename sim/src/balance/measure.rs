@@ -346,6 +346,14 @@ mod tests {
         assert!((1.0..1.3).contains(&ratio), "{ratio}");
     }
 
+    /// The goal is 5 %; a short run may be off by as much again.
+    #[test]
+    fn ten_nodes_with_ten_consumers_are_nearly_one_queue() {
+        let all = redlink(&Setting::star(10, 10, 90));
+        let ratio = all.redlink.against(&all.models[0], Sample::mean).mean;
+        assert!((1.0..1.1).contains(&ratio), "{ratio}");
+    }
+
     /// The goal is a quarter.
     #[test]
     fn slow_consumers_hardly_hurt() {

@@ -40,6 +40,7 @@ pub struct Limits {
     /// A connection without a request is closed after this.
     pub idle: Duration,
     /// A silent HTTP/2 connection is pinged after this, and closed if no answer comes in the same time.
+    /// A route is gone with its session, so twice this is what a route to nowhere may live: 30 s.
     pub keep_alive: Duration,
     /// Bytes of a request's headers.
     pub header_bytes: u32,

@@ -241,3 +241,10 @@ async fn a_request_that_never_ends_is_cut_when_the_grace_is_over() {
     timeout(LONG, site.served).await.unwrap().unwrap();
     assert!(timeout(LONG, pending).await.unwrap().unwrap().is_err());
 }
+
+/// Routes live as long as sessions, and nobody looks whether they are true meanwhile.
+#[test]
+fn a_silent_peer_is_missed_within_half_a_minute() {
+    let Limits { keep_alive, .. } = Limits::default();
+    assert!(2 * keep_alive <= Duration::from_secs(30), "{keep_alive:?}");
+}

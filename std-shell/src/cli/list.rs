@@ -102,7 +102,6 @@ pub(super) async fn peers(options: Options) -> Done {
         "PEER",
         "DIRECTION",
         "LINK",
-        "MODE",
         "SERVICES",
         "RESERVED",
         "HELD",
@@ -114,6 +113,9 @@ pub(super) async fn peers(options: Options) -> Done {
         if let Some(text) = trouble(peer) {
             output::line(&text)?;
         }
+        if let Some(proxy) = &peer.proxy {
+            output::line(&format!("{}: dialled through {proxy}", called(peer)))?;
+        }
     }
     Ok(Exit::Done)
 }
@@ -124,31 +126,28 @@ pub(super) fn called(peer: &PeerInfo) -> &str {
 }
 
 fn peer_row(p: &PeerInfo) -> Vec<Cell> {
-    let link = match (p.connected, p.connected_ms) {
-        (true, Some(ms)) => Cell::text(format!("up {}", span(Duration::from_millis(ms)))).tone(Tone::Good),
-        (true, None) => Cell::text("up").tone(Tone::Good),
-        (false, _) => Cell::text("down").tone(Tone::Bad),
+    let link = if p.connected {
+        let since = p
+            .connected_ms
+            .map(|ms| format!(" {}", span(Duration::from_millis(ms))));
+        // Streams are what everybody expects.
+        let mode = p.mode.as_deref().filter(|mode| *mode != "stream");
+        let mode = mode.map(|mode| format!(", {mode}"));
+        let text = format!("up{}{}", since.unwrap_or_default(), mode.unwrap_or_default());
+        Cell::text(text).tone(Tone::Good)
+    } else {
+        Cell::text("down").tone(Tone::Bad)
     };
     vec![
         Cell::text(called(p)).tone(Tone::Strong),
         Cell::text(&p.direction),
         link,
-        Cell::text(mode(p)),
         Cell::number(p.services),
         Cell::number(p.reserved),
         Cell::number(p.held),
         Cell::number(p.granted),
         Cell::text(policy(p)).tone(Tone::Faint),
     ]
-}
-
-/// How its frames travel.
-fn mode(p: &PeerInfo) -> String {
-    let mode = p.mode.as_deref().unwrap_or("-");
-    match &p.proxy {
-        Some(proxy) => format!("{mode} through {proxy}"),
-        None => mode.to_owned(),
-    }
 }
 
 /// What may pass, in a word or a few.

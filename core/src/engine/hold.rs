@@ -1,6 +1,7 @@
 //! Messages of peers at this node: reservations, claims, grants.
 
-use super::place::{Claim, Offer};
+use super::claim::Claim;
+use super::place::Offer;
 use super::slots::{COPIES, Passing, Reservation, Source, Stage};
 use super::tables::Entity;
 use super::{Core, Pending};

@@ -9,6 +9,7 @@
 //! | `policy` | which services may pass over a link at all |
 //! | `room` | who is told of room at consumers, and which offers go there |
 //! | `place` | which next hops an offer is placed at, and what comes back from them |
+//! | `claim` | who gets a message that was offered, and who holds it then |
 //! | `registry` | consumers and their takes |
 //! | `matching` | which message goes to which consumer |
 //! | `hold` | messages of peers: reservations, claims, grants |
@@ -29,6 +30,7 @@
 mod answer;
 mod answer_far;
 mod check;
+mod claim;
 mod emit;
 mod hold;
 mod keep;

@@ -4,7 +4,8 @@
 //! last. If the way breaks, each side is told; the consumer's node then says again what it holds, along the nodes
 //! that the offer came by, and every node on that way lets answers pass once more.
 
-use super::place::{Claim, Offer};
+use super::claim::Claim;
+use super::place::Offer;
 use super::slots::{Passing, Relay, RelayOut};
 use super::tables::Entity;
 use super::{Core, Pending};

@@ -6,8 +6,8 @@
 //! it costs less than keeping sent frames for the case that a link comes back in time.
 
 use super::answer_far::PeerAnswer;
+use super::claim::Claim;
 use super::hold::{Granted, Offered};
-use super::place::Claim;
 use super::slots::{Holder, Keeping, Peer, PeerOut, RouteOut, Source, Stage};
 use super::tables::Entity;
 use super::{Core, Pending};

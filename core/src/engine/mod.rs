@@ -180,7 +180,7 @@ pub struct Core<'s> {
     /// Messages that a consumer holds to which no way leads just now.
     away: List<OfState>,
     seeking: seek::Seeking,
-    /// Some peer may have announced what there was no room for.
+    /// Some peer may have announced what there was no room for, or not have been told for want of it.
     missed: bool,
     starved: List<Starved>,
     counters: Counters,

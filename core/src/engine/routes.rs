@@ -100,22 +100,31 @@ impl Core<'_> {
         self.missed = true;
     }
 
-    /// A place in the table came free: what a peer announced in vain is asked for again, now and then.
+    /// A place in the table came free: what a peer announced in vain is asked for again, and a peer that could not be told
+    /// of something is told of all; now and then.
     pub(super) fn room_for_routes(&mut self) {
-        if !self.missed {
+        if !self.missed || self.routes.is_full() || self.services.is_full() {
             return;
         }
         let (apart, now) = (self.config.timing.silence, self.now);
-        let waits = |p: &Peer| p.missed && p.link.is_some() && p.asked.is_none_or(|at| at + apart <= now);
+        let waits = |p: &Peer| {
+            (p.missed || p.untold) && p.link.is_some() && p.asked.is_none_or(|at| at + apart <= now)
+        };
         let Some(ix) = self.peers.iter().find(|(_, p)| waits(p)).map(|(ix, _)| ix) else {
-            self.missed = self.peers.iter().any(|(_, p)| p.missed && p.link.is_some());
+            self.missed = self
+                .peers
+                .iter()
+                .any(|(_, p)| (p.missed || p.untold) && p.link.is_some());
             return;
         };
         let p = &mut self.peers[ix];
-        p.missed = false;
         p.asked = Some(now);
-        p.out.ask = true;
+        p.out.ask = core::mem::take(&mut p.missed);
+        let untold = core::mem::take(&mut p.untold);
         self.touch(Entity::Peer(ix));
+        if untold {
+            self.tell_all(ix);
+        }
     }
 
     /// The peer had no room for something that it was told of, and has now: it is told all anew, but not more often than
@@ -235,11 +244,29 @@ impl Core<'_> {
         let mut cursor = None;
         while let Some(peer) = self.peers.next_live(cursor) {
             cursor = Some(peer);
-            if self.is_up(peer)
-                && let Some(route) = self.route(service, peer)
-            {
-                self.refresh_route(route);
+            if self.is_up(peer) {
+                self.tell_of(service, peer);
             }
+        }
+    }
+
+    /// The peer is to be told of everything that is reached here.
+    pub(super) fn tell_all(&mut self, peer: Ix) {
+        let mut cursor = None;
+        while let Some(s) = self.services.next_live(cursor) {
+            cursor = Some(s);
+            if !self.services[s].consumers.is_empty() || !self.services[s].routes.is_empty() {
+                self.tell_of(s, peer);
+            }
+        }
+    }
+
+    fn tell_of(&mut self, service: Ix, peer: Ix) {
+        if let Some(route) = self.route(service, peer) {
+            self.refresh_route(route);
+        } else {
+            self.peers[peer].untold = true;
+            self.missed = true;
         }
     }
 

@@ -70,6 +70,7 @@ impl Core<'_> {
             sent: self.now,
             unsaid: 0,
             missed: false,
+            untold: false,
             cycle: false,
             asked: None,
             refreshed: None,
@@ -348,6 +349,7 @@ impl Core<'_> {
         let unsaid = core::mem::take(&mut p.out.hello).then_some(p.our_generation);
         p.session += 1;
         p.missed = false;
+        p.untold = false;
         p.cycle = false;
         p.asked = None;
         p.refreshed = None;
@@ -392,14 +394,7 @@ impl Core<'_> {
 
     /// Says anew all that the peer has to know.
     fn session_up(&mut self, peer: Ix, same_life: bool) {
-        let mut cursor = None;
-        while let Some(s) = self.services.next_live(cursor) {
-            cursor = Some(s);
-            let reached = !self.services[s].consumers.is_empty() || !self.services[s].routes.is_empty();
-            if reached && let Some(route) = self.route(s, peer) {
-                self.refresh_route(route);
-            }
-        }
+        self.tell_all(peer);
         self.find_absent(peer);
         let mut at = self.peers[peer].deliveries.front();
         while let Some(d) = at {
@@ -595,6 +590,7 @@ impl Core<'_> {
                 self.invite_peer(ix);
             }
         }
+        self.room_for_routes();
         self.time_peer(ix);
     }
 }

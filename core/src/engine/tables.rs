@@ -42,7 +42,7 @@ impl Default for Capacity {
             consumers: 4_096,
             takes: 4_096,
             peers: 256,
-            routes: 8_192,
+            routes: 32_768,
             relays: 16_384,
             rules: 2_048,
         }

@@ -4,7 +4,7 @@ use super::contents::Contents;
 use super::handle::{Handle, PASSING, Shared};
 use super::links::Links;
 use super::owners::Owners;
-use super::tally::Tally;
+use super::tally::{Complaints, Tally};
 use super::trace::Trace;
 use super::transfers::Transfers;
 use super::turn::{Driver, Inbox};
@@ -185,6 +185,7 @@ pub fn start(
         links: Links::default(),
         transfers: Transfers::default(),
         tally: Tally::default(),
+        complaints: Complaints::default(),
         trace: Trace::new(trace_memory),
         next: VecDeque::new(),
         ops: Vec::new(),

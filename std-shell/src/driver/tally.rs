@@ -1,4 +1,6 @@
-//! What the driver counts, beside what the core does.
+//! What the driver counts, beside what the core does, and what it says of what the core counts.
+
+use redlink_core::{Counters, Duration, Instant};
 
 /// Since the start.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -19,6 +21,43 @@ pub(super) struct Tally {
     pub(super) payloads_too_large: u64,
 }
 
+/// How often a full table is complained of.
+const COMPLAINTS: Duration = Duration::from_secs(60);
+
+/// What was said in the log about tables that are full.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Complaints {
+    routes: (u64, Option<Instant>),
+    relays: (u64, Option<Instant>),
+}
+
+impl Complaints {
+    /// Says so, if something found a table full since it was said last.
+    pub(super) fn look(&mut self, counters: &Counters, now: Instant) {
+        if is_news(&mut self.routes, counters.routes_full, now) {
+            tracing::warn!(
+                times = counters.routes_full,
+                "the table of routes or of services is full: some peers don't hear of some services, or this node does not; \
+                 raise `capacity.routes` and `capacity.services`"
+            );
+        }
+        if is_news(&mut self.relays, counters.relays_full, now) {
+            tracing::warn!(
+                times = counters.relays_full,
+                "the table of relays is full: claims of nodes behind this one are turned down; raise `capacity.relays`"
+            );
+        }
+    }
+}
+
+fn is_news((said, at): &mut (u64, Option<Instant>), count: u64, now: Instant) -> bool {
+    let news = count > *said && at.is_none_or(|at| at + COMPLAINTS <= now);
+    if news {
+        (*said, *at) = (count, Some(now));
+    }
+    news
+}
+
 impl Tally {
     /// By name.
     pub(super) fn named(&self) -> [(&'static str, u64); 7] {
@@ -31,5 +70,22 @@ impl Tally {
             ("deliveries_lost", self.deliveries_lost),
             ("payloads_too_large", self.payloads_too_large),
         ]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_table_is_complained_of_once_a_minute() {
+        let mut at = (0, None);
+        let second = Instant::from_micros;
+        assert!(!is_news(&mut at, 0, second(1)));
+        assert!(is_news(&mut at, 3, second(2)));
+        assert!(!is_news(&mut at, 4, second(3)));
+        let later = second(2) + COMPLAINTS;
+        assert!(is_news(&mut at, 4, later));
+        assert!(!is_news(&mut at, 4, later + COMPLAINTS));
     }
 }

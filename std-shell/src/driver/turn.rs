@@ -7,7 +7,7 @@ use super::links::Links;
 use super::owners::Owners;
 use super::refusal::Refusal;
 use super::start::Settings;
-use super::tally::Tally;
+use super::tally::{Complaints, Tally};
 use super::trace::{Step, Trace};
 use super::transfers::Transfers;
 use crate::Content;
@@ -122,6 +122,7 @@ pub(super) struct Driver {
     pub(super) links: Links,
     pub(super) transfers: Transfers,
     pub(super) tally: Tally,
+    pub(super) complaints: Complaints,
     pub(super) trace: Trace,
     pub(super) next: VecDeque<Next>,
     /// For the store, at the end of the turn: together they make one group.
@@ -211,6 +212,7 @@ impl Driver {
             self.tally.links_overflowed += 1;
             self.next.push_back(Next::LinkDown(link));
         }
+        self.complaints.look(self.core.counters(), self.now);
         self.answer_drainers();
         // P3: after an outage nothing new comes in before the overdue outcomes are in place.
         if !self.draining && !self.ready && self.core.usage().overdue == 0 {

@@ -47,6 +47,8 @@ pub struct Peer {
     pub(crate) unsaid: u32,
     /// It announced something that there was no room for.
     pub(crate) missed: bool,
+    /// There was no room for a route by which it would be told of something.
+    pub(crate) untold: bool,
     /// It is to the north and also below this node.
     pub(crate) cycle: bool,
     /// When it was asked last to announce all anew.

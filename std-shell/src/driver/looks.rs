@@ -118,6 +118,11 @@ impl Driver {
 
     fn status(&self) -> NodeStatus {
         let usage = self.core.usage();
+        // As the lists have them: without what the nodes have for themselves.
+        let programs = self.core.services().filter(|service| !service.name.is_reserved());
+        let (services, consumers) = programs.fold((0, 0), |(services, consumers), service| {
+            (services + 1, consumers + u64::from(service.consumers))
+        });
         NodeStatus {
             name: self.settings.name.to_string(),
             mesh: self.settings.mesh.to_string(),
@@ -129,9 +134,9 @@ impl Driver {
             uptime_ms: self.now.since(self.started).as_millis(),
             messages: usage.messages.into(),
             messages_max: self.core.capacity().messages.into(),
-            consumers: usage.consumers.into(),
+            consumers,
             deliveries: usage.deliveries.into(),
-            services: usage.services.into(),
+            services,
             peers: self.core.sessions().into(),
             memory_used: self.contents.used(),
             memory_max: self.settings.memory_max,

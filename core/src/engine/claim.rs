@@ -10,6 +10,9 @@ use crate::input::Outcome;
 use crate::output::LostWhy;
 use crate::time::Duration;
 
+/// Longest lease for what the mesh says for itself.
+const RESERVED_LEASE: Duration = Duration::from_secs(5);
+
 impl Core<'_> {
     /// A peer has room for a message that was offered to it: the first claim wins.
     pub(super) fn claimed(&mut self, peer: Ix, claim: &Claim) {
@@ -35,7 +38,12 @@ impl Core<'_> {
                 let service = self.messages[ix].service;
                 self.take_copy(offer, route);
                 self.leave_state(ix);
-                self.grant_to_peer(ix, peer, claim);
+                let mut claim = *claim;
+                if self.services[service].name.is_reserved() {
+                    // Answered at once, or by somebody else: a peer that only says that it offers it must not stop it.
+                    claim.lease = claim.lease.min(RESERVED_LEASE);
+                }
+                self.grant_to_peer(ix, peer, &claim);
                 self.fill(service);
             }
             // Its grant is under way. In one that was sent already a claim would find an attempt that its consumer has
@@ -109,6 +117,7 @@ impl Core<'_> {
 }
 
 /// What a claim says.
+#[derive(Clone, Copy)]
 pub(super) struct Claim {
     pub(super) message: MessageId,
     pub(super) node: NodeId,

@@ -391,6 +391,13 @@ impl Core<'_> {
             },
             State::Storing | State::Settling | State::Settled | State::Deleting => {}
         }
+        // What stood behind it may be for a consumer that could not have it.
+        if matches!(state, State::Waiting | State::Offered)
+            && let Some(c) = self.services[service].hungry.front()
+            && !self.consumers[c].has_place_for_own()
+        {
+            self.touch(Entity::Consumer(c));
+        }
     }
 
     /// After `leave_state`: the message is free for anyone. A local consumer with room gets it at once, else it is

@@ -104,7 +104,9 @@ impl Core<'_> {
             Offer::Message(_) => COPIES,
             Offer::Reservation(ix) => usize::from(self.reservations[ix].budget),
         };
-        live.count() < budget && copies.iter().any(Option::is_none)
+        // What passes needs a relay when it is claimed.
+        let passes = matches!(offer, Offer::Message(_)) || !self.relays.is_full();
+        passes && live.count() < budget && copies.iter().any(Option::is_none)
     }
 
     /// Whether the offer may go over the route at all.
@@ -375,7 +377,8 @@ impl Core<'_> {
             self.routes[route].floor = floor;
         }
         if self.lose_copy(offer, route) && self.is_open_offer(offer) {
-            if floor.is_none() {
+            // One that crossed the withdrawal of its route finds another when that is announced again.
+            if floor.is_none() && self.routes[route].window.is_some() {
                 self.mark_declined(offer, route, peer);
             }
             self.place_offer(offer);

@@ -1,6 +1,6 @@
 //! Which services may pass over a link, as this end of it wants it (P12).
 //!
-//! What the mesh needs for itself passes always: certificates have to be renewed whatever else may not pass.
+//! What the mesh needs for itself passes unless a rule names it: certificates have to be renewed whatever else may not pass.
 //!
 //! Rules are asked when a service is announced, here or there, and again when the peer's policy changes. Offers, claims
 //! and grants follow announcements, so that nothing else has to be asked.
@@ -10,7 +10,7 @@ use super::slots::{Direction, Rule};
 use crate::data::list::ListLinks;
 use crate::data::slab::{Ix, Link};
 use crate::input::Policy;
-use crate::name::Name;
+use crate::name::{Name, RESERVED};
 use crate::output::{Bound, Refused};
 use crate::pattern::rules;
 
@@ -84,16 +84,15 @@ impl Core<'_> {
 
     /// What the peer's rules say of a service: the first that matches counts.
     pub(super) fn may_pass_over(&self, peer: Ix, direction: Direction, service: &Name) -> bool {
-        if service.is_reserved() {
-            return true;
-        }
         let list = &self.peers[peer].rules;
         let mut denials = true;
         let mut at = list.front();
         while let Some(ix) = at {
             at = list.next(&self.rules, ix);
             let rule = &self.rules[ix];
-            if rule.direction != direction {
+            // The mesh's own services are meant only by rules that name them.
+            let meant = !service.is_reserved() || rule.pattern.as_str().starts_with(RESERVED);
+            if rule.direction != direction || !meant {
                 continue;
             }
             if rule.pattern.matches(service) {

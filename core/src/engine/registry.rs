@@ -106,6 +106,9 @@ impl Core<'_> {
         c.limit = limit;
         c.lease = lease.min(self.config.timing.lease_max);
         let s = c.service;
+        if core::mem::take(&mut c.blocked) {
+            self.hand_over_ready(ix);
+        }
         self.refresh_consumer(ix);
         self.match_service(s);
         Ok(())

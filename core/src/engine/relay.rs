@@ -49,7 +49,17 @@ impl Core<'_> {
         self.relay_index
             .remove(hash, ix, |at| Self::id_hash(seed, relays[at].token.message));
         self.set_timer(Entity::Relay(ix), None);
+        let was_full = self.relays.is_full();
         self.relays.remove(ix);
+        if was_full {
+            // What could not pass for want of a relay can now.
+            let mut cursor = None;
+            while let Some(s) = self.services.next_live(cursor) {
+                cursor = Some(s);
+                self.fill(s);
+                self.tell_room(s);
+            }
+        }
     }
 
     fn time_relay(&mut self, ix: Ix) {

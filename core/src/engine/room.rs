@@ -34,7 +34,8 @@ impl Core<'_> {
             at = s.hungry.next(&self.consumers, c);
             room += self.consumers[c].room();
         }
-        let mut at = s.routes.front();
+        // What passes needs a relay when it is claimed.
+        let mut at = s.routes.front().filter(|_| !self.relays.is_full());
         while let Some(route) = at.filter(|_| room < ROOM_MAX) {
             at = s.routes.next(&self.routes, route);
             let r = &self.routes[route];
@@ -94,7 +95,10 @@ impl Core<'_> {
         let Some(copy) = self.copies_mut(offer).iter_mut().flatten().find(at) else {
             return;
         };
-        copy.sure = false;
+        if !core::mem::take(&mut copy.sure) {
+            // Said once already.
+            return;
+        }
         let route = copy.route;
         self.routes[route].room = 0;
         self.place_offer(offer);

@@ -336,7 +336,7 @@ impl Core<'_> {
 
     /// The peer of this route can't reach the service through here any more: its offers are not kept.
     pub(super) fn forget_offers_of(&mut self, route: Ix) {
-        let peer = self.routes[route].peer;
+        let (peer, service) = (self.routes[route].peer, self.routes[route].service);
         let mut at = self.peers[peer].reservations.front();
         while let Some(ix) = at {
             at = self.peers[peer].reservations.next(&self.reservations, ix);
@@ -344,8 +344,7 @@ impl Core<'_> {
                 self.drop_reservation(ix);
             }
         }
-        let service = self.routes.get(route).map(|r| r.service);
-        if let Some(service) = service {
+        if self.services.get(service).is_some() {
             self.fill(service);
         }
     }

@@ -5,9 +5,9 @@
 //! rules that offers obey, and the holder's node answers along the path by which it was found: it says all that it holds
 //! of that origin, and gives back what was asked for if it does not hold it.
 //!
-//! Nobody asks for the same node twice within a second, and nobody passes on more than so many askings in one: a node
-//! that lies can make others send little more than it sends itself (P11). Only an asking that bears a true grant moves
-//! anything (P12).
+//! Nobody asks for the same node again at once, and nobody passes on more than so many askings of others in a second, all
+//! peers together: a node that lies can delay what others look for, and make them send a bounded number of frames (P11).
+//! Only an asking that bears a true grant moves anything (P12).
 
 use super::Core;
 use super::slots::{Delivery, Source, Stage};
@@ -23,6 +23,8 @@ use crate::wire::{Frame, HOPS, Path};
 const FAN: usize = 8;
 /// The same node is looked for by one origin this often.
 const APART: Duration = Duration::from_secs(1);
+/// When one comes while another waits to be sent.
+const SOON: Duration = Duration::from_millis(5);
 /// One asking is passed on in this time on the average, and in a burst as many as fit into that one.
 const EACH: Duration = Duration::from_millis(2);
 const BURST: Duration = Duration::from_millis(64);
@@ -32,6 +34,8 @@ const BURST: Duration = Duration::from_millis(64);
 pub(super) struct Seeking {
     /// What the peers that are marked are to be sent.
     now: Option<Seek>,
+    /// How many are marked.
+    marked: u16,
     /// Who looked for whom, and when; the last few.
     lately: [Option<(NodeId, NodeId, Instant)>; 2],
     /// When the askings so far would be over if each took [`EACH`] (the generic cell rate algorithm, ITU-T I.371).
@@ -49,11 +53,22 @@ struct Seek {
 impl Core<'_> {
     /// The message's holder is looked for now, and again until its lease is over.
     pub(super) fn seek_holder(&mut self, ix: Ix) {
-        let again = self.now + self.config.timing.seek;
+        let m = &self.messages[ix];
+        let other = self
+            .seeking
+            .now
+            .as_ref()
+            .is_some_and(|seek| seek.token.node != m.holder_node);
+        // Another node is asked for at this moment, and that has not been sent yet.
+        let busy = self.seeking.marked > 0 && other;
+        let again = self.now + if busy { SOON } else { self.config.timing.seek };
         let m = &mut self.messages[ix];
         m.wake = Some(m.lease_until.min(again));
         let service = self.services[m.service].name.clone();
         self.time_message(ix);
+        if busy {
+            return;
+        }
         let token = self.token_of(ix);
         self.seek(Seek {
             token,
@@ -115,8 +130,17 @@ impl Core<'_> {
     }
 
     fn mark_seek(&mut self, peer: Ix) {
-        self.peers[peer].out.seek = true;
+        if !core::mem::replace(&mut self.peers[peer].out.seek, true) {
+            self.seeking.marked += 1;
+        }
         self.touch(Entity::Peer(peer));
+    }
+
+    /// The peer is not to be sent what was to be sent to it.
+    pub(super) fn unmark_seek(&mut self, peer: Ix) {
+        if core::mem::take(&mut self.peers[peer].out.seek) {
+            self.seeking.marked -= 1;
+        }
     }
 
     /// Whether an asking of that peer, or of this node, may go to this peer: as offers may.
@@ -137,10 +161,13 @@ impl Core<'_> {
         {
             return false;
         }
-        if s.over > now + BURST {
-            return false;
+        // What peers ask must not keep this node from asking.
+        if origin != self.config.node {
+            if s.over > now + BURST {
+                return false;
+            }
+            s.over = s.over.max(now) + EACH;
         }
-        s.over = s.over.max(now) + EACH;
         s.lately.rotate_right(1);
         s.lately[0] = Some((origin, node, now));
         true
@@ -192,6 +219,8 @@ impl Core<'_> {
         };
         match (self.deliveries[known].stage, self.deliveries[known].source) {
             (Stage::Claiming | Stage::Fetching | Stage::Over, _) => return,
+            // Asked and answered: what else is lost is asked for by its own grants.
+            (_, Source::Peer(way)) if way == peer => return,
             // The origin knows before this node that the way is broken.
             (_, Source::Peer(way)) if way != peer => self.leave_peer(known),
             _ => {}

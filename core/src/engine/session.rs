@@ -373,8 +373,8 @@ impl Core<'_> {
     fn wrong_hello(&self, peer: Ix, hello: &Hello) -> Option<Fault> {
         let p = &self.peers[peer];
         let up = p.link.is_some();
-        let elsewhere =
-            |(ix, other): (Ix, &Peer)| ix != peer && other.link.is_some() && other.node == Some(hello.node);
+        // P12: an identity that this node knows under another name, linked or not, is not this peer's to have.
+        let elsewhere = |(ix, other): (Ix, &Peer)| ix != peer && other.node == Some(hello.node);
         if hello.version != VERSION {
             Some(Fault::Version)
         } else if hello.mesh != self.config.mesh {
@@ -488,8 +488,8 @@ impl Core<'_> {
         p.out.ping = false;
         p.out.pong = false;
         p.out.ask = false;
-        p.out.seek = false;
         p.out.cycle = false;
+        self.unmark_seek(peer);
         self.say(Pending::Notice(Notice::SessionDown { link }));
         let mut at = self.peers[peer].routes.front();
         while let Some(route) = at {

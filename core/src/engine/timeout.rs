@@ -128,12 +128,23 @@ impl Core<'_> {
                 self.send_or_keep(d);
             }
             Stage::Claiming if late || due => self.over(d),
+            // It waits for the word that an answer before it has arrived; its consumer is there.
+            Stage::Ready if due && !late && self.is_blocked(d) => {
+                self.deliveries[d].wake = Some(self.now + self.config.timing.ready);
+                self.time_delivery(d);
+            }
             Stage::Fetching | Stage::Ready if late || due => self.release(d),
             Stage::Held if late => self.late_here(d),
             Stage::Held if due && slot.asked.is_some() => self.not_objected(d),
             Stage::Held if due => self.lease_over_here(d),
             _ => self.time_delivery(d),
         }
+    }
+
+    fn is_blocked(&self, d: Ix) -> bool {
+        self.deliveries[d]
+            .consumer
+            .is_some_and(|c| self.consumers[c].blocked)
     }
 
     /// The deadline passed while the consumer had it. This node's own message ends with it, so that neither is without

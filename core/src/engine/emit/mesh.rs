@@ -90,7 +90,7 @@ impl Core<'_> {
             p.out.ask = false;
             Frame::Refresh
         } else if p.out.seek {
-            p.out.seek = false;
+            self.unmark_seek(ix);
             return Self::say_or_again(self.emit_seek(ix, buffer));
         } else if p.out.cycle {
             p.out.cycle = false;

@@ -54,7 +54,13 @@ impl Core<'_> {
                 Entity::Route(ix) => self.emit_route(ix, buffer),
                 Entity::Reservation(ix) => self.emit_reservation(ix, buffer),
                 Entity::Relay(ix) => self.emit_relay(ix, buffer),
-                Entity::Consumer(_) | Entity::Core => Said::Nothing,
+                Entity::Consumer(ix) => {
+                    if let Some(consumer) = self.consumers.get(ix) {
+                        self.match_service(consumer.service);
+                    }
+                    Said::Nothing
+                }
+                Entity::Core => Said::Nothing,
             };
             match said {
                 Said::Out(out) => return Some(out),

@@ -134,7 +134,9 @@ fn why(error: &EnrolError) -> Why {
     match error {
         EnrolError::Token(TokenRefused::Unknown | TokenRefused::Expired | TokenRefused::Forged) => Why::Token,
         EnrolError::Name(_) => Why::Name,
-        EnrolError::Taken(_) | EnrolError::Voucher(VoucherError::Superseded(_)) => Why::Taken,
+        EnrolError::Taken(_) | EnrolError::Occupied(_) | EnrolError::Voucher(VoucherError::Superseded(_)) => {
+            Why::Taken
+        }
         EnrolError::Host(_) | EnrolError::Request(_) | EnrolError::Invite(TokenError::Ttl) => Why::Request,
         EnrolError::Voucher(_) => Why::Certificate,
         EnrolError::Invite(TokenError::Full) => Why::Full,

@@ -99,6 +99,12 @@ pub enum EnrolError {
     /// The name of the node that holds the authority.
     #[error("the name `{0}` belongs to the node that made the mesh; choose another with --name")]
     Taken(Name),
+    /// The name of another machine that is in, and the token was not made where the authority is.
+    #[error(
+        "another machine is in the mesh as `{0}`; choose another name with --name, or, if that machine is gone, put it \
+         out first (redlink ca revoke {0}, at the first node of the mesh) or use a token that was made there"
+    )]
+    Occupied(Name),
     /// A host is no host name and no address, or there are too many.
     #[error("`{0}` is no host name and no address, or there are more than {HOSTS_MAX} of them")]
     Host(String),
@@ -270,9 +276,10 @@ impl InviteRequest {
 
 impl Authority {
     /// Lets a node in. A name that was enrolled before is given again, for another key as well: a machine that lost its
-    /// disk joins again with a new token, and it is the administrator who made that. The older certificate stays good
-    /// until it ends or is revoked, and is not renewed; two live nodes of one name are told apart, and one is refused,
-    /// when they open a link.
+    /// disk joins again with a new token. While the older certificate is good, only a token that was made here does so:
+    /// another node's administrator must not be able to take over a node that is there. The older certificate stays
+    /// good until it ends or is revoked, and is not renewed; two live nodes of one name are told apart, and one is
+    /// refused, when they open a link.
     ///
     /// # Errors
     /// The token, the name, a host or the request is no good; then the token stays as it is. Or a file can't be
@@ -299,8 +306,15 @@ impl Authority {
         if name == self.own {
             return Err(EnrolError::Taken(name));
         }
-        let (hosts, left_out) = share_out(&state, &name, &request.hosts, now)?;
         let csr = csr.map_err(EnrolError::Request)?;
+        let another_key = super::admin::hex(&tls::sha256(&key));
+        let occupied = state.issued.get(&name).is_some_and(|issued| {
+            issued.key != another_key && issued.revoked.is_none() && issued.until() > tokens::seconds(now)
+        });
+        if occupied && by != *self.own {
+            return Err(EnrolError::Occupied(name));
+        }
+        let (hosts, left_out) = share_out(&state, &name, &request.hosts, now)?;
         let certificate = self.issue(&mut state, &name, &hosts, &csr.public_key, &by, now)?;
         let enrolled = Enrolled {
             certificate: certificate.pem(),

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 use tokio::sync::Semaphore;
 
-/// Requests of strangers that this node passes on at once; each is a message (P7, P11).
+/// Requests of strangers that this node looks at and passes on at once; each is a message (P7, P11).
 const AT_ONCE: usize = 8;
 static PASSING: Semaphore = Semaphore::const_new(AT_ONCE);
 
@@ -95,6 +95,10 @@ pub(super) async fn enrol(
     body: Body,
 ) -> Result<Response, Problem> {
     let request: EnrolRequest = from_json(&headers, &body::small(body).await?)?;
+    let _permit = PASSING.try_acquire().map_err(|_| {
+        let detail = format!("{AT_ONCE} nodes are joining here at this moment; try again.");
+        Problem::new(Kind::Full, detail)
+    })?;
     let identity = node.identity.clone();
     let (request, proved) = blocking(move || {
         let proved = identity.proved(&request);
@@ -105,10 +109,6 @@ pub(super) async fn enrol(
     if let Err(refused) = proved {
         return Err(Problem::new(Kind::TokenRefused, sentence(&refused.to_string())));
     }
-    let _permit = PASSING.try_acquire().map_err(|_| {
-        let detail = format!("{AT_ONCE} nodes are joining here at this moment; try again.");
-        Problem::new(Kind::Full, detail)
-    })?;
     match trust::ask(&node.identity, &node.handle, Ask::Enrol(request)).await? {
         Answer::Enrolled(enrolled) => json(StatusCode::OK, &enrolled),
         other => Err(unexpected(other)),

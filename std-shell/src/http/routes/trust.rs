@@ -14,10 +14,14 @@ use http_body_util::{BodyExt, Limited};
 use redlink_core::Name;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
+use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 /// How long a list may take to come in.
 const SLOW: Duration = Duration::from_secs(10);
+/// Lists that are read at once; each is checked by its signature and sorted (P11).
+const AT_ONCE: usize = 2;
+static LEARNING: Semaphore = Semaphore::const_new(AT_ONCE);
 
 /// `?after=&wait=`
 #[derive(Deserialize)]
@@ -51,6 +55,10 @@ pub(super) async fn revocations(
 
 /// `PUT /v1/revocations`: a list that the peer thinks is newer. Who brings it does not matter: the authority signed it.
 pub(super) async fn learn(State(node): State<Node>, _: NoQuery, body: Body) -> Result<Response, Problem> {
+    let _permit = LEARNING.try_acquire().map_err(|_| {
+        let detail = format!("{AT_ONCE} lists are being read here at this moment; try again.");
+        Problem::new(Kind::Full, detail)
+    })?;
     let read = timeout(SLOW, Limited::new(body, CRL_MAX).collect()).await;
     let body = read
         .map_err(|_| {

@@ -146,6 +146,35 @@ fn a_revocation_is_of_all_certificates_of_a_name_and_of_what_it_gave_out() {
 }
 
 #[test]
+fn a_token_of_another_node_takes_over_no_name() {
+    let dir = tempfile::tempdir().unwrap();
+    let north = first(dir.path());
+    let authority = north.authority.clone().unwrap();
+    let now = SystemTime::now();
+    let (host, taken) = (
+        Member::join(&authority, "a", now),
+        Member::join(&authority, "b", now),
+    );
+    let invite = |secret: &[u8; 32]| {
+        let asked = InviteRequest::new(secret, TOKEN_TTL_DEFAULT, host.pem.clone(), &host.key, now);
+        authority.invite(&asked.unwrap()).unwrap();
+        JoinToken::new(&name("mesh"), &authority.certificate, *secret)
+    };
+    let other = KeyPair::generate().unwrap();
+    let (invited, again) = (invite(&[5; 32]), invite(&[6; 32]));
+    let error = authority
+        .enrol_at(&request(&invited, "b", &other), now)
+        .unwrap_err();
+    assert!(matches!(error, EnrolError::Occupied(_)), "{error}");
+    // The machine itself may, and another one once that is put out or its certificate has ended.
+    authority
+        .enrol_at(&request(&invited, "b", &taken.key), now)
+        .unwrap();
+    authority.revoke_at(&name("b"), now).unwrap();
+    authority.enrol_at(&request(&again, "b", &other), now).unwrap();
+}
+
+#[test]
 fn an_authority_from_a_backup_renews_and_revokes_what_it_does_not_remember() {
     let dir = tempfile::tempdir().unwrap();
     let now = SystemTime::now();

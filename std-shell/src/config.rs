@@ -11,7 +11,7 @@ mod tests;
 pub use edit::Change;
 pub use peers::{North, NorthEntry, PeerPolicy, Rules, SouthEntry, Souths};
 pub use values::{NorthUrl, Size};
-pub use ways::{ProxyText, Way, Ways};
+pub use ways::{OwnWay, ProxyText, Way, Ways};
 
 use crate::content::PAYLOAD_MAX;
 use crate::proxy::Environment;

@@ -38,13 +38,27 @@ struct Policy {
     export: Vec<String>,
 }
 
+/// How a node that is dialled is reached.
+#[derive(Args, Debug)]
+struct Way {
+    /// HTTP proxy to it, or `none` [default: as for all norths]
+    #[arg(long, value_name = "URL|none", help_heading = "How to get there")]
+    proxy: Option<String>,
+
+    /// How its link travels: `stream`, `poll`, or `auto`, which finds out [default: as for all norths]
+    #[arg(long, value_name = "WAY", help_heading = "How to get there")]
+    link: Option<String>,
+}
+
 impl Policy {
-    fn wish(&self) -> Result<Wish, String> {
+    fn wish(&self, way: Way) -> Result<Wish, String> {
         let rules = |list: &[String]| (!list.is_empty()).then(|| Rules::new(list)).transpose();
         Ok(Wish {
             redistribute: self.redistribute,
             import: rules(&self.import)?,
             export: rules(&self.export)?,
+            proxy: way.proxy.map(Into::into),
+            link: way.link,
             ..Wish::default()
         })
     }
@@ -74,14 +88,20 @@ pub(super) struct AddOptions {
     policy: Policy,
 
     #[command(flatten)]
+    way: Way,
+
+    #[command(flatten)]
     target: Target,
 }
 
-/// Say what may pass over the links with a peer; what is not said is the default
+/// Say what may pass over the links with a peer, and how it is reached
+///
+/// Of what may pass, what is not said is the default; the way to a node that is dialled stays as it is.
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
   redlink peer set branch-7 --accept-from-south false
-  redlink peer set hub --redistribute false --import 'jobs.*'")]
+  redlink peer set hub --redistribute false --import 'jobs.*'
+  redlink peer set hub --proxy http://proxy:3128 --link poll")]
 pub(super) struct SetOptions {
     /// The peer's name
     #[arg(value_parser = args::name)]
@@ -98,6 +118,9 @@ pub(super) struct SetOptions {
 
     #[command(flatten)]
     policy: Policy,
+
+    #[command(flatten)]
+    way: Way,
 
     #[command(flatten)]
     target: Target,
@@ -127,13 +150,11 @@ pub(super) async fn run(verb: Verb) -> Done {
         Verb::Add(options) => add(options).await,
         Verb::Set(options) => {
             let client = Client::new(&options.target.context()?)?;
-            let mut wish = options.policy.wish().map_err(super::exit::Failure::usage)?;
+            let wish = options.policy.wish(options.way);
+            let mut wish = wish.map_err(super::exit::Failure::usage)?;
             wish.accept_from_south = options.accept_from_south;
             let changed = client.set_peer(&options.name, &wish).await?;
-            output::note(&format!(
-                "what may pass over the links with {} is set",
-                options.name
-            ));
+            output::note(&format!("what counts for the links with {} is set", options.name));
             tell(&changed);
             Ok(Exit::Done)
         }
@@ -149,7 +170,8 @@ pub(super) async fn run(verb: Verb) -> Done {
 
 async fn add(options: AddOptions) -> Done {
     let client = Client::new(&options.target.context()?)?;
-    let mut wish = options.policy.wish().map_err(super::exit::Failure::usage)?;
+    let wish = options.policy.wish(options.way);
+    let mut wish = wish.map_err(super::exit::Failure::usage)?;
     wish.url = Some(options.url);
     let changed = match &options.name {
         Some(name) => client.set_peer(name, &wish).await?,

@@ -1,6 +1,6 @@
 //! Changes of the settings file that keep what its user wrote: comments, order, form.
 
-use super::{ConfigError, FILE, North, PeerPolicy, value};
+use super::{ConfigError, FILE, North, OwnWay, PeerPolicy, value};
 use crate::trust;
 use redlink_core::Name;
 use std::path::Path;
@@ -135,7 +135,7 @@ fn set_south(document: &mut DocumentMut, name: &Name, policy: Option<&PeerPolicy
 }
 
 fn is_plain(north: &North) -> bool {
-    north.name.is_none() && north.policy == PeerPolicy::default()
+    north.name.is_none() && north.policy == PeerPolicy::default() && north.own == OwnWay::default()
 }
 
 /// However it is written.
@@ -203,6 +203,11 @@ fn describe(table: &mut dyn TableLike, north: &North) {
     set("redistribute", (!policy.redistribute).then(|| false.into()));
     set("import", list(&policy.import));
     set("export", list(&policy.export));
+    set(
+        "proxy",
+        north.own.proxy.as_ref().map(|proxy| proxy.as_str().into()),
+    );
+    set("link", north.own.link.as_deref().map(Into::into));
 }
 
 /// However they are written.

@@ -1,7 +1,7 @@
 //! Peers in the settings: the nodes to dial, and what may pass over links.
 
 use super::values::NorthUrl;
-use super::{ConfigError, ProxyText, Way, Ways, value, wrong};
+use super::{ConfigError, OwnWay, ProxyText, Way, Ways, value, wrong};
 use redlink_core::{Name, Pattern, Policy};
 use serde::de::value::MapAccessDeserializer;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -17,7 +17,9 @@ pub struct North {
     pub name: Option<Name>,
     /// What may pass over its link.
     pub policy: PeerPolicy,
-    /// How it is reached.
+    /// What is said of the way to it alone.
+    pub own: OwnWay,
+    /// How it is reached, by that and by what is said of all.
     pub way: Way,
 }
 
@@ -135,8 +137,7 @@ pub struct NorthEntry {
     name: Option<String>,
     policy: SouthEntry,
     redistribute: Option<bool>,
-    proxy: Option<ProxyText>,
-    link: Option<String>,
+    way: OwnWay,
 }
 
 /// `[south.NAME]` and `[south_default]`; a north has the lists too.
@@ -192,8 +193,7 @@ impl Serialize for NorthEntry {
             name,
             policy,
             redistribute,
-            proxy,
-            link,
+            way,
         } = self.clone();
         let SouthEntry { import, export, .. } = policy;
         let table = NorthTable {
@@ -202,8 +202,8 @@ impl Serialize for NorthEntry {
             redistribute,
             import,
             export,
-            proxy,
-            link,
+            proxy: way.proxy,
+            link: way.link,
         };
         table.serialize(to)
     }
@@ -231,8 +231,10 @@ impl<'de> Deserialize<'de> for NorthEntry {
                         export: table.export,
                     },
                     redistribute: table.redistribute,
-                    proxy: table.proxy,
-                    link: table.link,
+                    way: OwnWay {
+                        proxy: table.proxy,
+                        link: table.link,
+                    },
                 })
             }
         }
@@ -270,11 +272,12 @@ pub(super) fn norths(entries: &[NorthEntry], ways: &Ways) -> Result<Vec<North>, 
             export: rules("north.export", &entry.policy.export)?,
             ..PeerPolicy::default()
         };
-        let way = ways.to_one_with(&url, entry.proxy.as_ref(), entry.link.as_deref())?;
+        let way = ways.to(&url, &entry.way)?;
         norths.push(North {
             url,
             name,
             policy,
+            own: entry.way.clone(),
             way,
         });
     }

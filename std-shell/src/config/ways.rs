@@ -21,10 +21,26 @@ impl From<String> for ProxyText {
     }
 }
 
+impl ProxyText {
+    /// With user and password.
+    pub(super) fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
 impl fmt::Debug for ProxyText {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("ProxyText")
     }
+}
+
+/// What is said of the way to one north, and of no other.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct OwnWay {
+    /// Its proxy, or `none`.
+    pub proxy: Option<ProxyText>,
+    /// How its link travels.
+    pub link: Option<String>,
 }
 
 /// The way to one north.
@@ -76,7 +92,7 @@ impl Ways {
         file: &Partial,
         environment: Environment,
     ) -> Result<Self, ConfigError> {
-        let proxy = |told: &Partial| parse("proxy", told.proxy.as_ref().map(|text| text.0.as_str()));
+        let proxy = |told: &Partial| parse("proxy", told.proxy.as_ref().map(ProxyText::as_str));
         let link = |told: &Partial| parse("link", told.link.as_deref());
         Ok(Self {
             proxy: Told {
@@ -91,28 +107,17 @@ impl Ways {
         })
     }
 
-    /// The way to a north of whose own nothing is said.
+    /// The way to a north of which this is said.
     ///
     /// # Errors
-    /// The environment names a proxy that can't be used, and it would be needed.
-    pub fn to(&self, url: &NorthUrl) -> Result<Way, ConfigError> {
-        self.to_one_with(url, None, None)
-    }
-
-    /// The way to a north whose entry says this.
-    pub(super) fn to_one_with(
-        &self,
-        url: &NorthUrl,
-        proxy: Option<&ProxyText>,
-        link: Option<&str>,
-    ) -> Result<Way, ConfigError> {
-        let rule = self
-            .proxy
-            .of(parse("north.proxy", proxy.map(|text| text.0.as_str()))?);
+    /// It is no proxy or no way; or the environment names a proxy that can't be used, and it would be needed.
+    pub fn to(&self, url: &NorthUrl, own: &OwnWay) -> Result<Way, ConfigError> {
+        let proxy = own.proxy.as_ref().map(ProxyText::as_str);
+        let rule = self.proxy.of(parse("north.proxy", proxy)?);
         let proxy = rule
             .proxy(&self.environment, &url.host, url.port)
             .map_err(|e| wrong("proxy", &e.to_string()))?;
-        let link = self.link.of(parse("north.link", link)?);
+        let link = self.link.of(parse("north.link", own.link.as_deref())?);
         Ok(Way { proxy, link })
     }
 }

@@ -1,7 +1,7 @@
 //! Carrying changes out.
 
 use super::{Changed, Dialled, PeerError, Peers, State, Wish};
-use crate::config::{Change, ConfigError, NodeConfig, North, NorthUrl, PeerPolicy};
+use crate::config::{Change, ConfigError, NodeConfig, North, NorthUrl, OwnWay, PeerPolicy, Way};
 use crate::driver::{Handle, PeerInfo};
 use crate::link::{self, ConnectError, Dialler};
 use crate::trust::Identity;
@@ -51,6 +51,17 @@ fn north_policy(wish: &Wish) -> Result<PeerPolicy, PeerError> {
 }
 
 impl State {
+    /// The way to a north, of which `known` was said so far.
+    fn way(&self, url: &NorthUrl, known: &OwnWay, wish: &Wish) -> Result<(OwnWay, Way), PeerError> {
+        let own = OwnWay {
+            proxy: wish.proxy.clone().or_else(|| known.proxy.clone()),
+            link: wish.link.clone().or_else(|| known.link.clone()),
+        };
+        let way = self.config.ways.to(url, &own);
+        let way = way.map_err(|e| PeerError::Wrong(e.to_string()))?;
+        Ok((own, way))
+    }
+
     /// Gone from lists until it comes again.
     pub(super) fn hides(&self, peer: &PeerInfo) -> bool {
         !peer.connected && peer.name.as_ref().is_some_and(|name| self.removed.contains(name))
@@ -66,12 +77,14 @@ impl Peers {
             return Err(PeerError::There(url.to_string()));
         }
         let policy = north_policy(&wish)?;
+        let (own, way) = state.way(&url, &OwnWay::default(), &wish)?;
         let mut norths = state.config.north.clone();
         norths.push(North {
             url: url.clone(),
             name: None,
             policy,
-            way: state.config.ways.to(&url)?,
+            own,
+            way,
         });
         Ok(Changed {
             name: None,
@@ -100,18 +113,16 @@ impl Peers {
         let Some(url) = url.or_else(|| at.map(|at| state.norths[at].north.url.clone())) else {
             return self.put_south(state, name, &wish).await;
         };
-        // The wish says nothing of it.
-        let same = at
+        let known = at
             .map(|at| &state.norths[at].north)
-            .filter(|north| north.url == url);
-        let way = match same {
-            Some(north) => north.way.clone(),
-            None => state.config.ways.to(&url)?,
-        };
+            .filter(|north| north.url == url)
+            .map_or_else(OwnWay::default, |north| north.own.clone());
+        let (own, way) = state.way(&url, &known, &wish)?;
         let north = North {
             url,
             name: Some(name.clone()),
             policy: north_policy(&wish)?,
+            own,
             way,
         };
         let url = north.url.to_string();
@@ -128,9 +139,13 @@ impl Peers {
     }
 
     async fn put_south(&self, state: &mut State, name: Name, wish: &Wish) -> Result<Changed, PeerError> {
-        if wish.redistribute.is_some() {
-            let what =
-                format!("`redistribute` is about nodes that are dialled; give the `url` of {name} too");
+        let of_norths = [
+            ("redistribute", wish.redistribute.is_some()),
+            ("proxy", wish.proxy.is_some()),
+            ("link", wish.link.is_some()),
+        ];
+        if let Some((what, _)) = of_norths.into_iter().find(|(_, said)| *said) {
+            let what = format!("`{what}` is about nodes that are dialled; give the `url` of {name} too");
             return Err(PeerError::Wrong(what));
         }
         let others = &state.config.south.others;

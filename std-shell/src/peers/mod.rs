@@ -6,7 +6,7 @@
 mod change;
 mod list;
 
-use crate::config::{ConfigError, NodeConfig, North, Partial, Rules};
+use crate::config::{ConfigError, NodeConfig, North, Partial, ProxyText, Rules};
 use crate::driver::Handle;
 use crate::link::{ConnectError, Dialling};
 use crate::trust::Identity;
@@ -18,7 +18,7 @@ use std::sync::Arc;
 use tokio::sync::Mutex;
 use tokio::task::JoinHandle;
 
-/// What is asked for a peer; what it does not say is the default.
+/// What is asked for a peer; what it does not say is the default, but for the way to a north, which stays as it is.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Wish {
@@ -37,6 +37,12 @@ pub struct Wish {
     /// What this node announces to the peer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub export: Option<Rules>,
+    /// Of a north: the HTTP proxy to it, or `none`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub proxy: Option<ProxyText>,
+    /// Of a north: how its link travels: `auto`, `stream` or `poll`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub link: Option<String>,
 }
 
 /// A change that is in force.

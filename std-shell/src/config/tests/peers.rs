@@ -1,6 +1,6 @@
 //! Peers in the settings: what is read, and what a change leaves of a file.
 
-use super::super::{Change, North, NorthUrl, PeerPolicy, Rules, Way};
+use super::super::{Change, North, NorthUrl, OwnWay, PeerPolicy, Rules, Way};
 use super::*;
 
 fn read(text: &str) -> Result<NodeConfig, String> {
@@ -22,6 +22,7 @@ fn north(url: &str) -> North {
         url: url.parse().unwrap(),
         name: None,
         policy: PeerPolicy::default(),
+        own: OwnWay::default(),
         way: Way::default(),
     }
 }

@@ -94,7 +94,7 @@ fn how_links_travel_can_be_set() {
     }
 }
 
-/// Norths are changed at run time by name and policy; the ways to them stay what the user wrote.
+/// Norths are changed at run time; the ways to them stay what the user wrote, if nothing is said of them.
 #[test]
 fn a_change_of_norths_leaves_the_ways_to_them() {
     let text = format!("proxy = 'none'\n{NORTHS}proxy = 'http://g:3'\nlink = 'poll'\n");
@@ -109,6 +109,19 @@ fn a_change_of_norths_leaves_the_ways_to_them() {
         wanted,
         "{after}"
     );
+    let mut said = wanted.clone();
+    said[0].own.proxy = Some("none".to_owned().into());
+    said[1].own.link = Some("auto".into());
+    for text in [
+        after.as_str(),
+        "",
+        "north = ['https://localhost', 'https://b.example:1']",
+    ] {
+        let after = Change::Norths(&said).edit(text).unwrap();
+        let owns = norths(&after, &Partial::default(), &[]).unwrap().into_iter();
+        let owns: Vec<_> = owns.map(|north| north.own).collect();
+        assert_eq!(owns, [said[0].own.clone(), said[1].own.clone()], "{after}");
+    }
     // And an entry survives being written from what was read.
     let told: Partial = toml::from_str(&after).unwrap();
     let again = toml::to_string(&told).unwrap();

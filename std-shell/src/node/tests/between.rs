@@ -1,7 +1,7 @@
 //! What can be between two nodes: boxes that cut, hold back or swallow, and what a link makes of them.
 
 use super::*;
-use crate::config::{North, PeerPolicy, Way};
+use crate::config::{North, OwnWay, PeerPolicy, Way};
 use crate::link::{Asking, Dialler, Mode, Polled, Times, Wish};
 use http::{Request, Response};
 use http_body_util::{BodyExt, Full};
@@ -118,6 +118,7 @@ fn dial(south: &Node, url: &str, wish: Wish, change: impl FnOnce(&mut Times)) ->
         url: url.parse().unwrap(),
         name: None,
         policy: PeerPolicy::default(),
+        own: OwnWay::default(),
         way: Way {
             proxy: None,
             link: wish,

@@ -137,6 +137,65 @@ async fn a_north_that_is_polled_can_be_changed_and_must_have_its_name_as_any_oth
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn how_a_north_is_reached_can_be_changed() {
+    let Pair {
+        north,
+        south,
+        north_place: _n,
+        mut south_place,
+    } = pair().await;
+    let put = async |node: &Node, wish: Wish| node.peers().put(name("north"), wish).await;
+    let travels = async |node: &Node, mode: &str| {
+        until(mode, async || {
+            let peer = peer(node, "north").await.unwrap_or_default();
+            peer.connected && peer.mode.as_deref() == Some(mode)
+        })
+        .await;
+    };
+    travels(&south, "stream").await;
+    let url = Some(north.url().to_owned());
+    for (proxy, link) in [(None, Some("pool")), (Some("https://u:secret@f"), None)] {
+        let wrong = Wish {
+            proxy: proxy.map(|proxy| proxy.to_owned().into()),
+            link: link.map(Into::into),
+            ..Wish::default()
+        };
+        let error = put(&south, wrong).await.unwrap_err();
+        assert!(matches!(error, PeerError::Wrong(_)), "{error}");
+        assert!(!error.to_string().contains("secret"), "{error}");
+    }
+    let polled = Wish {
+        link: Some("poll".into()),
+        ..Wish::default()
+    };
+    put(&south, polled.clone()).await.unwrap();
+    travels(&south, "poll").await;
+    let about_souths = north
+        .peers()
+        .put(name("south"), polled.clone())
+        .await
+        .unwrap_err();
+    assert!(about_souths.to_string().contains("`link`"), "{about_souths}");
+    // What is not said stays, also over a restart and a removal of all else.
+    put(&south, Wish::default()).await.unwrap();
+    travels(&south, "poll").await;
+    south.stop(LONG).await;
+    south_place.flags.north = None;
+    let south = south_place.start(None).await;
+    travels(&south, "poll").await;
+    south.peers().remove("north".into()).await.unwrap();
+    let streamed = Wish {
+        url,
+        link: Some("auto".into()),
+        ..Wish::default()
+    };
+    south.peers().add(streamed).await.unwrap();
+    travels(&south, "stream").await;
+    south.stop(LONG).await;
+    north.stop(LONG).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn policies_change_while_the_link_is_up() {
     let Pair {
         north,

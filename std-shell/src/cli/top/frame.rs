@@ -170,11 +170,14 @@ fn peers(peers: &[PeerInfo], most: usize) -> Vec<Line> {
             return line.with(Tone::Bad, "down ").with(Tone::Plain, why);
         }
         let since = span(Duration::from_millis(peer.connected_ms.unwrap_or(0)));
+        // Streams are what everybody expects.
+        let mode = peer.mode.as_deref().filter(|mode| *mode != "stream");
         line.with(Tone::Good, format!("{:<12} ", format!("up {since}")))
             .with(
                 Tone::Plain,
-                format!("{:>8} {:>8} {:>8}", peer.reserved, peer.held, peer.granted),
+                format!("{:>8} {:>8} {:>8}  ", peer.reserved, peer.held, peer.granted),
             )
+            .with(Tone::Faint, mode.unwrap_or(""))
     }));
     lines
 }
@@ -234,6 +237,7 @@ mod tests {
             direction: "south".into(),
             connected: n != 3,
             error: (n == 3).then(|| "no \x1b[31mway".into()),
+            mode: Some(if n == 0 { "poll" } else { "stream" }.into()),
             ..PeerInfo::default()
         };
         Look {
@@ -274,6 +278,8 @@ mod tests {
         assert!(at("peer-3").unwrap() < at("peer-0").unwrap());
         assert!(at("service-49").unwrap() < at("service-48").unwrap());
         assert!(!shown.contains('\x1b'), "{shown}");
+        let polled = lines.iter().filter(|line| line.contains("poll"));
+        assert!(polled.eq([&lines[at("peer-0").unwrap()]]), "{shown}");
         // Few links leave their room to services, and the other way round.
         let lines = text(&frame(&look(0, 2, 20), None, "u", (80, 24)));
         assert!(

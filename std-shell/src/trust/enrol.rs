@@ -307,9 +307,9 @@ impl Authority {
             return Err(EnrolError::Taken(name));
         }
         let csr = csr.map_err(EnrolError::Request)?;
-        let another_key = super::admin::hex(&tls::sha256(&key));
+        let asked_key = super::admin::hex(&tls::sha256(&key));
         let occupied = state.issued.get(&name).is_some_and(|issued| {
-            issued.key != another_key && issued.revoked.is_none() && issued.until() > tokens::seconds(now)
+            issued.key != asked_key && issued.revoked.is_none() && issued.until() > tokens::seconds(now)
         });
         if occupied && by != *self.own {
             return Err(EnrolError::Occupied(name));

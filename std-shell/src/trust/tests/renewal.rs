@@ -166,7 +166,7 @@ fn a_token_of_another_node_takes_over_no_name() {
         .enrol_at(&request(&invited, "b", &other), now)
         .unwrap_err();
     assert!(matches!(error, EnrolError::Occupied(_)), "{error}");
-    // The machine itself may, and another one once that is put out or its certificate has ended.
+    // The machine itself may, and another one once that is put out.
     authority
         .enrol_at(&request(&invited, "b", &taken.key), now)
         .unwrap();

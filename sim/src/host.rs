@@ -86,6 +86,8 @@ pub(crate) struct Live {
     pub(crate) drained: u64,
 }
 
+    /// Since when there may be outputs that were not polled: what they tell was decided then at the earliest.
+    pub(crate) untold: Option<Time>,
 impl Host {
     pub(crate) fn new(seed: u64, number: usize, wipes: u32, drift: i64) -> Self {
         let mut rng = Rng::new(seed, &format!("node {number} {wipes}"));
@@ -165,7 +167,8 @@ fn body_of(input: &Input<'_>) -> Option<(Body, bool)> {
 impl World {
     /// Starts a node's process from what is on its disk.
     pub(crate) fn boot(&mut self, h: usize) {
-        if self.hosts[h].is_up() {
+        // One that was to be back in the trouble, and was healed sooner, may have vanished since.
+        if self.hosts[h].is_up() || self.quiet.is_away(h) {
             return;
         }
         if self.plan.liar == Some(h) && !self.quiet.liar_left() {
@@ -221,6 +224,7 @@ impl World {
             drained: self.events,
         });
         self.recover(h);
+            untold: None,
         for cable in 0..self.cables.len() {
             if self.cables[cable].south == h {
                 let delay = self.rng.net.range(0, SECOND);
@@ -397,6 +401,7 @@ impl World {
             self.drain(h);
             let Some(live) = self.hosts[h].live.as_mut() else {
                 return answer;
+        live.untold.get_or_insert(self.now);
             };
             answer = live.core.handle_input(now, input);
             if answer == Err(Refused::Full(Bound::Answers)) {
@@ -451,6 +456,7 @@ impl World {
 
     /// Polls now, or a little later where the run says so.
     pub(crate) fn drain_soon(&mut self, h: usize) {
+        live.untold.get_or_insert(self.now);
         let late = self.plan.has(crate::scenario::Kind::LateDrain) && !self.healed;
         if late && self.rng.faults.chance(300) {
             if !self.hosts[h].late_drain {
@@ -522,6 +528,7 @@ impl World {
             .core
             .poll_timeout()
             .map(|due| world_at(drift, due.at, live.offset).max(self.now));
+        live.untold = None;
         if live.wake != due {
             live.wake = due;
             live.turn += 1;

@@ -139,10 +139,9 @@ impl World {
                     retain_until: now + self.hosts[h].span(retention.as_micros()),
                 };
                 let (id, boot) = (self.own(h, sequence), self.hosts[h].disk.boots);
-                let verdict =
-                    self.check
-                        .ledger
-                        .deciding(id, &row, boot, (now, self.slack()), &self.check.lies);
+                let untold = self.hosts[h].live.as_ref().and_then(|live| live.untold);
+                let when = (now, untold.unwrap_or(now), self.slack());
+                let verdict = self.check.ledger.deciding(id, &row, boot, when, &self.check.lies);
                 self.check.verdict(verdict);
                 self.check.order.own_gone(h, id);
                 Write::Settle(sequence, row)

@@ -25,6 +25,8 @@ const PROBED: Time = 300 * SECOND;
 const IN_VAIN: Time = 4 * SECOND;
 /// What a call between honest nodes may take while a liar is among them, on a way that does not need it.
 const BESIDE_A_LIAR: Time = 60 * SECOND;
+/// What each message that ranks before a call may add to that.
+const EACH_AHEAD: Time = SECOND / 2;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Stage {
@@ -52,6 +54,8 @@ struct Probe {
     service: usize,
     reaches: bool,
     sent: Time,
+    /// Open messages of its service that rank before it, at all nodes: what is left of the trouble is worked off first.
+    ahead: u64,
 }
 
 /// The stages of a healed mesh, and the worst that was seen in them.
@@ -96,6 +100,11 @@ impl Quiet {
     pub(crate) fn liar_left(&self) -> bool {
         !matches!(self.stage, Stage::Lied | Stage::Beside(_))
     }
+    /// It has vanished and is to stay away.
+    pub(crate) fn is_away(&self, host: usize) -> bool {
+        self.away == Some(host)
+    }
+
 }
 
 impl World {
@@ -373,9 +382,17 @@ impl World {
                     service,
                     reaches,
                     sent: self.now,
+                    ahead: self.ahead_of(service, terms.priority),
                 });
             }
         }
+    }
+
+    fn ahead_of(&self, service: usize, priority: u8) -> u64 {
+        let ledger = &self.check.ledger;
+        let open = ledger.open.iter().filter_map(|id| ledger.entries.get(id));
+        open.filter(|entry| entry.is_for(service) && entry.terms.priority >= priority)
+            .count() as u64
     }
 
     /// What came of the calls; `kind` says which of the two bounds they have.
@@ -384,6 +401,7 @@ impl World {
         for probe in std::mem::take(&mut self.quiet.probes) {
             let Some(entry) = self.check.ledger.entries.get(&probe.id) else {
                 continue;
+            let limit = [PROBED, BESIDE_A_LIAR][kind] + probe.ahead * EACH_AHEAD;
             };
             let answered = matches!(
                 entry.outcome.as_ref().map(|row| row.outcome),

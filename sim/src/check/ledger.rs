@@ -166,13 +166,13 @@ impl Ledger {
         }
     }
 
-    /// An outcome is to be written, in this boot of the origin.
+    /// An outcome is to be written, in this boot of the origin; it was decided between `since` and now.
     pub(crate) fn deciding(
         &mut self,
         id: MessageId,
         row: &OutcomeRow,
         boot: u32,
-        (now, late): (Time, Time),
+        (now, since, late): (Time, Time, Time),
         lies: &Lies,
     ) -> Verdict {
         let Some(entry) = self.entries.get_mut(&id) else {
@@ -197,7 +197,7 @@ impl Ledger {
         {
             let expired = row.outcome == Outcome::Expired;
             require!(
-                expired || now < deadline + late,
+                expired || since < deadline + late,
                 "P3",
                 "{id} is {:?} after its deadline",
                 row.outcome

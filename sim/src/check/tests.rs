@@ -61,7 +61,7 @@ fn stored() -> Ledger {
 }
 
 fn decide(ledger: &mut Ledger, row: &OutcomeRow, now: Time) -> Option<&'static str> {
-    rule(ledger.deciding(ID, row, 1, (now, 0), &super::lies::Lies::default()))
+    rule(ledger.deciding(ID, row, 1, (now, now, 0), &super::lies::Lies::default()))
 }
 
 #[test]

@@ -90,7 +90,7 @@ pub struct Terms {
     pub reoffer: Duration,
     /// No reply is wanted: an acknowledgement ends it.
     pub send_only: bool,
-    /// Leases that may run out before the message is dead; 0 means no limit.
+    /// Attempts whose lease may run out before the message is dead; 0 means no limit.
     pub max_attempts: u16,
     /// How long its outcome waits to be collected.
     pub retention: Duration,

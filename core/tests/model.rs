@@ -389,6 +389,7 @@ impl Bench {
                 terms,
                 size,
             }));
+            counted: None,
             // P7: full exactly when it is full.
             assert_eq!(answer.err(), full.then_some(Refused::Full(Bound::Messages)));
             if !full {

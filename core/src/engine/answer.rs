@@ -240,7 +240,7 @@ impl Core<'_> {
         if verb == Verb::Release {
             if matches!(self.messages[ix].state, State::Recovering | State::Granted) {
                 self.take_back(ix);
-                self.messages[ix].fence = token.fence;
+                self.newest(ix, token.fence);
                 self.enter_waiting(ix);
             }
             self.say(Pending::Answered {
@@ -250,8 +250,8 @@ impl Core<'_> {
             return Kept::Nothing;
         }
         self.take_back(ix);
+        self.newest(ix, token.fence);
         let m = &mut self.messages[ix];
-        m.fence = token.fence;
         m.holder_node = token.node;
         m.holder_key = token.consumer;
         self.hold_here(ix);

@@ -156,7 +156,7 @@ impl Core<'_> {
             self.messages[ix].reply_verb = None;
             self.messages[ix].out.grant = false;
         }
-        self.messages[ix].fence = token.fence;
+        self.newest(ix, token.fence);
         self.hold_at_peer(ix, peer, token.node, token.consumer, lease);
         self.fill(service);
     }

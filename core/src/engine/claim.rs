@@ -84,9 +84,8 @@ impl Core<'_> {
     fn grant_to_peer(&mut self, ix: Ix, peer: Ix, claim: &Claim) {
         let fence = self.next_fence(ix);
         self.hold_at_peer(ix, peer, claim.node, claim.consumer, claim.lease);
-        let m = &mut self.messages[ix];
-        m.fence = fence;
-        m.out.grant = true;
+        self.newest(ix, fence);
+        self.messages[ix].out.grant = true;
         self.counters.granted += 1;
     }
 

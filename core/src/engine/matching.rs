@@ -93,6 +93,7 @@ impl Core<'_> {
         let (key, lease) = (self.consumers[consumer].key, self.consumers[consumer].lease);
         let m = &mut self.messages[ix];
         m.fence = fence;
+        self.newest(ix, fence);
         m.holder_node = self.config.node;
         m.holder_key = key;
         self.hold_here(ix);

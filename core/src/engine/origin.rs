@@ -51,6 +51,7 @@ impl Core<'_> {
             send_only: terms.send_only,
             tries: 0,
             max_attempts: terms.max_attempts,
+            counted: false,
             outcome: None,
             reply_verb: None,
             answered: false,
@@ -428,7 +429,10 @@ impl Core<'_> {
     pub(super) fn lease_over(&mut self, ix: Ix) {
         self.counters.leases_over += 1;
         let m = &mut self.messages[ix];
-        m.tries = m.tries.saturating_add(1);
+        if !m.counted {
+            m.counted = true;
+            m.tries = m.tries.saturating_add(1);
+        }
         if m.max_attempts > 0 && m.tries >= m.max_attempts {
             self.settle(ix, Outcome::Dead, false, None);
         } else {
@@ -463,3 +467,10 @@ impl Core<'_> {
         deadline.is_some_and(|at| at <= self.now)
     }
 }
+    /// This is the newest attempt.
+    pub(super) fn newest(&mut self, ix: Ix, fence: Fence) {
+        let m = &mut self.messages[ix];
+        m.counted &= m.fence == fence;
+        m.fence = fence;
+    }
+

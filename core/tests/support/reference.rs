@@ -50,6 +50,8 @@ pub(crate) struct Message {
     pub(crate) tries: u16,
     /// It waited when the step began: whoever is chosen in this step is chosen before it, or rightly not.
     pub(crate) waited: bool,
+    /// The last attempt that was counted as such.
+    pub(crate) counted: Option<Fence>,
     pub(crate) outcome: Option<(Outcome, Option<GrantToken>)>,
     /// When that was decided, and when it was on disk: retention counts from somewhere between.
     pub(crate) settled: Option<(Instant, Instant)>,
@@ -481,7 +483,10 @@ impl Reference {
         match why {
             LostWhy::Lease => {
                 assert!(*until <= now, "P6: {m:?} loses its lease early");
-                m.tries += 1;
+                if m.counted != Some(token.fence) {
+                    m.counted = Some(token.fence);
+                    m.tries += 1;
+                }
                 m.place = Place::Waiting;
             }
             LostWhy::Deadline => {
@@ -655,3 +660,4 @@ impl Reference {
         }
     }
 }
+            m.counted = None;

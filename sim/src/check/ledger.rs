@@ -212,13 +212,12 @@ impl Ledger {
             // What a liar says of an attempt that it knows may count as any consumer's word.
             Outcome::Dead if entry.granted.values().any(|token| lies.knows(token)) => {}
             Outcome::Dead => {
-                // A late answer that counts for nothing may begin a lease of an attempt anew.
-                let leases = entry.granted.len() + entry.said.values().map(Vec::len).sum::<usize>();
+                let attempts = entry.granted.len();
                 let most = usize::from(entry.terms.max_attempts);
                 require!(
-                    most > 0 && leases >= most,
+                    most > 0 && attempts >= most,
                     "P6",
-                    "{id} is dead after {leases} of {most} leases"
+                    "{id} is dead after {attempts} of {most} attempts"
                 );
             }
             Outcome::Replied | Outcome::Delivered | Outcome::Failed => {

@@ -179,7 +179,7 @@ pub struct Message {
     pub(crate) priority: u8,
     /// Ended by an ack.
     pub(crate) send_only: bool,
-    /// Leases that ran out.
+    /// Attempts whose lease ran out.
     pub(crate) tries: u16,
     /// As many may; 0 is no limit.
     pub(crate) max_attempts: u16,
@@ -188,6 +188,8 @@ pub struct Message {
     /// The verb of a large reply that is being fetched.
     pub(crate) reply_verb: Option<Verb>,
     /// The outcome was brought about by the holder's answer.
+    /// The newest attempt is among them: one that is asserted again counts once.
+    pub(crate) counted: bool,
     pub(crate) answered: bool,
     /// Found overdue at start: the node is not ready before its outcome is on disk.
     pub(crate) overdue: bool,

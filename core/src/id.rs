@@ -27,6 +27,26 @@ pub struct MessageId {
     pub sequence: u64,
 }
 
+impl MessageId {
+    /// Its offer under its own service.
+    pub const fn offer(self) -> OfferId {
+        OfferId {
+            message: self,
+            alternate: false,
+        }
+    }
+}
+
+/// One of the offers of a message: under its service, or under its alternate one. Each is placed, claimed and retracted
+/// by itself; a grant ends both.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default, Hash, Serialize, Deserialize)]
+pub struct OfferId {
+    /// What is offered.
+    pub message: MessageId,
+    /// Under its alternate service.
+    pub alternate: bool,
+}
+
 /// Orders the attempts at one message: by boot of the origin, then by number. The newest wins (promise P6).
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default, Hash, Serialize, Deserialize)]
 pub struct Fence {

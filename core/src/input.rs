@@ -75,8 +75,19 @@ pub struct Submit<'a> {
     pub service: &'a str,
     /// The message's settings.
     pub terms: Terms,
+    /// A second service; such a message takes two places in the table.
+    pub alternate: Option<Alternate<'a>>,
     /// Payload length in bytes.
     pub size: u64,
+}
+
+/// Where else a message is offered.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Alternate<'a> {
+    /// Another service than its own.
+    pub service: &'a str,
+    /// Counted from its acceptance: while nobody has claimed it by then, it is offered there too.
+    pub after: Duration,
 }
 
 /// A message's settings.
@@ -121,6 +132,9 @@ pub struct StoredMessage<'a> {
     pub service: &'a str,
     /// Its settings; `ett` holds what is left of it, zero if it is overdue.
     pub terms: Terms,
+    /// A second service, as it was submitted.
+    #[serde(borrow)]
+    pub alternate: Option<Alternate<'a>>,
     /// How long ago it was inserted.
     pub age: Duration,
     /// Payload length in bytes.

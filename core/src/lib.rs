@@ -37,10 +37,10 @@ pub use engine::{
     Capacity, ConsumerView, Core, Counters, Cursor, Deadline, MessageView, PeerView, RouteView, ServiceView,
     State, Storage, Usage, Why,
 };
-pub use id::{AttemptId, BadId, Boot, ConsumerKey, Fence, GrantToken, MessageId, NodeId};
+pub use id::{AttemptId, BadId, Boot, ConsumerKey, Fence, GrantToken, MessageId, NodeId, OfferId};
 pub use input::{
-    Body, Input, Kept, LinkId, Outcome, Part, Policy, Row, StoredMessage, StoredOutcome, StoredReply, Submit,
-    Tag, Terms, Verb,
+    Alternate, Body, Input, Kept, LinkId, Outcome, Part, Policy, Row, StoredMessage, StoredOutcome,
+    StoredReply, Submit, Tag, Terms, Verb,
 };
 pub use name::{NAME_MAX, Name, NameError, RESERVED};
 pub use output::{

@@ -303,6 +303,8 @@ pub enum Misuse {
     Row,
     /// A limit or number of zero where at least one is needed.
     Zero,
+    /// An alternate service that is the message's own.
+    Alternate,
 }
 
 /// Why an input was not taken; it changed nothing.

@@ -7,8 +7,8 @@ mod reference;
 use proptest::prelude::*;
 use redlink_core::wire::HEADER_MAX;
 use redlink_core::{
-    Body, Boot, Bound, Capacity, Config, Core, Duration, GrantToken, Input, Instant, Kept, Name, NodeId,
-    Outcome, Output, Refused, Row, StoreOp, StoredMessage, StoredOutcome, Submit, Tag, Terms, Verb,
+    Alternate, Body, Boot, Bound, Capacity, Config, Core, Duration, GrantToken, Input, Instant, Kept, Name,
+    NodeId, Outcome, Output, Refused, Row, StoreOp, StoredMessage, StoredOutcome, Submit, Tag, Terms, Verb,
 };
 use reference::{Consumer, Member, Message, OpenTake, Place, Reference};
 use std::collections::BTreeMap;
@@ -20,7 +20,8 @@ const TAKES: u32 = 4;
 
 #[derive(Clone, Debug)]
 enum Command {
-    Submit(usize, Terms, u64),
+    /// To a service, and perhaps after a while to the other one.
+    Submit(usize, Option<Duration>, Terms, u64),
     Register(Consumer, u16, Duration),
     Unregister(Consumer),
     Take(Consumer, u16),
@@ -76,6 +77,11 @@ fn terms() -> impl Strategy<Value = Terms> {
         })
 }
 
+fn alternate() -> impl Strategy<Value = Option<Duration>> {
+    let after = prop_oneof![Just(Duration::ZERO), duration()];
+    proptest::option::weighted(0.3, after)
+}
+
 fn command() -> impl Strategy<Value = Command> {
     let consumer = || (0usize..2, 0usize..2);
     let verb = prop_oneof![
@@ -87,7 +93,7 @@ fn command() -> impl Strategy<Value = Command> {
     ];
     let mode = prop_oneof![2 => Just(Mode::Done), 1 => Just(Mode::Fails), 1 => Just(Mode::Waits)];
     prop_oneof![
-        6 => (0usize..2, terms(), 0u64..50).prop_map(|(s, t, size)| Command::Submit(s, t, size)),
+        6 => (0usize..2, alternate(), terms(), 0u64..50).prop_map(|(s, a, t, size)| Command::Submit(s, a, t, size)),
         2 => (consumer(), 1u16..4, duration()).prop_map(|(c, n, d)| Command::Register(c, n, d)),
         1 => consumer().prop_map(Command::Unregister),
         6 => (consumer(), 1u16..4).prop_map(|(c, n)| Command::Take(c, n)),
@@ -104,6 +110,7 @@ fn command() -> impl Strategy<Value = Command> {
 /// What survives a restart.
 struct DiskRow {
     service: usize,
+    alternate: Option<(usize, Instant)>,
     terms: Terms,
     size: u64,
     inserted: u32,
@@ -259,6 +266,7 @@ impl Bench {
                     let m = self.model.message(sequence).expect("it is known");
                     let row = DiskRow {
                         service: m.service,
+                        alternate: m.alternate,
                         terms: m.terms,
                         size: m.size,
                         inserted: m.inserted,
@@ -364,13 +372,16 @@ impl Bench {
         self.now = end;
     }
 
-    fn submit(&mut self, number: usize, terms: Terms, size: u64) {
+    fn submit(&mut self, number: usize, after: Option<Duration>, terms: Terms, size: u64) {
         let tag = Tag(self.number());
-        let name = service(number);
-        let full = self.model.messages.len() >= MESSAGES as usize;
+        let (name, other) = (service(number), service(1 - number));
+        let alternate = after.map(|after| (1 - number, self.now + after));
+        let taken: usize = self.model.messages.iter().map(Message::places).sum();
+        let full = taken + 1 + usize::from(after.is_some()) > MESSAGES as usize;
         let message = Message {
             sequence: 0,
             service: number,
+            alternate,
             terms,
             size,
             inserted: self.config.boot.counter,
@@ -378,6 +389,7 @@ impl Bench {
             place: Place::Storing(tag),
             newest: None,
             tries: 0,
+            counted: None,
             waited: false,
             outcome: None,
             settled: None,
@@ -387,9 +399,12 @@ impl Bench {
                 tag,
                 service: &name,
                 terms,
+                alternate: after.map(|after| Alternate {
+                    service: &other,
+                    after,
+                }),
                 size,
             }));
-            counted: None,
             // P7: full exactly when it is full.
             assert_eq!(answer.err(), full.then_some(Refused::Full(Bound::Messages)));
             if !full {
@@ -471,7 +486,7 @@ impl Bench {
         self.model.now = self.now;
         self.model.restart(self.config.boot.counter, RECOVERY);
         for (&sequence, row) in &self.disk {
-            let name = service(row.service);
+            let (name, other) = (service(row.service), service(1 - row.service));
             let terms = Terms {
                 ett: row.terms.ett.map(|ett| self.now.until(row.at + ett)),
                 ..row.terms
@@ -482,6 +497,10 @@ impl Bench {
                 inserted: row.inserted,
                 service: &name,
                 terms,
+                alternate: row.alternate.map(|(_, from)| Alternate {
+                    service: &other,
+                    after: row.at.until(from),
+                }),
                 age,
                 size: row.size,
             };
@@ -508,7 +527,7 @@ impl Bench {
 
     fn run(&mut self, command: Command) {
         match command {
-            Command::Submit(number, terms, size) => self.submit(number, terms, size),
+            Command::Submit(number, after, terms, size) => self.submit(number, after, terms, size),
             Command::Register(key, limit, lease) => self.step(|bench| {
                 let (name, by) = (service(key.0), consumer(key.1));
                 bench.must(Input::Register {

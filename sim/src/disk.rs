@@ -25,6 +25,8 @@ impl Content {
 pub(crate) struct MessageRow {
     pub(crate) inserted: u32,
     pub(crate) service: usize,
+    /// Its alternate service, and after what time it is offered there.
+    pub(crate) alternate: Option<(usize, Time)>,
     pub(crate) terms: Terms,
     pub(crate) content: Content,
     pub(crate) submitted_at: Time,

@@ -8,8 +8,9 @@ use crate::rng::Rng;
 use crate::scenario::{SECOND, Time};
 use crate::world::{Event, World};
 use redlink_core::{
-    AttemptId, Body, Boot, Bound, Config, Core, Duration, Input, Instant, Kept, LinkId, Misuse, Name, NodeId,
-    Outcome, Part, Payload, Refused, StoredMessage, StoredOutcome, StoredReply, Tag, Terms, wire,
+    Alternate, AttemptId, Body, Boot, Bound, Config, Core, Duration, Input, Instant, Kept, LinkId, Misuse,
+    Name, NodeId, Outcome, Part, Payload, Refused, StoredMessage, StoredOutcome, StoredReply, Tag, Terms,
+    wire,
 };
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -44,6 +45,7 @@ pub(crate) struct Host {
 #[derive(Clone, Debug)]
 pub(crate) struct Submitting {
     pub(crate) service: usize,
+    pub(crate) alternate: Option<(usize, Time)>,
     pub(crate) terms: Terms,
     pub(crate) content: Content,
     pub(crate) at: Time,
@@ -84,10 +86,10 @@ pub(crate) struct Live {
     turn: u64,
     /// The event at which all outputs had been polled.
     pub(crate) drained: u64,
-}
-
     /// Since when there may be outputs that were not polled: what they tell was decided then at the earliest.
     pub(crate) untold: Option<Time>,
+}
+
 impl Host {
     pub(crate) fn new(seed: u64, number: usize, wipes: u32, drift: i64) -> Self {
         let mut rng = Rng::new(seed, &format!("node {number} {wipes}"));
@@ -222,9 +224,9 @@ impl World {
             wake: None,
             turn: 0,
             drained: self.events,
+            untold: None,
         });
         self.recover(h);
-            untold: None,
         for cable in 0..self.cables.len() {
             if self.cables[cable].south == h {
                 let delay = self.rng.net.range(0, SECOND);
@@ -242,6 +244,7 @@ impl World {
         let left = |until: Time| Duration::from_micros(passes(drift, until.saturating_sub(now)));
         for (&sequence, row) in &disk.messages {
             let service = service_name(row.service);
+            let other = row.alternate.map(|(other, after)| (service_name(other), after));
             let stored = StoredMessage {
                 sequence,
                 inserted: row.inserted,
@@ -250,6 +253,10 @@ impl World {
                     ett: row.deadline_at.map(left),
                     ..row.terms
                 },
+                alternate: other.as_ref().map(|(service, after)| Alternate {
+                    service,
+                    after: Duration::from_micros(*after),
+                }),
                 age: Duration::from_micros(now - row.submitted_at),
                 size: row.content.size,
             };
@@ -394,6 +401,7 @@ impl World {
         let Some(live) = self.hosts[h].live.as_mut() else {
             return Err(Refused::Draining);
         };
+        live.untold.get_or_insert(self.now);
         self.log.line(self.now, format_args!("{h} < {input:?}"));
         let mut answer = live.core.handle_input(now, input);
         if answer == Err(Refused::Full(Bound::Answers)) {
@@ -401,7 +409,6 @@ impl World {
             self.drain(h);
             let Some(live) = self.hosts[h].live.as_mut() else {
                 return answer;
-        live.untold.get_or_insert(self.now);
             };
             answer = live.core.handle_input(now, input);
             if answer == Err(Refused::Full(Bound::Answers)) {
@@ -449,6 +456,7 @@ impl World {
             return;
         }
         live.wake = None;
+        live.untold.get_or_insert(self.now);
         self.log.line(self.now, format_args!("{h} < timeout"));
         live.core.handle_timeout(now);
         self.touched.insert(h);
@@ -456,7 +464,6 @@ impl World {
 
     /// Polls now, or a little later where the run says so.
     pub(crate) fn drain_soon(&mut self, h: usize) {
-        live.untold.get_or_insert(self.now);
         let late = self.plan.has(crate::scenario::Kind::LateDrain) && !self.healed;
         if late && self.rng.faults.chance(300) {
             if !self.hosts[h].late_drain {
@@ -521,6 +528,7 @@ impl World {
             return;
         };
         live.drained = events;
+        live.untold = None;
         if thorough {
             live.core.check_invariants();
         }
@@ -528,7 +536,6 @@ impl World {
             .core
             .poll_timeout()
             .map(|due| world_at(drift, due.at, live.offset).max(self.now));
-        live.untold = None;
         if live.wake != due {
             live.wake = due;
             live.turn += 1;

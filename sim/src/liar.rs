@@ -12,7 +12,7 @@ use crate::rng::Rng;
 use crate::scenario::{MS, SECOND, Time};
 use crate::world::{Event, World};
 use redlink_core::wire::{Frame, HEADER_MAX, HOPS, Hello, Path, Taken, VERSION};
-use redlink_core::{Boot, ConsumerKey, Duration, Fence, GrantToken, MessageId, Name, NodeId, Verb};
+use redlink_core::{Boot, ConsumerKey, Duration, Fence, GrantToken, MessageId, Name, NodeId, OfferId, Verb};
 
 /// What it remembers of what it saw: enough to lie well.
 #[derive(Debug, Default)]
@@ -146,32 +146,32 @@ impl World {
         let answer = match frame {
             Frame::Ping => Some(Frame::Pong),
             // Takes everything that it can get.
-            Frame::Offer { message, .. } => match dice {
+            Frame::Offer { offer, .. } => match dice {
                 0..6 => Some(Frame::Claim {
-                    message,
+                    offer,
                     node: me,
                     consumer: ConsumerKey(self.rng.liar.below(4)),
                     lease: self.lease(),
                 }),
                 6 => Some(Frame::Decline {
-                    message,
+                    offer,
                     floor: Some(255),
                 }),
                 _ => None,
             },
             Frame::Claim {
-                message,
+                offer,
                 node,
                 consumer,
                 ..
             } => match dice {
                 0..3 => Some(Frame::Gone {
-                    message,
+                    message: offer.message,
                     node,
                     consumer,
                 }),
                 3..7 => {
-                    let token = self.invent(message, node, consumer);
+                    let token = self.invent(offer.message, node, consumer);
                     return self.grant(h, conn, side, token);
                 }
                 _ => None,
@@ -220,8 +220,8 @@ impl World {
                     remember(&mut liar.nodes, node);
                 }
             }
-            Frame::Offer { message, .. } | Frame::Claim { message, .. } => {
-                remember(&mut liar.messages, *message);
+            Frame::Offer { offer, .. } | Frame::Claim { offer, .. } => {
+                remember(&mut liar.messages, offer.message);
             }
             Frame::Grant { token, .. }
             | Frame::Answer { token, .. }
@@ -281,6 +281,10 @@ impl World {
         let me = self.hosts[h].node;
         let message = self.some_message(h);
         let token = self.some_token(h, message);
+        let offer = OfferId {
+            message,
+            alternate: self.rng.liar.chance(250),
+        };
         let node = self.some_node(h);
         let services = self.plan.services as u64 + 1;
         let number = self.rng.liar.below(services) as usize;
@@ -303,7 +307,7 @@ impl World {
                 }
                 let urgent = self.rng.liar.chance(500);
                 Frame::Offer {
-                    message,
+                    offer: OfferId { message, ..offer },
                     service,
                     priority: if urgent { 255 } else { 0 },
                     age: Duration::from_micros(self.rng.liar.below(100 * SECOND)),
@@ -314,13 +318,13 @@ impl World {
                     sure: self.rng.liar.chance(500),
                 }
             }
-            5 => Frame::Retract { message },
+            5 => Frame::Retract { offer },
             6 => Frame::Decline {
-                message,
+                offer,
                 floor: self.rng.liar.chance(500).then_some(255),
             },
             7 => Frame::Claim {
-                message,
+                offer,
                 node,
                 consumer: token.consumer,
                 lease: self.lease(),

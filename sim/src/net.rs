@@ -501,22 +501,31 @@ impl World {
                 self.check
                     .fail("P9", format!("node {h} sends {frame:?} with {attached:?}"));
             }
-            Frame::Claim { message, node, .. } => {
-                let known = self
-                    .check
-                    .ledger
-                    .entries
-                    .get(message)
-                    .map(|e| (e.service, e.terms.priority));
+            Frame::Claim {
+                offer,
+                node,
+                consumer,
+                ..
+            } => {
+                let message = offer.message;
+                let known = self.check.ledger.entries.get(&message).and_then(|entry| {
+                    let other = entry.alternate.map(|(other, _)| other);
+                    let service = if offer.alternate {
+                        other
+                    } else {
+                        Some(entry.service)
+                    };
+                    Some((service?, entry.terms.priority))
+                });
                 // A liar may have offered it as something else.
-                let offered = self.check.order.offer(h, link, *message);
+                let offered = self.check.order.offer(h, link, *offer);
                 let known = offered.or(known.filter(|_| self.plan.liar.is_none()));
                 if let Some(what) = known.filter(|_| *node == me) {
-                    self.check_choice(h, *message, what);
+                    self.check_choice(h, message, what);
                 }
-                self.check.order.claimed(h, link, *message);
+                self.check.order.claimed(h, link, *offer, *consumer);
             }
-            Frame::Decline { message, .. } => self.check.order.offer_gone(h, link, *message),
+            Frame::Decline { offer, .. } => self.check.order.offer_gone(h, link, *offer),
             Frame::Withdraw { service } => self.check.order.service_gone(h, link, service_number(service)),
             _ => {}
         }
@@ -534,10 +543,10 @@ impl World {
         }
         let span = |left: redlink_core::Duration| self.hosts[h].span(left.as_micros());
         match &frame {
-            Some(Frame::Offer { message, .. } | Frame::Claim { message, .. }) => {
-                self.check.order.way(h, *message, way);
+            Some(Frame::Offer { offer, .. } | Frame::Claim { offer, .. }) => {
+                self.check.order.way(h, offer.message, way);
                 if matches!(frame, Some(Frame::Claim { .. })) {
-                    self.check.order.relayed(h, *message);
+                    self.check.order.relayed(h, offer.message);
                 }
             }
             Some(Frame::Holding { token, .. }) => self.check.order.way(h, token.message, way),
@@ -546,7 +555,7 @@ impl World {
         }
         match frame {
             Some(Frame::Offer {
-                message,
+                offer,
                 service,
                 priority,
                 remaining,
@@ -558,14 +567,18 @@ impl World {
                     deadline: remaining.map(|left| now.saturating_add(span(left))),
                     event: self.events,
                 };
-                self.check.order.offered(h, link, message, reserved);
+                self.check.order.offered(h, link, offer, reserved);
             }
-            Some(Frame::Retract { message }) => self.check.order.offer_gone(h, link, message),
-            Some(Frame::Gone { message, node, .. }) if node == me => {
-                self.check.order.claim_answered(h, link, message)
-            }
+            Some(Frame::Retract { offer }) => self.check.order.offer_gone(h, link, offer),
+            Some(Frame::Gone {
+                message,
+                node,
+                consumer,
+            }) if node == me => self.check.order.claim_answered(h, link, message, consumer),
             Some(Frame::Grant { token, remaining, .. }) if token.node == me => {
-                self.check.order.claim_answered(h, link, token.message);
+                self.check
+                    .order
+                    .claim_answered(h, link, token.message, token.consumer);
                 let deadline = remaining.map(|left| now.saturating_add(span(left)));
                 let again = self.check.lies.taints(h, &token);
                 if let Some(live) = self.hosts[h].live.as_mut() {

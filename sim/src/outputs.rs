@@ -104,6 +104,7 @@ impl World {
                 let row = MessageRow {
                     inserted,
                     service: submit.service,
+                    alternate: submit.alternate,
                     terms: submit.terms,
                     content: submit.content,
                     submitted_at: submit.at,
@@ -251,7 +252,8 @@ impl World {
             self.check.verdict(verdict);
             // Where outputs wait, the take that it was granted for may have ended, and another one gets it later.
             if fresh && self.late() == 0 {
-                self.check_choice(h, id, (entry.service, entry.terms.priority));
+                let service = self.workers[worker].plan.service;
+                self.check_choice(h, id, (service, entry.terms.priority));
             }
             self.check.order.own_gone(h, id);
         } else if honest && entry.granted.get(&token.fence) != Some(&token) {
@@ -288,18 +290,12 @@ impl World {
                 format!("{id} is delivered with {content:?}, submitted was {row:?}"),
             );
         }
-        let terms = (entry.terms.send_only, entry.terms.priority, entry.service);
-        if honest
-            && terms
-                != (
-                    deliver.send_only,
-                    deliver.priority,
-                    self.workers[worker].plan.service,
-                )
-        {
+        let terms = (entry.terms.send_only, entry.terms.priority);
+        let right = entry.is_for(self.workers[worker].plan.service);
+        if honest && !(right && terms == (deliver.send_only, deliver.priority)) {
             self.check.fail(
                 "contract",
-                format!("{id} is delivered as {deliver:?}, submitted as {terms:?}"),
+                format!("{id} is delivered as {deliver:?}, submitted was {entry:?}"),
             );
         }
         self.hand_over(h, worker, deliver, lied);

@@ -2,9 +2,9 @@
 
 use crate::disk::Content;
 use crate::host::{Submitting, service_name};
-use crate::scenario::{Kind, MS, ProducerPlan, SECOND};
+use crate::scenario::{Kind, MS, ProducerPlan, SECOND, Time};
 use crate::world::{Event, World};
-use redlink_core::{Bound, Duration, Input, Refused, Submit, Tag, Terms};
+use redlink_core::{Alternate, Bound, Duration, Input, Refused, Submit, Tag, Terms};
 
 /// A program that submits.
 pub(crate) struct Producer {
@@ -40,6 +40,18 @@ impl World {
         let Some(&service) = rng.pick(&plan.services) else {
             return;
         };
+        let other = rng
+            .pick(&plan.services)
+            .copied()
+            .filter(|&other| other != service);
+        let alternate = other.filter(|_| rng.chance(300)).map(|other| {
+            let after = if rng.chance(200) {
+                0
+            } else {
+                rng.spread(MS, 20 * SECOND)
+            };
+            (other, after)
+        });
         let short = rng.spread(5 * MS, 10 * SECOND);
         let long = rng.spread(10 * SECOND, 200 * SECOND);
         let ett = if self.plan.has(Kind::ShortEtt) && rng.chance(600) {
@@ -64,11 +76,17 @@ impl World {
             retention: Duration::from_micros(rng.spread(SECOND, 600 * SECOND)),
         };
         let size = if rng.chance(100) { 0 } else { rng.range(1, 128) };
-        self.submit_this(plan.host, service, terms, size);
+        self.submit_this(plan.host, (service, alternate), terms, size);
     }
 
-    /// Hands a message to a node; none if it was refused.
-    pub(crate) fn submit_this(&mut self, h: usize, service: usize, terms: Terms, size: u64) -> Option<Tag> {
+    /// Hands a message to a node, for a service and perhaps an alternate one; none if it was refused.
+    pub(crate) fn submit_this(
+        &mut self,
+        h: usize,
+        (service, alternate): (usize, Option<(usize, Time)>),
+        terms: Terms,
+        size: u64,
+    ) -> Option<Tag> {
         let mark = self.number();
         let tag = Tag(self.number());
         let content = Content { mark, size };
@@ -78,6 +96,7 @@ impl World {
                 tag,
                 Submitting {
                     service,
+                    alternate,
                     terms,
                     content,
                     at,
@@ -86,12 +105,17 @@ impl World {
             );
         }
         let name = service_name(service);
+        let other = alternate.map(|(other, after)| (service_name(other), after));
         if let Err(why) = self.input(
             h,
             Input::Submit(Submit {
                 tag,
                 service: &name,
                 terms,
+                alternate: other.as_ref().map(|(service, after)| Alternate {
+                    service,
+                    after: Duration::from_micros(*after),
+                }),
                 size,
             }),
         ) {
@@ -118,14 +142,8 @@ impl World {
                 .fail("P7", format!("node {h} refuses a good input: {why:?}"));
             return;
         };
-        let coming = live
-            .submits
-            .values()
-            .filter(|submit| submit.sequence.is_none())
-            .count();
         let (used, room) = match bound {
-            // The submit that was refused is among those that have no number.
-            Bound::Messages => (live.rows.len() + coming - 1, capacity.messages),
+            Bound::Messages => (self.places_used(h), capacity.messages),
             Bound::Takes => (live.takes.len() - 1, capacity.takes),
             // A scenario has never more of these than its tables hold.
             Bound::Services | Bound::Consumers | Bound::Peers | Bound::Rules => (0, 1),
@@ -138,6 +156,21 @@ impl World {
                 format!("node {h} is full of {bound:?} with {used} of {room}"),
             );
         }
+    }
+
+    /// Places in the table of messages that may be in use, and one less than would be needed for the newest submit too.
+    fn places_used(&self, h: usize) -> usize {
+        let Some(live) = self.hosts[h].live.as_ref() else {
+            return 0;
+        };
+        // One that is offered under two services takes two, until it has its outcome.
+        let both = |&sequence: &u64| {
+            let entry = self.check.ledger.entries.get(&self.own(h, sequence));
+            1 + usize::from(entry.is_some_and(|entry| entry.alternate.is_some()))
+        };
+        let coming = live.submits.values().filter(|submit| submit.sequence.is_none());
+        let coming = coming.map(|submit| 1 + usize::from(submit.alternate.is_some()));
+        live.rows.iter().map(both).sum::<usize>() + coming.sum::<usize>() - 1
     }
 
     pub(crate) fn accepted(&mut self, h: usize, sequence: u64) {

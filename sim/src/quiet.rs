@@ -96,15 +96,15 @@ impl Quiet {
         }
     }
 
-    /// Whether an honest node has taken the liar's place.
-    pub(crate) fn liar_left(&self) -> bool {
-        !matches!(self.stage, Stage::Lied | Stage::Beside(_))
-    }
     /// It has vanished and is to stay away.
     pub(crate) fn is_away(&self, host: usize) -> bool {
         self.away == Some(host)
     }
 
+    /// Whether an honest node has taken the liar's place.
+    pub(crate) fn liar_left(&self) -> bool {
+        !matches!(self.stage, Stage::Lied | Stage::Beside(_))
+    }
 }
 
 impl World {
@@ -370,7 +370,7 @@ impl World {
                 max_attempts: 0,
                 retention: Duration::from_micros(600 * SECOND),
             };
-            let Some(tag) = self.submit_this(h, service, terms, 9) else {
+            let Some(tag) = self.submit_this(h, (service, None), terms, 9) else {
                 continue;
             };
             // Its number is there once the core has asked for its row.
@@ -397,12 +397,11 @@ impl World {
 
     /// What came of the calls; `kind` says which of the two bounds they have.
     fn judge(&mut self, kind: usize) -> bool {
-        let limit = [PROBED, BESIDE_A_LIAR][kind];
         for probe in std::mem::take(&mut self.quiet.probes) {
             let Some(entry) = self.check.ledger.entries.get(&probe.id) else {
                 continue;
-            let limit = [PROBED, BESIDE_A_LIAR][kind] + probe.ahead * EACH_AHEAD;
             };
+            let limit = [PROBED, BESIDE_A_LIAR][kind] + probe.ahead * EACH_AHEAD;
             let answered = matches!(
                 entry.outcome.as_ref().map(|row| row.outcome),
                 Some(Outcome::Replied | Outcome::Delivered)

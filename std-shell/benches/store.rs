@@ -57,6 +57,7 @@ fn insert(sequence: u64, content: &Content) -> Op {
         inserted: 1,
         owner: Owner::Administrator,
         service: "resize".into(),
+        alternate: None,
         terms: Terms::default(),
         content: content.clone(),
         submitted_at: 1_700_000_000_000_000,

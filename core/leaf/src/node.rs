@@ -121,6 +121,7 @@ impl<'m> Leaf<'m> {
             tag,
             service,
             terms,
+            alternate: None,
             size: payload.len() as u64,
         };
         let taken = self.core.handle_input(now, Input::Submit(submit));

@@ -30,8 +30,7 @@ impl Core<'_> {
             .check(|ix| Self::id_hash(seed, self.relays[ix].token.message));
         self.message_index
             .check(|ix| Self::message_hash(seed, self.messages[ix].sequence));
-        self.reservation_index
-            .check(|ix| Self::id_hash(seed, self.reservations[ix].message));
+        self.check_alternates();
         self.reservation_index
             .check(|ix| Self::id_hash(seed, self.reservations[ix].message));
         self.delivery_index
@@ -79,8 +78,8 @@ impl Core<'_> {
     fn check_messages(&self) {
         for (ix, m) in self.messages.iter() {
             assert_eq!(
-                self.find_message(m.sequence),
-                Some(ix),
+                self.find_message(m.sequence) == Some(ix),
+                !m.alternate,
                 "a message is found by its sequence"
             );
             let live = m.copies.iter().flatten().filter(|copy| copy.is_live());
@@ -145,6 +144,30 @@ impl Core<'_> {
                 .iter()
                 .filter(|(_, slot)| slot.route == ix && !slot.over);
             assert_eq!(reserved.count(), r.reserved as usize, "reservations are counted");
+        }
+    }
+
+    fn check_alternates(&self) {
+        for (ix, m) in self.messages.iter() {
+            let Some(other) = m.twin else {
+                let leaving = m.state == State::Aside && m.out.copies;
+                assert!(!m.alternate || leaving, "a second offer has a message");
+                continue;
+            };
+            let twin = &self.messages[other];
+            assert_eq!(twin.twin, Some(ix), "twins know each other");
+            assert!(m.alternate != twin.alternate, "one of two is the message");
+            if m.alternate {
+                let free = matches!(twin.state, State::Waiting | State::Offered);
+                let offered = matches!(m.state, State::Waiting | State::Offered);
+                assert!(offered || m.state == State::Aside);
+                assert!(free || !offered, "only what is free is offered");
+                let timer = self.timers.at(Entity::Message(ix).number(&self.capacity));
+                assert!(
+                    !free || offered || timer.is_some_and(|at| at <= m.lease_until),
+                    "the second offer's time is never slept over"
+                );
+            }
         }
     }
 

@@ -5,7 +5,7 @@ use super::slots::{Copy, Holder, State, any_live};
 use super::tables::Entity;
 use super::{Core, Pending};
 use crate::data::slab::Ix;
-use crate::id::{ConsumerKey, MessageId, NodeId};
+use crate::id::{ConsumerKey, NodeId, OfferId};
 use crate::input::Outcome;
 use crate::output::LostWhy;
 use crate::time::Duration;
@@ -16,7 +16,7 @@ const RESERVED_LEASE: Duration = Duration::from_secs(5);
 impl Core<'_> {
     /// A peer has room for a message that was offered to it: the first claim wins.
     pub(super) fn claimed(&mut self, peer: Ix, claim: &Claim) {
-        let Some(offer) = self.offer_of(claim.message) else {
+        let Some(offer) = self.offer_of(claim.offer) else {
             return self.say(claim.gone(peer));
         };
         // P12: claims are taken only from peers that were offered to.
@@ -37,6 +37,8 @@ impl Core<'_> {
                 }
                 let service = self.messages[ix].service;
                 self.take_copy(offer, route);
+                let ix = self.principal(ix);
+                self.messages[ix].by_alternate = claim.offer.alternate;
                 self.leave_state(ix);
                 let mut claim = *claim;
                 if self.services[service].name.is_reserved() {
@@ -48,7 +50,7 @@ impl Core<'_> {
             }
             // Its grant is under way. In one that was sent already a claim would find an attempt that its consumer has
             // said to hold, or has answered meanwhile: that one is not delivered twice (P6).
-            (Offer::Message(ix), _) if self.messages[ix].out.grant && self.granted_by(ix, peer, claim) => {}
+            (Offer::Message(ix), _) if self.granted_by(self.principal(ix), peer, claim) => {}
             (Offer::Reservation(ix), Some(route)) => {
                 self.take_copy(offer, route);
                 self.claim_passes(ix, peer, claim);
@@ -59,7 +61,8 @@ impl Core<'_> {
 
     fn granted_by(&self, ix: Ix, peer: Ix, claim: &Claim) -> bool {
         let m = &self.messages[ix];
-        m.state == State::Granted
+        m.out.grant
+            && m.state == State::Granted
             && m.holder == Holder::Peer(peer)
             && (m.holder_node, m.holder_key) == (claim.node, claim.consumer)
     }
@@ -118,7 +121,7 @@ impl Core<'_> {
 /// What a claim says.
 #[derive(Clone, Copy)]
 pub(super) struct Claim {
-    pub(super) message: MessageId,
+    pub(super) offer: OfferId,
     pub(super) node: NodeId,
     pub(super) consumer: ConsumerKey,
     pub(super) lease: Duration,
@@ -127,7 +130,7 @@ pub(super) struct Claim {
 impl Claim {
     /// The answer that somebody else has it.
     pub(super) fn gone(&self, peer: Ix) -> Pending {
-        let (message, node, consumer) = (self.message, self.node, self.consumer);
+        let (message, node, consumer) = (self.offer.message, self.node, self.consumer);
         Pending::Gone {
             peer,
             message,

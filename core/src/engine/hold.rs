@@ -1,6 +1,5 @@
 //! Messages of peers at this node: reservations, claims, grants.
 
-use super::claim::Claim;
 use super::place::Offer;
 use super::slots::{COPIES, Passing, Reservation, Source, Stage};
 use super::tables::Entity;
@@ -8,7 +7,7 @@ use super::{Core, Pending};
 use crate::data::list::ListLinks;
 use crate::data::slab::{Ix, Link};
 use crate::data::tree::{TreeLinks, TreeNode};
-use crate::id::{ConsumerKey, GrantToken, MessageId};
+use crate::id::{ConsumerKey, GrantToken, MessageId, NodeId, OfferId};
 use crate::input::{Body, Kept, Part};
 use crate::name::Name;
 use crate::output::{Answered, LostWhy, Payload};
@@ -17,7 +16,7 @@ use crate::wire::{Path, Taken};
 
 /// What a peer says of a message that it offers.
 pub(super) struct Offered {
-    pub(super) message: MessageId,
+    pub(super) offer: OfferId,
     pub(super) priority: u8,
     pub(super) age: Duration,
     pub(super) remaining: Option<Duration>,
@@ -37,10 +36,11 @@ pub(super) struct Granted {
 }
 
 impl Core<'_> {
-    pub(super) fn offered(&mut self, peer: Ix, name: &Name, offer: &Offered) {
+    pub(super) fn offered(&mut self, peer: Ix, name: &Name, offered: &Offered) {
+        let offer = offered.offer;
         let message = offer.message;
-        let decline = |floor| Pending::Decline { peer, message, floor };
-        let path = &offer.path;
+        let decline = |floor| Pending::Decline { peer, offer, floor };
+        let path = &offered.path;
         // P12: an offer comes from its origin by the peer that brings it, and has not been here.
         let right = path.first() == Some(&message.node) && path.last().copied() == self.peers[peer].node;
         if !right || path.contains(&self.config.node) || self.draining {
@@ -58,7 +58,7 @@ impl Core<'_> {
         self.room_used(route);
         // The origin itself need not be believed that it is the origin.
         let direct = path.len() == 1;
-        if let Some(old) = self.find_reservation(message) {
+        if let Some(old) = self.find_reservation(offer) {
             let other = self.routes[self.reservations[old].route].peer;
             if other != peer && !direct {
                 // It is here by another way already: this copy is free for another peer.
@@ -69,10 +69,10 @@ impl Core<'_> {
             self.forget_floors(service);
             if other != peer {
                 let (peer, floor) = (other, None);
-                self.say(Pending::Decline { peer, message, floor });
+                self.say(Pending::Decline { peer, offer, floor });
             }
         }
-        if let Some(d) = self.find_claim(message) {
+        if let Some(d) = self.find_claim(offer) {
             // It crosses the claim, which will be answered; by a peer that stands between and is silent it may not be.
             let slot = &self.deliveries[d];
             let silent = slot.wake.is_none_or(|wake| {
@@ -90,14 +90,15 @@ impl Core<'_> {
             let r = &self.relays[ix];
             match (r.stage, r.up == peer) {
                 (Passing::Over, _) => {}
-                // It crosses the claim.
-                (Passing::Claimed, true) => return,
+                // It crosses the claim, of this offer or of the message's other one.
+                (Passing::Claimed, true) if r.alternate == offer.alternate => return,
+                (Passing::Claimed, true) => {}
                 // Frames keep their order: its origin has given up the attempt that passes here.
                 (Passing::Granted, true) => self.relay_outlived(ix),
                 (_, false) => return self.say(decline(None)),
             }
         }
-        if offer.remaining == Some(Duration::ZERO) {
+        if offered.remaining == Some(Duration::ZERO) {
             return;
         }
         if self.routes[route].reserved >= u32::from(self.config.window) {
@@ -105,26 +106,26 @@ impl Core<'_> {
             self.starve(route);
             return self.say(decline(Some(u8::MAX)));
         }
-        if self.reservations.is_full() && !self.make_room(peer, service, message, offer.priority) {
+        if self.reservations.is_full() && !self.make_room(peer, service, offer, offered.priority) {
             return self.starve(route);
         }
-        let ix = self.reserve(route, offer);
+        let ix = self.reserve(route, offered);
         self.match_service(service);
         if let Some(ix) = ix.filter(|&ix| {
             self.reservations
                 .get(ix)
-                .is_some_and(|r| r.message == message && !r.over)
+                .is_some_and(|r| r.offer() == offer && !r.over)
         }) {
             self.forward(ix);
-            if offer.sure && !self.is_sure(Offer::Reservation(ix)) {
-                self.deny_room(route, message);
+            if offered.sure && !self.is_sure(Offer::Reservation(ix)) {
+                self.deny_room(route, offer);
             }
         }
     }
 
     /// A full table gives up the service's lowest reservation for a higher offer, and says so (P5). If it does not,
     /// the offer is declined.
-    fn make_room(&mut self, peer: Ix, service: Ix, message: MessageId, priority: u8) -> bool {
+    fn make_room(&mut self, peer: Ix, service: Ix, offer: OfferId, priority: u8) -> bool {
         let s = &self.services[service];
         let waiting = s.reserved.last(&self.reservations);
         let forwarded = s.forwarded.last(&self.reservations);
@@ -135,45 +136,46 @@ impl Core<'_> {
         let Some(last) = last else {
             self.say(Pending::Decline {
                 peer,
-                message,
+                offer,
                 floor: Some(u8::MAX),
             });
             return false;
         };
         let r = &self.reservations[last];
-        let (lowest, evicted, route) = (r.priority, r.message, r.route);
+        let (lowest, evicted, route) = (r.priority, r.offer(), r.route);
         let floor = Some(lowest);
         if lowest >= priority {
-            self.say(Pending::Decline { peer, message, floor });
+            self.say(Pending::Decline { peer, offer, floor });
             return false;
         }
         self.say(Pending::Decline {
             peer: self.routes[route].peer,
-            message: evicted,
+            offer: evicted,
             floor,
         });
         self.remove_reservation(last);
         self.starve(route);
         // One whose copies are still to be retracted keeps its slot a moment longer.
         if self.reservations.is_full() {
-            self.say(Pending::Decline { peer, message, floor });
+            self.say(Pending::Decline { peer, offer, floor });
             return false;
         }
         true
     }
 
-    fn reserve(&mut self, route: Ix, offer: &Offered) -> Link {
+    fn reserve(&mut self, route: Ix, offered: &Offered) -> Link {
         let (service, peer) = (self.routes[route].service, self.routes[route].peer);
         self.next_order += 1;
         let slot = Reservation {
-            message: offer.message,
-            born: self.now - offer.age,
+            message: offered.offer.message,
+            alternate: offered.offer.alternate,
+            born: self.now - offered.age,
             order: self.next_order,
-            deadline: offer.remaining.map(|left| self.now + left),
-            priority: offer.priority,
-            budget: offer.copies.clamp(1, COPIES as u8),
+            deadline: offered.remaining.map(|left| self.now + left),
+            priority: offered.priority,
+            budget: offered.copies.clamp(1, COPIES as u8),
             route,
-            path: offer.path,
+            path: offered.path,
             copies: [None; COPIES],
             forwarded: false,
             over: false,
@@ -187,7 +189,7 @@ impl Core<'_> {
         };
         let (seed, reservations) = (self.seed(), &self.reservations);
         self.reservation_index
-            .insert(Self::id_hash(seed, offer.message), ix, |at| {
+            .insert(Self::id_hash(seed, offered.offer.message), ix, |at| {
                 Self::id_hash(seed, reservations[at].message)
             });
         self.services[service].reserved.insert(&mut self.reservations, ix);
@@ -264,26 +266,29 @@ impl Core<'_> {
     }
 
     /// The peer withdraws an offer. If it was claimed already, `gone` will follow the claim.
-    pub(super) fn retracted(&mut self, peer: Ix, message: MessageId) {
-        if let Some(ix) = self.find_reservation(message)
+    pub(super) fn retracted(&mut self, peer: Ix, offer: OfferId) {
+        if let Some(ix) = self.find_reservation(offer)
             && self.routes[self.reservations[ix].route].peer == peer
         {
             self.end_reservation(ix);
         }
     }
 
-    /// The claim that this peer may answer.
+    /// The claim that this peer may answer. Two consumers here may have claimed a message, one by each of its offers.
     fn claim_at(&self, peer: Ix, message: MessageId, consumer: ConsumerKey) -> Link {
-        let d = self.find_claim(message)?;
-        let slot = &self.deliveries[d];
-        let right = slot.stage == Stage::Claiming && slot.source == Source::Peer(peer);
-        (right && slot.token.consumer == consumer).then_some(d)
+        let offers = [false, true].map(|alternate| OfferId { message, alternate });
+        let mut claims = offers.into_iter().filter_map(|offer| self.find_claim(offer));
+        claims.find(|&d| {
+            let slot = &self.deliveries[d];
+            slot.source == Source::Peer(peer) && slot.token.consumer == consumer
+        })
     }
 
-    pub(super) fn gone(&mut self, peer: Ix, claim: &Claim) {
-        if claim.node != self.config.node {
-            self.gone_passes(peer, claim);
-        } else if let Some(d) = self.claim_at(peer, claim.message, claim.consumer) {
+    /// A claim came too late.
+    pub(super) fn gone(&mut self, peer: Ix, message: MessageId, node: NodeId, consumer: ConsumerKey) {
+        if node != self.config.node {
+            self.gone_passes(peer, message, node, consumer);
+        } else if let Some(d) = self.claim_at(peer, message, consumer) {
             self.over(d);
         }
     }

@@ -87,13 +87,15 @@ impl Core<'_> {
         }
     }
 
-    fn grant_here(&mut self, ix: Ix, consumer: Ix) {
+    fn grant_here(&mut self, offered: Ix, consumer: Ix) {
+        let service = self.messages[offered].service;
+        let ix = self.principal(offered);
         self.leave_state(ix);
         let fence = self.next_fence(ix);
         let (key, lease) = (self.consumers[consumer].key, self.consumers[consumer].lease);
-        let m = &mut self.messages[ix];
-        m.fence = fence;
         self.newest(ix, fence);
+        let m = &mut self.messages[ix];
+        m.by_alternate = offered != ix;
         m.holder_node = self.config.node;
         m.holder_key = key;
         self.hold_here(ix);
@@ -108,7 +110,6 @@ impl Core<'_> {
             stage: Stage::Ready,
             ..Self::blank_delivery(token, Source::Local, lease)
         };
-        let service = m.service;
         if let Some(d) = self.insert_delivery(slot, Some(consumer)) {
             self.hand_over(d);
         }
@@ -126,12 +127,12 @@ impl Core<'_> {
 
     fn claim(&mut self, ix: Ix, consumer: Ix) {
         let r = &self.reservations[ix];
-        let (message, priority, deadline) = (r.message, r.priority, r.deadline);
+        let (offer, priority, deadline) = (r.offer(), r.priority, r.deadline);
         let (peer, path) = (self.routes[r.route].peer, r.path);
         let (key, lease) = (self.consumers[consumer].key, self.consumers[consumer].lease);
         self.drop_reservation(ix);
         let token = GrantToken {
-            message,
+            message: offer.message,
             inserted: 0,
             fence: Fence::default(),
             node: self.config.node,
@@ -139,6 +140,7 @@ impl Core<'_> {
             mac: [0; 16],
         };
         let slot = Delivery {
+            alternate: offer.alternate,
             priority,
             deadline,
             stage: Stage::Claiming,
@@ -160,6 +162,7 @@ impl Core<'_> {
     pub(super) fn blank_delivery(token: GrantToken, source: Source, lease: Duration) -> Delivery {
         Delivery {
             token,
+            alternate: false,
             source,
             consumer: None,
             stage: Stage::Held,

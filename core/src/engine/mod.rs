@@ -27,6 +27,7 @@
 //! outputs from the state that is true then. So outputs are bounded by the slots, late polling is safe, and an
 //! offer that was retracted before it was polled is never sent.
 
+mod alternate;
 mod answer;
 mod answer_far;
 mod check;
@@ -55,7 +56,7 @@ use crate::data::index::{Index, Seed, hash_bytes, hash_words};
 use crate::data::list::List;
 use crate::data::slab::{Ix, Slab};
 use crate::data::timers::Timers;
-use crate::id::{AttemptId, ConsumerKey, GrantToken, MessageId, NodeId};
+use crate::id::{AttemptId, ConsumerKey, GrantToken, MessageId, NodeId, OfferId};
 use crate::input::{Body, Input, Kept, LinkId, Row, Tag};
 use crate::name::Name;
 use crate::output::{Answered, Bound, Fault, Misuse, Notice, Refused};
@@ -83,7 +84,7 @@ enum Pending {
     },
     Retract {
         peer: Ix,
-        message: MessageId,
+        offer: OfferId,
     },
     Gone {
         peer: Ix,
@@ -97,11 +98,11 @@ enum Pending {
     },
     NoRoom {
         peer: Ix,
-        message: MessageId,
+        offer: OfferId,
     },
     Decline {
         peer: Ix,
-        message: MessageId,
+        offer: OfferId,
         floor: Option<u8>,
     },
     Settled {
@@ -400,9 +401,10 @@ impl<'s> Core<'s> {
             .find(Self::message_hash(self.seed(), sequence), same)
     }
 
-    fn find_reservation(&self, id: MessageId) -> Option<Ix> {
-        let same = |ix: Ix| self.reservations[ix].message == id;
-        self.reservation_index.find(Self::id_hash(self.seed(), id), same)
+    fn find_reservation(&self, offer: OfferId) -> Option<Ix> {
+        let same = |ix: Ix| self.reservations[ix].offer() == offer;
+        self.reservation_index
+            .find(Self::id_hash(self.seed(), offer.message), same)
     }
 
     fn find_delivery(&self, attempt: AttemptId) -> Option<Ix> {
@@ -411,15 +413,16 @@ impl<'s> Core<'s> {
             .find(Self::id_hash(self.seed(), attempt.message), same)
     }
 
-    /// The claim for a message that waits for its grant. One that was answered a moment ago and waits to be polled is
+    /// The claim for an offer that waits for its grant. One that was answered a moment ago and waits to be polled is
     /// none any more.
-    fn find_claim(&self, message: MessageId) -> Option<Ix> {
+    fn find_claim(&self, offer: OfferId) -> Option<Ix> {
         let same = |ix: Ix| {
             let slot = &self.deliveries[ix];
-            slot.stage == Stage::Claiming && slot.token.message == message
+            slot.stage == Stage::Claiming
+                && (slot.token.message, slot.alternate) == (offer.message, offer.alternate)
         };
         self.delivery_index
-            .find(Self::id_hash(self.seed(), message), same)
+            .find(Self::id_hash(self.seed(), offer.message), same)
     }
 
     fn message_id(&self, sequence: u64) -> MessageId {

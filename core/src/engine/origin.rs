@@ -8,7 +8,8 @@ use crate::data::list::ListLinks;
 use crate::data::slab::Ix;
 use crate::data::tree::TreeLinks;
 use crate::id::{ConsumerKey, Fence, NodeId};
-use crate::input::{Body, Outcome, Row, StoredMessage, StoredOutcome, Submit, Tag, Terms};
+use crate::input::{Alternate, Body, Outcome, Row, StoredMessage, StoredOutcome, Submit, Tag, Terms};
+use crate::name::Name;
 use crate::output::{Bound, LostWhy, Misuse, Refused};
 use crate::time::{Duration, Instant};
 use crate::wire::Taken;
@@ -50,12 +51,15 @@ impl Core<'_> {
             priority: terms.priority,
             send_only: terms.send_only,
             tries: 0,
-            max_attempts: terms.max_attempts,
             counted: false,
+            max_attempts: terms.max_attempts,
             outcome: None,
             reply_verb: None,
             answered: false,
             overdue: false,
+            alternate: false,
+            by_alternate: false,
+            twin: None,
             holder: Holder::None,
             copies: [None; super::slots::COPIES],
             out: MessageOut::default(),
@@ -77,8 +81,57 @@ impl Core<'_> {
         Ok(ix)
     }
 
+    /// One place, and another for a second offer.
+    fn room_for_message(&self, alternate: bool) -> Result<(), Refused> {
+        let free = self.messages.capacity() - self.messages.len();
+        if free <= usize::from(alternate) {
+            return Err(Refused::Full(Bound::Messages));
+        }
+        Ok(())
+    }
+
+    fn alternate_name(
+        service: &Name,
+        alternate: Option<Alternate<'_>>,
+    ) -> Result<Option<(Name, Duration)>, Refused> {
+        let Some(Alternate { service: name, after }) = alternate else {
+            return Ok(None);
+        };
+        let name = Self::name(name)?;
+        if name == *service {
+            return Err(Refused::Misuse(Misuse::Alternate));
+        }
+        Ok(Some((name, after)))
+    }
+
+    /// Files a message, and its second offer if it has one; [`Core::room_for_message`] has been asked.
+    fn file_message(
+        &mut self,
+        message: Message,
+        terms: &Terms,
+        alternate: Option<(Name, Duration)>,
+    ) -> Result<Ix, Refused> {
+        let (sequence, inserted) = (message.sequence, message.inserted);
+        let (size, born, service) = (message.size, message.born, message.service);
+        let Some((name, after)) = alternate else {
+            return self.insert_message(message);
+        };
+        let other = match self.service(&name) {
+            Ok(other) => other,
+            Err(refused) => {
+                self.drop_idle_service(service);
+                return Err(refused);
+            }
+        };
+        let ix = self.insert_message(message)?;
+        let twin = Self::blank(sequence, inserted, other, terms, size, born);
+        self.add_alternate(ix, twin, born + after);
+        Ok(ix)
+    }
+
     /// Forgets a message. All of its outputs that matter have been polled or are moved aside first.
     fn free_message(&mut self, ix: Ix) {
+        self.drop_alternate(ix);
         let (seed, messages) = (self.seed(), &self.messages);
         let hash = Self::message_hash(seed, messages[ix].sequence);
         self.message_index
@@ -94,16 +147,15 @@ impl Core<'_> {
             return Err(Refused::Draining);
         }
         let name = Self::name(submit.service)?;
-        if self.messages.is_full() {
-            return Err(Refused::Full(Bound::Messages));
-        }
+        let alternate = Self::alternate_name(&name, submit.alternate)?;
+        self.room_for_message(alternate.is_some())?;
         let service = self.service(&name)?;
         let sequence = self.next_sequence;
         let inserted = self.config.boot.counter;
         let mut message = Self::blank(sequence, inserted, service, &submit.terms, submit.size, self.now);
         message.tag = submit.tag;
         message.out.insert = true;
-        let ix = self.insert_message(message)?;
+        let ix = self.file_message(message, &submit.terms, alternate)?;
         self.next_sequence += 1;
         self.counters.submitted += 1;
         self.touch(Entity::Message(ix));
@@ -115,9 +167,8 @@ impl Core<'_> {
         if stored.sequence >= self.config.next_sequence || self.find_message(stored.sequence).is_some() {
             return Err(Refused::Misuse(Misuse::Sequence));
         }
-        if self.messages.is_full() {
-            return Err(Refused::Full(Bound::Messages));
-        }
+        let alternate = Self::alternate_name(&name, stored.alternate)?;
+        self.room_for_message(alternate.is_some())?;
         let service = self.service(&name)?;
         let born = self.now - stored.age;
         let mut message = Self::blank(
@@ -133,7 +184,7 @@ impl Core<'_> {
         message.state = State::Recovering;
         let overdue = message.deadline.is_some_and(|at| at <= self.now);
         message.overdue = overdue;
-        let ix = self.insert_message(message)?;
+        let ix = self.file_message(message, &stored.terms, alternate)?;
         self.recovering.push_back(&mut self.messages, ix);
         if overdue {
             self.overdue += 1;
@@ -221,7 +272,7 @@ impl Core<'_> {
                 }
                 Ok(())
             }
-            State::Storing | State::Deleting => Err(Refused::Unknown),
+            State::Storing | State::Deleting | State::Aside => Err(Refused::Unknown),
             State::Settling | State::Settled => Err(Refused::State),
         }
     }
@@ -280,6 +331,8 @@ impl Core<'_> {
 
     fn settled_on_disk(&mut self, ix: Ix) {
         self.set_state(ix, State::Settled);
+        // Not sooner: after a crash before this the message is found on disk, and needs both places.
+        self.drop_alternate(ix);
         let m = &mut self.messages[ix];
         m.out.settled = true;
         m.out.free = m.body.is_some();
@@ -349,6 +402,7 @@ impl Core<'_> {
 
     /// Ends an open message without an answer: expired, cancelled, dead. Whoever holds it is told.
     pub(super) fn end(&mut self, ix: Ix, outcome: Outcome, why: LostWhy) {
+        let ix = self.principal(ix);
         if self.messages[ix].holder == Holder::Local {
             self.lose_local(ix, why);
         }
@@ -390,7 +444,7 @@ impl Core<'_> {
                 Holder::Away(_) => self.away.remove(&mut self.messages, ix),
                 Holder::None | Holder::Local => {}
             },
-            State::Storing | State::Settling | State::Settled | State::Deleting => {}
+            State::Storing | State::Settling | State::Settled | State::Deleting | State::Aside => {}
         }
         // What stood behind it may be for a consumer that could not have it.
         if matches!(state, State::Waiting | State::Offered)
@@ -399,6 +453,7 @@ impl Core<'_> {
         {
             self.touch(Entity::Consumer(c));
         }
+        self.put_alternate_aside(ix);
     }
 
     /// After `leave_state`: the message is free for anyone. A local consumer with room gets it at once, else it is
@@ -417,6 +472,7 @@ impl Core<'_> {
         if self.messages[ix].state == State::Waiting {
             self.place(ix);
         }
+        self.offer_alternate(ix);
     }
 
     /// A granted message is free again: released, lost, or its lease ran out.
@@ -438,6 +494,13 @@ impl Core<'_> {
         } else {
             self.requeue(ix);
         }
+    }
+
+    /// This is the newest attempt.
+    pub(super) fn newest(&mut self, ix: Ix, fence: Fence) {
+        let m = &mut self.messages[ix];
+        m.counted &= m.fence == fence;
+        m.fence = fence;
     }
 
     /// The next attempt's fence.
@@ -467,10 +530,3 @@ impl Core<'_> {
         deadline.is_some_and(|at| at <= self.now)
     }
 }
-    /// This is the newest attempt.
-    pub(super) fn newest(&mut self, ix: Ix, fence: Fence) {
-        let m = &mut self.messages[ix];
-        m.counted &= m.fence == fence;
-        m.fence = fence;
-    }
-

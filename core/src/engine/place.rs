@@ -9,7 +9,7 @@ use super::tables::Entity;
 use super::{Core, Pending};
 use crate::data::slab::{Ix, Link};
 use crate::data::tree::TreeNode;
-use crate::id::MessageId;
+use crate::id::{MessageId, OfferId};
 use crate::time::Instant;
 
 /// Reservations that one call looks at for one that can go on from here.
@@ -356,17 +356,23 @@ impl Core<'_> {
     }
 
     /// The offer of this id that this node has placed: its own, or one that passes.
-    pub(super) fn offer_of(&self, message: MessageId) -> Option<Offer> {
-        if message.node == self.config.node {
-            self.own(message).map(Offer::Message)
+    pub(super) fn offer_of(&self, offer: OfferId) -> Option<Offer> {
+        if offer.message.node == self.config.node {
+            let ix = self.own(offer.message)?;
+            let offered = if offer.alternate {
+                self.messages[ix].twin
+            } else {
+                Some(ix)
+            };
+            offered.map(Offer::Message)
         } else {
-            self.find_reservation(message).map(Offer::Reservation)
+            self.find_reservation(offer).map(Offer::Reservation)
         }
     }
 
     /// The peer could not keep an offer.
-    pub(super) fn declined(&mut self, peer: Ix, message: MessageId, floor: Option<u8>) {
-        let Some(offer) = self.offer_of(message) else {
+    pub(super) fn declined(&mut self, peer: Ix, offer: OfferId, floor: Option<u8>) {
+        let Some(offer) = self.offer_of(offer) else {
             return;
         };
         let service = self.offer_service(offer);
@@ -472,14 +478,14 @@ impl Core<'_> {
 
     /// Takes back one copy at once, through the queue of answers, so that its place is free for another.
     fn retract_oldest(&mut self, ix: Ix) {
-        let message = self.message_id(self.messages[ix].sequence);
+        let offer = self.offer_id(ix);
         let Some(copy) = self.messages[ix].copies[0].take() else {
             return;
         };
         if matches!(copy.state, CopyState::Placed | CopyState::ToRetract) {
             self.say(Pending::Retract {
                 peer: copy.peer,
-                message,
+                offer,
             });
         }
         if copy.is_live() {

@@ -10,7 +10,7 @@ use super::slots::{Passing, Relay, RelayOut};
 use super::tables::Entity;
 use super::{Core, Pending};
 use crate::data::slab::{Ix, Link};
-use crate::id::{Fence, GrantToken, MessageId};
+use crate::id::{ConsumerKey, Fence, GrantToken, MessageId, NodeId, OfferId};
 use crate::input::{Body, Kept, Part, Verb};
 use crate::time::Duration;
 use crate::wire::{Path, Taken};
@@ -104,6 +104,7 @@ impl Core<'_> {
             wake: self.now + self.config.timing.claim,
             lease,
             path: Path::new(),
+            alternate: false,
             priority: 0,
             send_only: false,
             size: 0,
@@ -119,11 +120,12 @@ impl Core<'_> {
     pub(super) fn claim_passes(&mut self, reservation: Ix, down: Ix, claim: &Claim) {
         let r = &self.reservations[reservation];
         let (up, priority, deadline) = (self.routes[r.route].peer, r.priority, r.deadline);
-        if self.find_relay(claim.message).is_some() || self.is_late(deadline) {
+        let OfferId { message, alternate } = claim.offer;
+        if self.find_relay(message).is_some() || self.is_late(deadline) {
             return self.say(claim.gone(down));
         }
         let token = GrantToken {
-            message: claim.message,
+            message,
             inserted: 0,
             fence: Fence::default(),
             node: claim.node,
@@ -131,6 +133,7 @@ impl Core<'_> {
             mac: [0; 16],
         };
         let mut relay = self.blank_relay(token, up, down, claim.lease);
+        relay.alternate = alternate;
         relay.priority = priority;
         relay.deadline = deadline;
         relay.out.claim = true;
@@ -180,10 +183,10 @@ impl Core<'_> {
     }
 
     /// The claim came too late, as its origin or a node before it says.
-    pub(super) fn gone_passes(&mut self, peer: Ix, claim: &Claim) {
-        if let Some(ix) = self.find_relay(claim.message) {
+    pub(super) fn gone_passes(&mut self, peer: Ix, message: MessageId, node: NodeId, consumer: ConsumerKey) {
+        if let Some(ix) = self.find_relay(message) {
             let r = &mut self.relays[ix];
-            let same = (r.token.node, r.token.consumer) == (claim.node, claim.consumer);
+            let same = (r.token.node, r.token.consumer) == (node, consumer);
             if r.stage == Passing::Claimed && r.up == peer && same {
                 r.out.gone = true;
                 self.relay_over(ix);

@@ -16,7 +16,7 @@ use super::slots::{Copy, CopyState};
 use super::tables::Entity;
 use super::{Core, Pending};
 use crate::data::slab::Ix;
-use crate::id::MessageId;
+use crate::id::OfferId;
 
 /// Most room that is told at a time. More is told when it is used up.
 const ROOM_MAX: u32 = 64;
@@ -79,16 +79,16 @@ impl Core<'_> {
 
     /// An offer came because its sender knew of room here, and there is none: others have used it. It hears so, and of
     /// room when there is some again.
-    pub(super) fn deny_room(&mut self, route: Ix, message: MessageId) {
+    pub(super) fn deny_room(&mut self, route: Ix, offer: OfferId) {
         self.routes[route].told_room = 0;
         self.note_spent(route);
         let peer = self.routes[route].peer;
-        self.say(Pending::NoRoom { peer, message });
+        self.say(Pending::NoRoom { peer, offer });
     }
 
     /// A peer has no room for what should have been claimed there at once: others are asked too.
-    pub(super) fn room_denied(&mut self, peer: Ix, message: MessageId) {
-        let Some(offer) = self.offer_of(message) else {
+    pub(super) fn room_denied(&mut self, peer: Ix, offer: OfferId) {
+        let Some(offer) = self.offer_of(offer) else {
             return;
         };
         let at = |copy: &&mut Copy| copy.peer == peer && copy.is_live();

@@ -64,7 +64,7 @@ impl Core<'_> {
         let again = self.now + if busy { SOON } else { self.config.timing.seek };
         let m = &mut self.messages[ix];
         m.wake = Some(m.lease_until.min(again));
-        let service = self.services[m.service].name.clone();
+        let service = self.services[self.granted_service(ix)].name.clone();
         self.time_message(ix);
         if busy {
             return;

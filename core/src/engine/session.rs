@@ -16,7 +16,6 @@ use crate::data::list::List;
 use crate::data::slab::{Ix, Link};
 use crate::input::{Body, Kept, LinkId, Policy};
 use crate::output::{Bound, Fault, Misuse, Notice, Refused};
-use crate::time::Duration;
 use crate::wire::{Frame, Hello, VERSION};
 
 impl Core<'_> {
@@ -218,7 +217,7 @@ impl Core<'_> {
             } => self.announced(peer, &service, window, room, &path),
             Frame::Withdraw { service } => self.withdrawn(peer, &service),
             Frame::Offer {
-                message,
+                offer,
                 service,
                 priority,
                 age,
@@ -228,7 +227,7 @@ impl Core<'_> {
                 sure,
             } => {
                 let offer = Offered {
-                    message,
+                    offer,
                     priority,
                     age,
                     remaining,
@@ -238,17 +237,17 @@ impl Core<'_> {
                 };
                 self.offered(peer, &service, &offer);
             }
-            Frame::NoRoom { message } => self.room_denied(peer, message),
-            Frame::Retract { message } => self.retracted(peer, message),
-            Frame::Decline { message, floor } => self.declined(peer, message, floor),
+            Frame::NoRoom { offer } => self.room_denied(peer, offer),
+            Frame::Retract { offer } => self.retracted(peer, offer),
+            Frame::Decline { offer, floor } => self.declined(peer, offer, floor),
             Frame::Claim {
-                message,
+                offer,
                 node,
                 consumer,
                 lease,
             } => {
                 let claim = Claim {
-                    message,
+                    offer,
                     node,
                     consumer,
                     lease: lease.min(self.config.timing.lease_max),
@@ -259,15 +258,7 @@ impl Core<'_> {
                 message,
                 node,
                 consumer,
-            } => {
-                let claim = Claim {
-                    message,
-                    node,
-                    consumer,
-                    lease: Duration::ZERO,
-                };
-                self.gone(peer, &claim);
-            }
+            } => self.gone(peer, message, node, consumer),
             Frame::NoPath { token } => self.no_path(peer, &token),
             Frame::Settled { token, taken } => self.told(peer, &token, taken),
             Frame::Holding { token, lease, path } => {

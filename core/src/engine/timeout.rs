@@ -102,6 +102,7 @@ impl Core<'_> {
             State::Granted if due => self.lease_over(ix),
             State::Settling | State::Deleting if due => self.store_again(ix),
             State::Settled if due => self.end_retention(ix),
+            State::Aside if due => self.enter_waiting(ix),
             _ => self.time_message(ix),
         }
     }

@@ -81,6 +81,8 @@ pub struct MessageView<'a> {
     pub age: Duration,
     /// Time until its deadline.
     pub remaining: Option<Duration>,
+    /// While it is open: its alternate service, and the time until it is offered there too.
+    pub alternate: Option<(&'a Name, Duration)>,
 }
 
 /// One service that is known here.
@@ -188,18 +190,25 @@ impl Core<'_> {
             size: m.size,
             age: self.now.since(m.born),
             remaining: m.deadline.map(|at| self.now.until(at)),
+            alternate: m.twin.map(|ix| {
+                let twin = &self.messages[ix];
+                (
+                    &self.services[twin.service].name,
+                    self.now.until(twin.lease_until),
+                )
+            }),
         }
     }
 
     /// The message of that sequence number, from acceptance to the deletion of its outcome.
     pub fn message(&self, sequence: u64) -> Option<MessageView<'_>> {
         let m = &self.messages[self.find_message(sequence)?];
-        (m.state != State::Storing).then(|| self.view_message(m))
+        m.is_shown().then(|| self.view_message(m))
     }
 
     /// All messages, in the order of their slots.
     pub fn messages(&self) -> impl Iterator<Item = MessageView<'_>> {
-        let shown = self.messages.iter().filter(|(_, m)| m.state != State::Storing);
+        let shown = self.messages.iter().filter(|(_, m)| m.is_shown());
         shown.map(|(_, m)| self.view_message(m))
     }
 
@@ -249,7 +258,7 @@ impl Core<'_> {
         most: usize,
     ) -> (impl Iterator<Item = MessageView<'_>>, Option<Cursor>) {
         let (found, next) = walk(&self.messages, from, most);
-        let shown = found.filter(|(_, m)| m.state != State::Storing);
+        let shown = found.filter(|(_, m)| m.is_shown());
         (shown.map(|(_, m)| self.view_message(m)), next)
     }
 

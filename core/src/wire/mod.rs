@@ -6,14 +6,14 @@
 
 mod path;
 
-use crate::id::{Boot, ConsumerKey, GrantToken, MessageId, NodeId};
+use crate::id::{Boot, ConsumerKey, GrantToken, MessageId, NodeId, OfferId};
 use crate::input::Verb;
 use crate::name::Name;
 use crate::time::Duration;
 use serde::{Deserialize, Serialize};
 
 /// Version of the link protocol; peers must speak the same one.
-pub const VERSION: u16 = 2;
+pub const VERSION: u16 = 3;
 
 /// No encoded header is longer: a `Hello` with two longest names, and room to spare.
 pub const HEADER_MAX: usize = 256;
@@ -84,8 +84,8 @@ pub enum Frame {
     /// I hold a message for this service.
     Offer {
         /// Which one.
-        message: MessageId,
-        /// Its service.
+        offer: OfferId,
+        /// Its service, or its alternate one.
         service: Name,
         /// Its priority.
         priority: u8,
@@ -103,25 +103,25 @@ pub enum Frame {
     /// That offer waits here: there is no room for any more just now, whatever I announced.
     NoRoom {
         /// Which one.
-        message: MessageId,
+        offer: OfferId,
     },
     /// That offer is withdrawn.
     Retract {
         /// Which one.
-        message: MessageId,
+        offer: OfferId,
     },
     /// I can't keep that offer.
     Decline {
         /// Which one.
-        message: MessageId,
+        offer: OfferId,
         /// Only an offer of a higher priority than this would find room now. `None` if room is not the reason: the
         /// message is here already, or no consumer of it can be reached from you through me.
         floor: Option<u8>,
     },
     /// I have room for it now.
     Claim {
-        /// Which message.
-        message: MessageId,
+        /// Which offer.
+        offer: OfferId,
         /// The consumer's node.
         node: NodeId,
         /// The consumer that it is for.

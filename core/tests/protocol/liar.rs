@@ -49,7 +49,7 @@ fn no_lease_is_longer_than_the_longest() {
         sequence,
     };
     let claim = Frame::Claim {
-        message,
+        offer: message.offer(),
         node: mesh.node("N").config.node,
         consumer: ConsumerKey(1),
         lease: secs(100_000_000),
@@ -75,7 +75,7 @@ fn a_squatter_gives_way_to_the_origin() {
         sequence: 1,
     };
     let offer = Frame::Offer {
-        message,
+        offer: message.offer(),
         service: Name::new("s").unwrap(),
         priority: 255,
         age: secs(1_000),
@@ -110,7 +110,7 @@ fn a_squatter_that_does_not_grant_gives_way_too() {
         sequence: 1,
     };
     let offer = Frame::Offer {
-        message,
+        offer: message.offer(),
         service: Name::new("s").unwrap(),
         priority: 255,
         age: secs(1_000),

@@ -933,7 +933,7 @@ fn a_peer_can_claim_only_what_was_offered_to_it() {
         &mut pair.south,
         link,
         &Frame::Claim {
-            message,
+            offer: message.offer(),
             node: NodeId(2),
             consumer,
             lease: LEASE,

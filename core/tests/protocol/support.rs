@@ -3,9 +3,9 @@
 
 use redlink_core::wire::{Frame, HEADER_MAX, Path};
 use redlink_core::{
-    Answered, Attached, AttemptId, Body, Boot, Bound, Capacity, Config, Core, Deliver, Duration, Fault,
-    GrantToken, Input, Instant, Kept, LinkId, LostWhy, Name, NodeId, Notice, Outcome, Output, Part, Payload,
-    Refused, Row, StoreOp, StoredMessage, StoredOutcome, StoredReply, Submit, Tag, Terms, Verb,
+    Alternate, Answered, Attached, AttemptId, Body, Boot, Bound, Capacity, Config, Core, Deliver, Duration,
+    Fault, GrantToken, Input, Instant, Kept, LinkId, LostWhy, Name, NodeId, Notice, Outcome, Output, Part,
+    Payload, Refused, Row, StoreOp, StoredMessage, StoredOutcome, StoredReply, Submit, Tag, Terms, Verb,
 };
 use std::collections::{BTreeMap, VecDeque};
 
@@ -24,6 +24,7 @@ pub(crate) enum StoreMode {
 pub(crate) struct DiskMessage {
     pub(crate) inserted: u32,
     pub(crate) service: String,
+    pub(crate) alternate: Option<(String, Duration)>,
     pub(crate) terms: Terms,
     pub(crate) size: u64,
     pub(crate) at: Instant,
@@ -94,8 +95,24 @@ pub(crate) struct Node {
     pub(crate) apart: BTreeMap<(AttemptId, Part), Vec<u8>>,
     pub(crate) fetches: Vec<(LinkId, GrantToken, Part, u64)>,
     waiting: Vec<StoreOp>,
-    submits: BTreeMap<Tag, (String, Terms, Vec<u8>)>,
+    submits: BTreeMap<Tag, Submitted>,
     next: u64,
+}
+
+/// What a submit that was not stored yet said.
+struct Submitted {
+    service: String,
+    alternate: Option<(String, Duration)>,
+    terms: Terms,
+    payload: Vec<u8>,
+}
+
+fn alternate(of: &Option<(String, Duration)>) -> Option<Alternate<'_>> {
+    let (service, after) = of.as_ref()?;
+    Some(Alternate {
+        service,
+        after: *after,
+    })
 }
 
 pub(crate) fn small() -> Capacity {
@@ -174,6 +191,7 @@ impl Node {
                 inserted: row.inserted,
                 service: &row.service,
                 terms,
+                alternate: alternate(&row.alternate),
                 age,
                 size: row.size,
             };
@@ -388,7 +406,13 @@ impl Node {
     fn stored(&mut self, op: StoreOp, done: bool) {
         let row = match op {
             StoreOp::Insert { tag, sequence } => {
-                if done && let Some((service, terms, payload)) = self.submits.remove(&tag) {
+                if done && let Some(submitted) = self.submits.remove(&tag) {
+                    let Submitted {
+                        service,
+                        alternate,
+                        terms,
+                        payload,
+                    } = submitted;
                     assert!(sequence > self.disk.high, "the number {sequence} was used before");
                     self.disk.high = sequence;
                     let (inserted, size, at) = (self.disk.boots, payload.len() as u64, self.now);
@@ -397,6 +421,7 @@ impl Node {
                         DiskMessage {
                             inserted,
                             service,
+                            alternate,
                             terms,
                             size,
                             at,
@@ -481,13 +506,31 @@ impl Node {
 
     /// Submits; the message's number if it was accepted.
     pub(crate) fn submit_as(&mut self, service: &str, terms: Terms, payload: &[u8]) -> Result<Tag, Refused> {
+        self.submit_for(service, None, terms, payload)
+    }
+
+    /// The same, with an alternate service.
+    pub(crate) fn submit_for(
+        &mut self,
+        service: &str,
+        other: Option<(&str, Duration)>,
+        terms: Terms,
+        payload: &[u8],
+    ) -> Result<Tag, Refused> {
         let tag = Tag(self.number());
-        self.submits
-            .insert(tag, (service.to_owned(), terms, payload.to_vec()));
+        let other = other.map(|(name, after)| (name.to_owned(), after));
+        let submitted = Submitted {
+            service: service.to_owned(),
+            alternate: other.clone(),
+            terms,
+            payload: payload.to_vec(),
+        };
+        self.submits.insert(tag, submitted);
         self.input(Input::Submit(Submit {
             tag,
             service,
             terms,
+            alternate: alternate(&other),
             size: payload.len() as u64,
         }))
         .map(|_| tag)
@@ -497,6 +540,11 @@ impl Node {
         let tag = self
             .submit_as(service, terms, payload)
             .expect("the submit is taken");
+        self.accepted(tag)
+    }
+
+    /// The number of the message that was accepted.
+    pub(crate) fn accepted(&self, tag: Tag) -> u64 {
         let accepted = self.told.accepted.iter().find(|(known, _)| *known == tag);
         accepted
             .map(|(_, sequence)| *sequence)

@@ -41,6 +41,8 @@ pub(crate) type Consumer = (usize, usize);
 pub(crate) struct Message {
     pub(crate) sequence: u64,
     pub(crate) service: usize,
+    /// Its alternate service, and from when on it is offered there.
+    pub(crate) alternate: Option<(usize, Instant)>,
     pub(crate) terms: Terms,
     pub(crate) size: u64,
     pub(crate) inserted: u32,
@@ -48,10 +50,10 @@ pub(crate) struct Message {
     pub(crate) place: Place,
     pub(crate) newest: Option<Fence>,
     pub(crate) tries: u16,
-    /// It waited when the step began: whoever is chosen in this step is chosen before it, or rightly not.
-    pub(crate) waited: bool,
     /// The last attempt that was counted as such.
     pub(crate) counted: Option<Fence>,
+    /// It waited when the step began: whoever is chosen in this step is chosen before it, or rightly not.
+    pub(crate) waited: bool,
     pub(crate) outcome: Option<(Outcome, Option<GrantToken>)>,
     /// When that was decided, and when it was on disk: retention counts from somewhere between.
     pub(crate) settled: Option<(Instant, Instant)>,
@@ -60,6 +62,28 @@ pub(crate) struct Message {
 impl Message {
     pub(crate) fn deadline(&self) -> Option<Instant> {
         self.terms.ett.map(|ett| self.submitted + ett)
+    }
+
+    /// Places that it takes in the table.
+    pub(crate) fn places(&self) -> usize {
+        let both = !matches!(self.place, Place::Settled | Place::Deleting);
+        1 + usize::from(both && self.alternate.is_some())
+    }
+
+    /// Whether a consumer of the service may have it.
+    fn is_for(&self, service: usize, now: Instant) -> bool {
+        let other = self
+            .alternate
+            .is_some_and(|(other, from)| other == service && from <= now);
+        self.service == service || other
+    }
+
+    /// The same, since before this moment.
+    fn was_for(&self, service: usize, now: Instant) -> bool {
+        let other = self
+            .alternate
+            .is_some_and(|(other, from)| other == service && from < now);
+        self.service == service || other
     }
 
     fn late(&self, now: Instant) -> bool {
@@ -118,7 +142,8 @@ pub(crate) struct Reference {
     ending: BTreeMap<u64, (Outcome, Option<GrantToken>, Option<Tag>)>,
     accept: BTreeSet<Tag>,
     reject: BTreeSet<Tag>,
-    chosen: Vec<u64>,
+    /// What was delivered in this step, and to a consumer of which service.
+    chosen: Vec<(u64, usize)>,
     collected: BTreeSet<u64>,
 }
 
@@ -519,10 +544,8 @@ impl Reference {
             "P6: {m:?} and {:?}",
             token.fence
         );
-        assert_eq!(
-            (token.fence.boot, token.inserted, m.service),
-            (boot, m.inserted, key.0)
-        );
+        assert_eq!((token.fence.boot, token.inserted), (boot, m.inserted));
+        assert!(m.is_for(key.0, now), "{m:?} is not for {key:?}");
         let payload = if m.size == 0 {
             Payload::Empty
         } else {
@@ -548,7 +571,7 @@ impl Reference {
             until: now + lease,
             lease,
         };
-        self.chosen.push(sequence);
+        self.chosen.push((sequence, key.0));
     }
 
     /// Everything that the core had to do is done. `full`: it had no slot for another delivery.
@@ -600,15 +623,18 @@ impl Reference {
         let served = self
             .takes
             .iter()
-            .any(|take| take.consumer.0 == m.service && self.has_room(take.consumer));
+            .any(|take| m.is_for(take.consumer.0, self.now) && self.has_room(take.consumer));
         assert!(
             !served,
             "{m:?} waits, and there is room for it: {:?} {:?}",
             self.takes, self.members
         );
         // P5: it waited all the time, so nothing that was chosen meanwhile may be worse.
-        for chosen in self.chosen.iter().filter_map(|&sequence| self.message(sequence)) {
-            let beaten = m.waited && m.service == chosen.service && m.better_than(chosen);
+        for &(chosen, service) in &self.chosen {
+            let Some(chosen) = self.message(chosen) else {
+                continue;
+            };
+            let beaten = m.waited && m.was_for(service, self.now) && m.better_than(chosen);
             assert!(!beaten, "P5: {chosen:?} was chosen before {m:?}");
         }
     }
@@ -643,6 +669,7 @@ impl Reference {
         for m in &mut self.messages {
             m.newest = None;
             m.tries = 0;
+            m.counted = None;
             m.place = match m.place {
                 // A deletion that was under way never reached the disk.
                 Place::Settled | Place::Deleting => Place::Settled,
@@ -660,4 +687,3 @@ impl Reference {
         }
     }
 }
-            m.counted = None;

@@ -193,7 +193,8 @@ impl Probe {
         self.advance(now);
         let counts = u64::from(now >= self.begin);
         match Frame::decode(header) {
-            Some(Frame::Offer { message, .. }) => {
+            Some(Frame::Offer { offer, .. }) => {
+                let message = offer.message;
                 self.kinds.offers += counts;
                 self.step(message, Step::Offer { from, to });
                 let free = self.free;
@@ -202,14 +203,17 @@ impl Probe {
                     trace.free_offered.get_or_insert(free);
                 }
             }
-            Some(Frame::Retract { message }) => {
+            Some(Frame::Retract { offer }) => {
+                let message = offer.message;
                 self.kinds.retracts += counts;
                 self.step(message, Step::Retract { from, to });
             }
-            Some(Frame::Decline { message, .. }) => {
+            Some(Frame::Decline { offer, .. }) => {
+                let message = offer.message;
                 self.step(message, Step::Decline { from, to });
             }
-            Some(Frame::Claim { message, node, .. }) => {
+            Some(Frame::Claim { offer, node, .. }) => {
+                let message = offer.message;
                 self.kinds.claims += counts;
                 if node.0 == u64::from(from) + 1 {
                     self.claims[from as usize] += 1;

@@ -185,6 +185,7 @@ impl Mesh {
         let submit = Submit {
             tag: Tag(sequence),
             service: SERVICE,
+            alternate: None,
             terms: Terms {
                 ett: None,
                 ..Terms::default()

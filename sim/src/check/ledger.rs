@@ -15,6 +15,7 @@ pub(crate) const LATE_MAX: Time = 50 * MS;
 pub(crate) struct Entry {
     pub(crate) host: usize,
     pub(crate) service: usize,
+    pub(crate) alternate: Option<(usize, Time)>,
     pub(crate) terms: Terms,
     pub(crate) content: Content,
     pub(crate) deadline: Option<Time>,
@@ -38,6 +39,11 @@ pub(crate) struct Entry {
 }
 
 impl Entry {
+    /// Whether consumers of the service may have it.
+    pub(crate) fn is_for(&self, service: usize) -> bool {
+        self.service == service || self.alternate.is_some_and(|(other, _)| other == service)
+    }
+
     pub(crate) fn newest(&self) -> Option<Fence> {
         self.granted.keys().next_back().copied()
     }
@@ -58,6 +64,7 @@ impl Ledger {
         let entry = Entry {
             host,
             service: row.service,
+            alternate: row.alternate,
             terms: row.terms,
             content: row.content,
             deadline: row.deadline_at,

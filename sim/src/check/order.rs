@@ -5,7 +5,7 @@
 
 use super::{Verdict, require};
 use crate::scenario::Time;
-use redlink_core::{LinkId, MessageId, NodeId};
+use redlink_core::{ConsumerKey, LinkId, MessageId, NodeId, OfferId};
 use std::collections::{BTreeMap, BTreeSet};
 
 #[derive(Clone, Copy, Debug)]
@@ -21,9 +21,9 @@ pub(crate) struct Reserved {
 #[derive(Debug, Default)]
 pub(crate) struct Order {
     own: BTreeMap<usize, BTreeMap<MessageId, Reserved>>,
-    offered: BTreeMap<(usize, LinkId), BTreeMap<MessageId, Reserved>>,
-    /// Claims under way: an offer that crosses one brings nothing new.
-    claimed: BTreeMap<(usize, LinkId), BTreeSet<MessageId>>,
+    offered: BTreeMap<(usize, LinkId), BTreeMap<OfferId, Reserved>>,
+    /// Claims under way, and for whom: an offer that crosses one brings nothing new.
+    claimed: BTreeMap<(usize, LinkId), BTreeMap<OfferId, ConsumerKey>>,
     /// Which peers have claimed a message from a node, or said that they hold it, and which have offered it to it:
     /// payloads go to the former only, answers to the latter (P9).
     ways: BTreeSet<(usize, MessageId, NodeId)>,
@@ -56,25 +56,25 @@ impl Order {
         }
     }
 
-    pub(crate) fn offered(&mut self, host: usize, link: LinkId, id: MessageId, reserved: Reserved) {
+    pub(crate) fn offered(&mut self, host: usize, link: LinkId, id: OfferId, reserved: Reserved) {
         if !self
             .claimed
             .get(&(host, link))
-            .is_some_and(|claimed| claimed.contains(&id))
+            .is_some_and(|claimed| claimed.contains_key(&id))
         {
             self.offered.entry((host, link)).or_default().insert(id, reserved);
         }
     }
 
     /// What a peer said of a message when it offered it.
-    pub(crate) fn offer(&self, host: usize, link: LinkId, id: MessageId) -> Option<(usize, u8)> {
+    pub(crate) fn offer(&self, host: usize, link: LinkId, id: OfferId) -> Option<(usize, u8)> {
         let reserved = self.offered.get(&(host, link))?.get(&id)?;
         Some((reserved.service, reserved.priority))
     }
 
-    pub(crate) fn claimed(&mut self, host: usize, link: LinkId, id: MessageId) {
+    pub(crate) fn claimed(&mut self, host: usize, link: LinkId, id: OfferId, consumer: ConsumerKey) {
         self.offer_gone(host, link, id);
-        self.claimed.entry((host, link)).or_default().insert(id);
+        self.claimed.entry((host, link)).or_default().insert(id, consumer);
     }
 
     /// A peer has claimed it through this node: whether it is still to be had here can't be told from outside.
@@ -83,19 +83,25 @@ impl Order {
             .offered
             .range_mut((host, LinkId(0))..=(host, LinkId(u32::MAX)))
         {
-            offered.remove(&id);
+            offered.retain(|offer, _| offer.message != id);
         }
     }
 
-    /// A claim is answered, either way.
-    pub(crate) fn claim_answered(&mut self, host: usize, link: LinkId, id: MessageId) {
-        self.offer_gone(host, link, id);
-        if let Some(claimed) = self.claimed.get_mut(&(host, link)) {
-            claimed.remove(&id);
+    /// The claim for this consumer is answered, either way.
+    pub(crate) fn claim_answered(&mut self, host: usize, link: LinkId, id: MessageId, consumer: ConsumerKey) {
+        let Some(claimed) = self.claimed.get_mut(&(host, link)) else {
+            return;
+        };
+        let its = |(offer, by): (&OfferId, &ConsumerKey)| {
+            (offer.message == id && *by == consumer).then_some(*offer)
+        };
+        if let Some(offer) = claimed.iter().find_map(its) {
+            claimed.remove(&offer);
+            self.offer_gone(host, link, offer);
         }
     }
 
-    pub(crate) fn offer_gone(&mut self, host: usize, link: LinkId, id: MessageId) {
+    pub(crate) fn offer_gone(&mut self, host: usize, link: LinkId, id: OfferId) {
         if let Some(offered) = self.offered.get_mut(&(host, link)) {
             offered.remove(&id);
         }
@@ -128,12 +134,14 @@ impl Order {
         event: u64,
     ) -> Verdict {
         let own = self.own.get(&host).into_iter().flatten();
+        let own = own.map(|(own, reserved)| (*own, reserved));
         let offered = self
             .offered
             .range((host, LinkId(0))..=(host, LinkId(u32::MAX)))
-            .flat_map(|(_, all)| all);
+            .flat_map(|(_, all)| all)
+            .map(|(offer, reserved)| (offer.message, reserved));
         for (other, reserved) in own.chain(offered) {
-            let known = reserved.event <= event && reserved.service == service && *other != id;
+            let known = reserved.event <= event && reserved.service == service && other != id;
             let alive = reserved.deadline.is_none_or(|deadline| now < deadline);
             require!(
                 !(known && alive && reserved.priority > priority),

@@ -46,6 +46,7 @@ fn stored() -> Ledger {
     let row = MessageRow {
         inserted: 1,
         service: 0,
+        alternate: None,
         terms: Terms {
             ett: Some(Duration::from_secs(10)),
             max_attempts: 0,
@@ -193,12 +194,12 @@ fn a_better_message_that_waits_is_seen() {
         deadline: None,
         event: 7,
     };
-    order.offered(0, LinkId(1), better, reserved);
+    order.offered(0, LinkId(1), better.offer(), reserved);
     let chosen = |order: &Order, what, event| rule(order.chosen(0, ID, what, 0, event));
     assert_eq!(chosen(&order, (0, 4), 8), Some("P5"));
     assert_eq!(chosen(&order, (0, 5), 8), None);
     assert_eq!(chosen(&order, (1, 4), 8), None, "another service");
     assert_eq!(chosen(&order, (0, 4), 6), None, "it came later");
-    order.claimed(0, LinkId(1), better);
+    order.claimed(0, LinkId(1), better.offer(), ConsumerKey(1));
     assert_eq!(chosen(&order, (0, 4), 8), None, "it is under way itself");
 }

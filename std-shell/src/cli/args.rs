@@ -101,7 +101,11 @@ pub(super) struct Terms {
     #[arg(long, value_name = "TIME", value_parser = duration, help_heading = "The message")]
     pub(super) reoffer: Option<Duration>,
 
-    /// Leases that may run out before it is dead; 0 for no limit [default: 5]
+    /// Offer it under this service too if nobody has claimed it after this time, e.g. resize-slow=10s
+    #[arg(long, value_name = "SERVICE=TIME", value_parser = alternate, help_heading = "The message")]
+    pub(super) alternate: Option<Alternate>,
+
+    /// Attempts whose lease may run out before it is dead; 0 for no limit [default: 5]
     #[arg(long, value_name = "N", help_heading = "The message")]
     pub(super) max_attempts: Option<u16>,
 
@@ -121,6 +125,12 @@ impl Terms {
             self.ett.map(|Limit(time)| time.map_or("none".into(), api_time)),
         );
         set("redlink-reoffer", self.reoffer.map(api_time));
+        set(
+            "redlink-alternate",
+            self.alternate
+                .as_ref()
+                .map(|Alternate { service, after }| format!("{service};after={}", api_time(*after))),
+        );
         set("redlink-max-attempts", self.max_attempts.map(|n| n.to_string()));
         set("redlink-send-only", send_only.then(|| "true".into()));
         set("content-type", self.content_type.clone());
@@ -130,6 +140,23 @@ impl Terms {
             payload,
         }
     }
+}
+
+/// Where else a message is offered, and after what time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Alternate {
+    service: String,
+    after: Duration,
+}
+
+/// Reads `SERVICE=TIME`.
+fn alternate(text: &str) -> Result<Alternate, String> {
+    let form = || "it is SERVICE=TIME, like resize-slow=10s".to_owned();
+    let (service, after) = text.split_once('=').ok_or_else(form)?;
+    Ok(Alternate {
+        service: name(service)?,
+        after: duration(after)?,
+    })
 }
 
 /// A time, or `none`.
@@ -266,6 +293,7 @@ mod tests {
             priority: Some(5),
             ett: Some(Limit(None)),
             reoffer: Some(Duration::from_millis(500)),
+            alternate: Some(alternate("wc-slow=10s").unwrap()),
             max_attempts: Some(0),
             content_type: Some("text/plain".into()),
         };
@@ -274,6 +302,7 @@ mod tests {
             ("redlink-priority", "5"),
             ("redlink-ett", "none"),
             ("redlink-reoffer", "500ms"),
+            ("redlink-alternate", "wc-slow;after=10s"),
             ("redlink-max-attempts", "0"),
             ("redlink-send-only", "true"),
             ("content-type", "text/plain"),
@@ -288,6 +317,9 @@ mod tests {
             assert!(content_type(bad).is_err(), "{bad:?}");
         }
         assert!(name("a/b").is_err());
+        for bad in ["", "a", "a/b=1s", "a=", "a=soon", "a\r\nb=1s"] {
+            assert!(alternate(bad).is_err(), "{bad:?}");
+        }
         assert!(message_id("../../etc").unwrap_err().contains("message list"));
     }
 }

@@ -156,6 +156,19 @@ fn row(message: &MessageInfo) -> Vec<Cell> {
     ]
 }
 
+/// Where else it is offered; empty if nowhere.
+fn alternate(message: &MessageInfo) -> String {
+    match &message.alternate {
+        None => String::new(),
+        Some(other) if other.in_ms == 0 => format!("offered as {} too", other.service),
+        Some(other) => format!(
+            "offered as {} too in {}",
+            other.service,
+            span(Duration::from_millis(other.in_ms))
+        ),
+    }
+}
+
 fn tone(message: &MessageInfo) -> Tone {
     match message.outcome.as_deref() {
         Some("replied" | "delivered") => Tone::Good,
@@ -194,8 +207,11 @@ async fn show(options: ShowOptions) -> Done {
         ("size", size(message.size)),
         ("age", span(Duration::from_millis(message.age_ms))),
         ("owner", owner(message.program.as_deref())),
+        ("alternate", alternate(&message)),
     ] {
-        output::line(&format!("{name:<10}{value}"))?;
+        if !value.is_empty() {
+            output::line(&format!("{name:<10}{value}"))?;
+        }
     }
     Ok(Exit::Done)
 }

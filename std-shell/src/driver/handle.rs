@@ -13,7 +13,7 @@ use crate::link::outbox::Outbox;
 use crate::link::pipe::Pipe;
 use crate::link::transfer::{Job, PROGRESS, TransferKey, TransferRefusal};
 use crate::owner::Who;
-use crate::store::StoreHandle;
+use crate::store::{Alternate, StoreHandle};
 use redlink_core::{Answered, GrantToken, LinkId, MessageId, Name, NodeId, Outcome, Tag, Terms, Verb};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -25,6 +25,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 pub struct NewMessage {
     /// Addressed to this service.
     pub service: String,
+    /// A second service.
+    pub alternate: Option<Alternate>,
     /// Its settings.
     pub terms: Terms,
     /// Its payload.

@@ -31,6 +31,18 @@ pub struct MessageInfo {
     /// The program that submitted it; none if it was the administrator.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub program: Option<String>,
+    /// Its alternate service, if it has one and no outcome yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub alternate: Option<AlternateInfo>,
+}
+
+/// Where else a message is offered.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct AlternateInfo {
+    /// Its alternate service.
+    pub service: String,
+    /// Time until it is offered there; 0 if that has come.
+    pub in_ms: u64,
 }
 
 /// A service that is known at this node.

@@ -11,6 +11,7 @@ use crate::clock;
 use crate::config::Souths;
 use crate::link::frame;
 use crate::owner::{Owner, Who};
+use crate::store::Alternate;
 use redlink_core::{Answered, GrantToken, Input, LinkId, State, Submit, Verb};
 use std::sync::atomic::Ordering;
 use tokio::sync::oneshot;
@@ -268,6 +269,7 @@ impl Driver {
     ) {
         let NewMessage {
             service,
+            alternate,
             terms,
             content,
         } = new;
@@ -284,6 +286,7 @@ impl Driver {
             tag,
             service: &service,
             terms,
+            alternate: alternate.as_ref().map(Alternate::view),
             size,
         })) {
             Err(refused) => answer(to, Err(refused.into())),
@@ -293,6 +296,7 @@ impl Driver {
                 let submitting = Submitting {
                     owner,
                     service,
+                    alternate,
                     terms,
                     content,
                     stored_as: None,

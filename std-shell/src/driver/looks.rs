@@ -1,7 +1,7 @@
 //! What operators see, from the core's views.
 
 use super::command::Command;
-use super::info::{ConsumerInfo, MessageInfo, NodeStatus, PeerInfo, RouteInfo, ServiceInfo};
+use super::info::{AlternateInfo, ConsumerInfo, MessageInfo, NodeStatus, PeerInfo, RouteInfo, ServiceInfo};
 use super::pages::{self, TracePage};
 use super::refusal::Refusal;
 use super::tally::Tally;
@@ -164,7 +164,7 @@ pub(super) fn outcome_word(outcome: Outcome) -> &'static str {
 fn message(view: &MessageView<'_>, program: Option<&Arc<str>>) -> MessageInfo {
     let outcome = view.outcome.map(outcome_word);
     let state = match view.state {
-        State::Storing | State::Recovering | State::Waiting => "queued",
+        State::Storing | State::Recovering | State::Waiting | State::Aside => "queued",
         State::Offered => "offered",
         State::Granted => "granted",
         State::Settling => "settling",
@@ -182,6 +182,10 @@ fn message(view: &MessageView<'_>, program: Option<&Arc<str>>) -> MessageInfo {
         age_ms: millis(view.age),
         remaining_ms: view.remaining.map(millis),
         program: program.map(ToString::to_string),
+        alternate: view.alternate.map(|(service, left)| AlternateInfo {
+            service: service.to_string(),
+            in_ms: millis(left),
+        }),
     }
 }
 

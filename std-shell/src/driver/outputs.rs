@@ -243,6 +243,7 @@ impl Driver {
         submitting.stored_as = Some((sequence, deadline_at));
         self.contents.insert_fresh(sequence, content.clone());
         let service = submitting.service.as_str().into();
+        let alternate = submitting.alternate.take();
         let owner = submitting.owner.clone();
         let terms = submitting.terms;
         self.owners.add(sequence, &owner);
@@ -251,6 +252,7 @@ impl Driver {
             inserted,
             owner,
             service,
+            alternate,
             terms,
             content,
             submitted_at,

@@ -11,6 +11,7 @@ use super::turn::{Driver, Inbox};
 use crate::clock;
 use crate::config::Souths;
 use crate::link::frame;
+use crate::store::Alternate;
 use crate::store::{Done, Opened, Recovered};
 use redlink_core::{
     Bound, Capacity, Config, Core, Input, Name, Refused, StoredMessage, StoredOutcome, StoredReply, Terms,
@@ -224,7 +225,14 @@ fn recover(
     let mut give = |what: &dyn Fn() -> String, input: Input<'_>| match core.handle_input(now, input) {
         Ok(_) => Ok(()),
         Err(Refused::Full(Bound::Messages)) => Err(StartError::Full {
-            found: recovered.messages.len() + recovered.outcomes.len(),
+            // One with an alternate service takes two places.
+            found: recovered.messages.len()
+                + recovered
+                    .messages
+                    .iter()
+                    .filter(|m| m.alternate.is_some())
+                    .count()
+                + recovered.outcomes.len(),
             room: capacity.messages,
             setting: "messages",
         }),
@@ -248,6 +256,7 @@ fn recover(
             inserted: stored.inserted,
             service: &stored.service,
             terms: Terms { ett, ..stored.terms },
+            alternate: stored.alternate.as_ref().map(Alternate::view),
             age: clock::age(stored.submitted_at, wall),
             size: stored.size,
         };

@@ -14,6 +14,7 @@ use crate::Content;
 use crate::clock;
 use crate::link::transfer::TransferKey;
 use crate::owner::Owner;
+use crate::store::Alternate;
 use crate::store::{Done, Op, StoreHandle};
 use redlink_core::{
     Answered, AttemptId, Body, Boot, Bound, Core, GrantToken, Input, Instant, Kept, MessageId, Part, Payload,
@@ -47,6 +48,8 @@ pub(super) struct Inbox {
 pub(super) struct Submitting {
     pub(super) owner: Owner,
     pub(super) service: String,
+    /// Until the row is given to the store.
+    pub(super) alternate: Option<Alternate>,
     pub(super) terms: Terms,
     /// Until the row is given to the store; from then on `contents` has it.
     pub(super) content: Option<Content>,

@@ -130,10 +130,7 @@ fn by_certificate(node: &Node, parts: &Parts, now: SystemTime) -> Result<Pass, P
 async fn permitted(node: &Node, need: Need, pass: &Pass, parts: &mut Parts) -> Result<(), Problem> {
     let Pass { who, permissions, .. } = pass;
     match need {
-        Need::Produce => {
-            let service = part(parts, "service").await?;
-            may(pass, "produce", &service, Permissions::may_produce)
-        }
+        Need::Produce => may_produce(pass, &part(parts, "service").await?),
         Need::Consume => {
             let service = part(parts, "service").await?;
             may(pass, "consume", &service, Permissions::may_consume)
@@ -165,6 +162,11 @@ async fn part(parts: &mut Parts, name: &str) -> Result<String, Problem> {
     // A route that needs it has it.
     all.remove(name)
         .ok_or_else(|| Problem::new(Kind::Internal, format!("The route has no {{{name}}}.")))
+}
+
+/// Whether who asks may produce to the service.
+pub(super) fn may_produce(pass: &Pass, service: &str) -> Result<(), Problem> {
+    may(pass, "produce", service, Permissions::may_produce)
 }
 
 fn may(

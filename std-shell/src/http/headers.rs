@@ -1,6 +1,7 @@
 //! A message's settings as headers, and durations as text.
 
 use super::problem::{Kind, Problem};
+use crate::store::Alternate;
 use http::HeaderMap;
 use redlink_core::{Duration, Terms};
 use std::fmt;
@@ -24,12 +25,21 @@ pub const SEND_ONLY: &str = "redlink-send-only";
 /// What became of a message.
 pub const OUTCOME: &str = "redlink-outcome";
 const ETT: &str = "redlink-ett";
+const ALTERNATE: &str = "redlink-alternate";
 const REOFFER: &str = "redlink-reoffer";
 const MAX_ATTEMPTS: &str = "redlink-max-attempts";
 const RETENTION: &str = "redlink-retention";
 
 /// What a submit may say.
-const TERMS: &[&str] = &[PRIORITY, ETT, REOFFER, SEND_ONLY, MAX_ATTEMPTS, RETENTION];
+const TERMS: &[&str] = &[
+    PRIORITY,
+    ETT,
+    REOFFER,
+    SEND_ONLY,
+    MAX_ATTEMPTS,
+    RETENTION,
+    ALTERNATE,
+];
 /// Options that programs may know from elsewhere and that change what a submit means: never silently ignored.
 const REFUSED: &[&str] = &["idempotency-key"];
 
@@ -193,6 +203,31 @@ pub fn terms(headers: &HeaderMap) -> Result<Terms, Problem> {
     })
 }
 
+/// The alternate service of a submit, `SERVICE;after=10s`; whether it may be addressed is the caller's to check.
+///
+/// # Errors
+/// The text is something else, or the time is longer than a year.
+pub fn alternate(headers: &HeaderMap) -> Result<Option<Alternate>, Problem> {
+    let form = "it is SERVICE;after=TIME, with a time of at most 365d, like resize-slow;after=10s";
+    let Some(text) = text(headers, ALTERNATE)? else {
+        return Ok(None);
+    };
+    let bad = || bad(ALTERNATE, text, form);
+    let (service, after) = text.split_once(';').ok_or_else(bad)?;
+    let (name, after) = after.split_once('=').ok_or_else(bad)?;
+    if name.trim() != "after" {
+        return Err(bad());
+    }
+    let after = parse_duration(after.trim()).map_err(|_| bad())?;
+    if after > YEAR {
+        return Err(bad());
+    }
+    Ok(Some(Alternate {
+        service: service.trim().into(),
+        after: core_duration(after),
+    }))
+}
+
 /// Refuses options that this call doesn't have: ignoring one silently would break what its sender relies on.
 ///
 /// # Errors
@@ -276,11 +311,37 @@ mod tests {
             };
             for known in TERMS {
                 headers.insert(*known, value.clone());
-                let _ = terms(&headers);
+                let _ = (terms(&headers), alternate(&headers));
                 headers.remove(*known);
             }
             headers.insert(name, value);
             let _ = terms(&headers);
+        }
+    }
+
+    #[test]
+    fn an_alternate_service_has_a_time() {
+        let read = |value: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(ALTERNATE, value.parse().unwrap());
+            alternate(&headers)
+        };
+        assert_eq!(alternate(&HeaderMap::new()).unwrap(), None);
+        for text in ["slow;after=10s", "slow ; after = 10s"] {
+            let found = read(text).unwrap().unwrap();
+            assert_eq!((&*found.service, found.after), ("slow", Duration::from_secs(10)));
+        }
+        assert_eq!(read("slow;after=0ms").unwrap().unwrap().after, Duration::ZERO);
+        for bad in [
+            "",
+            "slow",
+            "slow;10s",
+            "slow;after",
+            "slow;after=soon",
+            "slow;after=366d",
+            "slow;before=1s",
+        ] {
+            assert!(read(bad).is_err(), "{bad}");
         }
     }
 

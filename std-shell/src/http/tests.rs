@@ -1,5 +1,6 @@
 //! The listener and its routes over real TLS on loopback.
 
+mod alternate;
 mod intruders;
 mod join;
 mod listener;

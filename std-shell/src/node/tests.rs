@@ -122,6 +122,7 @@ fn content(size: usize) -> Content {
 async fn submit(node: &Node, service: &str, content: Content) -> MessageId {
     let new = NewMessage {
         service: service.to_owned(),
+        alternate: None,
         terms: Terms::default(),
         content,
     };
@@ -224,6 +225,7 @@ async fn many_at_once_all_come_back() {
             let content = content(n * 40);
             let new = NewMessage {
                 service: "echo".into(),
+                alternate: None,
                 terms: Terms::default(),
                 content: content.clone(),
             };

@@ -34,6 +34,6 @@ pub use open::{Opened, open};
 pub use payload::INLINE_MAX;
 pub use thread::GROUP_MAX;
 pub use types::{
-    Done, NewMessage, NodeRecord, Op, OpenError, ReadError, Recovered, RecoveredMessage, RecoveredOutcome,
-    RecoveredReply, StoreStats, StoredOutcomeContent, StoredReplyContent,
+    Alternate, Done, NewMessage, NodeRecord, Op, OpenError, ReadError, Recovered, RecoveredMessage,
+    RecoveredOutcome, RecoveredReply, StoreStats, StoredOutcomeContent, StoredReplyContent,
 };

@@ -79,6 +79,11 @@ pub(super) const STEPS: &[&[&str]] = &[
         // administrator's have no row. Apart from both, so that it is written once, and old messages stay as they are.
         "CREATE TABLE owner (sequence INTEGER PRIMARY KEY, program TEXT NOT NULL)",
     ],
+    &[
+        // A second service, and after how many microseconds the message is offered there; most have none.
+        "ALTER TABLE message ADD COLUMN alternate TEXT",
+        "ALTER TABLE message ADD COLUMN alternate_after INTEGER",
+    ],
 ];
 
 pub(super) const BEGIN: &str = "BEGIN IMMEDIATE";
@@ -88,13 +93,13 @@ pub(super) const ROLLBACK: &str = "ROLLBACK";
 pub(super) const MARK: &str = "UPDATE boot SET next_sequence = ?1 WHERE id = 1";
 
 pub(super) const INSERT_MESSAGE: &str = "INSERT INTO message (sequence, inserted, service, priority, ett, reoffer, \
-    send_only, max_attempts, retention, submitted_at, deadline_at, size, file, content_type, payload) \
-    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)";
+    send_only, max_attempts, retention, submitted_at, deadline_at, size, file, content_type, payload, alternate, \
+    alternate_after) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17)";
 pub(super) const DELETE_MESSAGE: &str = "DELETE FROM message WHERE sequence = ?1";
 pub(super) const HAS_MESSAGE: &str = "SELECT 1 FROM message WHERE sequence = ?1";
 pub(super) const PAYLOAD: &str = "SELECT file, content_type, payload FROM message WHERE sequence = ?1";
 pub(super) const ALL_MESSAGES: &str = "SELECT sequence, inserted, service, priority, ett, reoffer, send_only, \
-    max_attempts, retention, submitted_at, deadline_at, size, file FROM message ORDER BY sequence";
+    max_attempts, retention, submitted_at, deadline_at, size, file, alternate, alternate_after FROM message ORDER BY sequence";
 
 pub(super) const INSERT_OWNER: &str = "INSERT INTO owner (sequence, program) VALUES (?1, ?2)";
 pub(super) const DELETE_OWNER: &str = "DELETE FROM owner WHERE sequence = ?1";

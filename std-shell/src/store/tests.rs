@@ -147,6 +147,7 @@ fn insert_with(sequence: u64, content: Content) -> Op {
         inserted: 1,
         owner: Owner::Administrator,
         service: "resize".into(),
+        alternate: None,
         terms: Terms::default(),
         content,
         submitted_at: 1_700_000_000_000_000,

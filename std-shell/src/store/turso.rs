@@ -18,7 +18,9 @@ use self::statements::{bad, bind, broken, each, exists, first, prepare, run};
 use self::values::{attempt_key, body, content_type, file, key, micros, number, path_bytes, row_key, text};
 use super::engine::{ApplyError, EngineError, Entry, Found, Recovery, Started, Store};
 use super::schema::{self, outcome_code, verb_code};
-use super::types::{NodeRecord, Op, OpenError, RecoveredMessage, RecoveredOutcome, RecoveredReply};
+use super::types::{
+    Alternate, NodeRecord, Op, OpenError, RecoveredMessage, RecoveredOutcome, RecoveredReply,
+};
 use limbo::core::{
     CheckpointMode, Connection, Database, IO, LimboError, OpenOptions, SqliteDialect, Statement, UnixIO,
     Value,
@@ -116,7 +118,7 @@ impl Turso {
     fn put(&mut self, entry: &Entry) -> Result<(), LimboError> {
         match &entry.op {
             Op::Insert(message) => {
-                let terms = &message.terms;
+                let (terms, alternate) = (&message.terms, message.alternate.as_ref());
                 let values = [
                     key(message.sequence)?,
                     number(message.inserted),
@@ -133,6 +135,8 @@ impl Turso {
                     file(entry),
                     message.content.content_type.as_deref().map_or(Value::Null, text),
                     body(entry)?,
+                    alternate.map_or(Value::Null, |alternate| text(&alternate.service)),
+                    alternate.map_or(Value::Null, |alternate| micros(alternate.after)),
                 ];
                 run(&mut self.insert_message, values)?;
                 match message.owner.program() {
@@ -309,10 +313,18 @@ impl Store for Turso {
                 max_attempts: row.narrow(7)?,
                 retention: row.duration(8)?,
             };
+            let alternate = match row.optional(13, Cells::text)? {
+                Some(service) => Some(Alternate {
+                    service: service.into(),
+                    after: row.duration(14)?,
+                }),
+                None => None,
+            };
             found.rows.messages.push(RecoveredMessage {
                 sequence,
                 inserted: row.narrow(1)?,
                 service,
+                alternate,
                 terms,
                 submitted_at: row.int(9)?,
                 deadline_at: row.optional(10, Cells::int)?,

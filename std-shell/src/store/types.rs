@@ -3,7 +3,7 @@
 use crate::Content;
 use crate::owner::Owner;
 use redlink_core::wire::Path;
-use redlink_core::{AttemptId, Fence, GrantToken, NodeId, Outcome, Row, Terms, Verb};
+use redlink_core::{AttemptId, Duration, Fence, GrantToken, NodeId, Outcome, Row, Terms, Verb};
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -64,6 +64,8 @@ pub struct NewMessage {
     pub owner: Owner,
     /// Addressed to this service.
     pub service: Box<str>,
+    /// A second service.
+    pub alternate: Option<Alternate>,
     /// Its settings.
     pub terms: Terms,
     /// Its payload.
@@ -72,6 +74,25 @@ pub struct NewMessage {
     pub submitted_at: i64,
     /// When its ETT is over.
     pub deadline_at: Option<i64>,
+}
+
+/// Where else a message is offered while nobody has claimed it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Alternate {
+    /// Another service than its own.
+    pub service: Box<str>,
+    /// Counted from its acceptance.
+    pub after: Duration,
+}
+
+impl Alternate {
+    /// As the core takes it.
+    pub fn view(&self) -> redlink_core::Alternate<'_> {
+        redlink_core::Alternate {
+            service: &self.service,
+            after: self.after,
+        }
+    }
 }
 
 impl Op {
@@ -158,6 +179,8 @@ pub struct RecoveredMessage {
     pub inserted: u32,
     /// Addressed to this service; messages for one service share it.
     pub service: Arc<str>,
+    /// A second service.
+    pub alternate: Option<Alternate>,
     /// Its settings as they were submitted; what is left of the ETT follows from `deadline_at`.
     pub terms: Terms,
     /// When it was accepted.

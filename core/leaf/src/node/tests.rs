@@ -61,6 +61,7 @@ impl North {
             tag,
             service,
             terms: Terms::default(),
+            alternate: None,
             size: payload.len() as u64,
         };
         self.core.handle_input(now, Input::Submit(submit)).unwrap();

@@ -4,6 +4,7 @@ use super::Said;
 use crate::data::slab::Ix;
 use crate::engine::Core;
 use crate::engine::slots::{Keeping, Source, Stage};
+use crate::id::OfferId;
 use crate::input::{Part, Verb};
 use crate::output::{Attached, Deliver, Output, Payload, StoreOp};
 use crate::wire::Frame;
@@ -21,7 +22,10 @@ impl Core<'_> {
                 return Said::Again;
             };
             let frame = Frame::Claim {
-                message: token.message,
+                offer: OfferId {
+                    message: token.message,
+                    alternate: slot.alternate,
+                },
                 node: token.node,
                 consumer: token.consumer,
                 lease,

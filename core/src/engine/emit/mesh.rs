@@ -4,7 +4,7 @@ use super::Said;
 use crate::data::slab::Ix;
 use crate::engine::Core;
 use crate::engine::slots::{Copies, Copy, CopyState, Passing, RouteOut};
-use crate::id::{GrantToken, MessageId};
+use crate::id::{GrantToken, OfferId};
 use crate::input::{LinkId, Part, Verb};
 use crate::output::{Attached, Notice, Output, Payload};
 use crate::wire::{Frame, Hello, VERSION};
@@ -30,15 +30,15 @@ impl Core<'_> {
             }
             return Said::Nothing;
         };
-        let message = r.message;
+        let offer = r.offer();
         if r.over {
-            return self.emit_placing(copy, message, &Frame::Retract { message }, buffer);
+            return self.emit_placing(copy, offer, &Frame::Retract { offer }, buffer);
         }
         let mut path = r.path;
         let _ = path.push(self.config.node);
         let live = r.copies.iter().flatten().filter(|copy| copy.is_live()).count();
-        let offer = Frame::Offer {
-            message,
+        let frame = Frame::Offer {
+            offer,
             service: self.services[self.routes[r.route].service].name.clone(),
             priority: r.priority,
             age: self.now.since(r.born),
@@ -47,21 +47,21 @@ impl Core<'_> {
             copies: if live > 1 { 1 } else { r.budget },
             sure: copy.sure,
         };
-        self.emit_placing(copy, message, &offer, buffer)
+        self.emit_placing(copy, offer, &frame, buffer)
     }
 
     pub(super) fn emit_placing(
         &mut self,
         copy: Copy,
-        message: MessageId,
-        offer: &Frame,
+        offer: OfferId,
+        frame: &Frame,
         buffer: &mut [u8],
     ) -> Said {
         let out = if copy.state == CopyState::ToRetract {
-            self.send(copy.peer, &Frame::Retract { message }, buffer)
+            self.send(copy.peer, &Frame::Retract { offer }, buffer)
         } else {
             self.counters.offers += 1;
-            self.send(copy.peer, offer, buffer)
+            self.send(copy.peer, frame, buffer)
         };
         Self::say_or_again(out)
     }
@@ -170,7 +170,10 @@ impl Core<'_> {
         let out = &mut r.out;
         if core::mem::take(&mut out.claim) {
             let frame = Frame::Claim {
-                message: token.message,
+                offer: OfferId {
+                    message: token.message,
+                    alternate: r.alternate,
+                },
                 node: token.node,
                 consumer: token.consumer,
                 lease: r.lease,

@@ -5,7 +5,6 @@ use super::mesh::next_copy;
 use crate::data::slab::Ix;
 use crate::engine::Core;
 use crate::engine::slots::{COPIES, Holder, State};
-use crate::id::MessageId;
 use crate::input::Part;
 use crate::output::{Output, Payload, StoreOp};
 use crate::wire::{Frame, Path, Taken};
@@ -102,17 +101,19 @@ impl Core<'_> {
             // A place that a retract held is free now.
             if matches!(m.state, State::Waiting | State::Offered) {
                 self.place(ix);
+            } else if m.alternate {
+                self.current = None;
+                self.free_alternate(ix);
+                return Said::Nothing;
             }
             return Said::Again;
         };
-        let message = MessageId {
-            node: self.config.node,
-            sequence: m.sequence,
-        };
+        let m = &self.messages[ix];
         let mut path = Path::new();
         let _ = path.push(self.config.node);
-        let offer = Frame::Offer {
-            message,
+        let offer = self.offer_id(ix);
+        let frame = Frame::Offer {
+            offer,
             service: self.services[m.service].name.clone(),
             priority: m.priority,
             age: self.now.since(m.born),
@@ -121,7 +122,7 @@ impl Core<'_> {
             copies: COPIES as u8,
             sure: copy.sure,
         };
-        self.emit_placing(copy, message, &offer, buffer)
+        self.emit_placing(copy, offer, &frame, buffer)
     }
 
     pub(super) fn emit_grant(&mut self, ix: Ix, size: u64, buffer: &mut [u8]) -> Said {

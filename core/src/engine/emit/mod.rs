@@ -76,7 +76,7 @@ impl Core<'_> {
                 self.find_link(link)?;
                 Some(self.emit_hello(link, generation, buffer))
             }
-            Pending::Retract { peer, message } => self.send(peer, &Frame::Retract { message }, buffer),
+            Pending::Retract { peer, offer } => self.send(peer, &Frame::Retract { offer }, buffer),
             Pending::Gone {
                 peer,
                 message,
@@ -91,9 +91,9 @@ impl Core<'_> {
                 self.send(peer, &frame, buffer)
             }
             Pending::NoPath { peer, token } => self.send(peer, &Frame::NoPath { token }, buffer),
-            Pending::NoRoom { peer, message } => self.send(peer, &Frame::NoRoom { message }, buffer),
-            Pending::Decline { peer, message, floor } => {
-                self.send(peer, &Frame::Decline { message, floor }, buffer)
+            Pending::NoRoom { peer, offer } => self.send(peer, &Frame::NoRoom { offer }, buffer),
+            Pending::Decline { peer, offer, floor } => {
+                self.send(peer, &Frame::Decline { offer, floor }, buffer)
             }
             Pending::Settled { peer, token, taken } => {
                 self.send(peer, &Frame::Settled { token, taken }, buffer)

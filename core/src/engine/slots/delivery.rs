@@ -96,6 +96,8 @@ pub(crate) enum Keeping {
 pub struct Delivery {
     /// What proves it; while `Claiming` only its message, node and consumer are set.
     pub(crate) token: GrantToken,
+    /// It was claimed as offered under its alternate service.
+    pub(crate) alternate: bool,
     /// Where the message came from.
     pub(crate) source: Source,
     /// Its consumer, while that is registered.

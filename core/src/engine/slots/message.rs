@@ -37,12 +37,14 @@ pub enum State {
     Settled,
     /// The outcome's deletion is on the way to the disk.
     Deleting,
+    /// A second offer that is not to be claimed now (`alternate.rs`).
+    Aside,
 }
 
 impl State {
     /// All of them, in order.
     #[cfg(test)]
-    pub(crate) const ALL: [Self; 8] = [
+    pub(crate) const ALL: [Self; 9] = [
         Self::Storing,
         Self::Recovering,
         Self::Waiting,
@@ -51,11 +53,12 @@ impl State {
         Self::Settling,
         Self::Settled,
         Self::Deleting,
+        Self::Aside,
     ];
 
     /// Whether a message may go from here to there. Checked at every change.
     pub(crate) const fn may_become(self, next: Self) -> bool {
-        use State::{Deleting, Granted, Offered, Recovering, Settled, Settling, Storing, Waiting};
+        use State::{Aside, Deleting, Granted, Offered, Recovering, Settled, Settling, Storing, Waiting};
         matches!(
             (self, next),
             (Storing, Waiting | Settling)
@@ -65,6 +68,9 @@ impl State {
                 | (Granted, Waiting | Granted | Settling)
                 | (Settling, Settled)
                 | (Settled, Deleting)
+                // Only the second offer of a message.
+                | (Aside, Waiting)
+                | (Waiting | Offered, Aside)
         )
     }
 
@@ -169,7 +175,8 @@ pub struct Message {
     pub(crate) retention_ms: u32,
     /// The holder's lease in milliseconds.
     pub(crate) lease_ms: u32,
-    /// When the holder's lease runs out; `wake` may be sooner, to look for it.
+    /// When the holder's lease runs out; `wake` may be sooner, to look for it. A second offer is held by nobody, and is
+    /// made from then on.
     pub(crate) lease_until: Instant,
     /// The session with the holder's peer in which the grant was sent or asserted.
     pub(crate) session: u32,
@@ -181,6 +188,8 @@ pub struct Message {
     pub(crate) send_only: bool,
     /// Attempts whose lease ran out.
     pub(crate) tries: u16,
+    /// The newest attempt is among them: one that is asserted again counts once.
+    pub(crate) counted: bool,
     /// As many may; 0 is no limit.
     pub(crate) max_attempts: u16,
     /// What became of it, from `Settling` on.
@@ -188,11 +197,15 @@ pub struct Message {
     /// The verb of a large reply that is being fetched.
     pub(crate) reply_verb: Option<Verb>,
     /// The outcome was brought about by the holder's answer.
-    /// The newest attempt is among them: one that is asserted again counts once.
-    pub(crate) counted: bool,
     pub(crate) answered: bool,
     /// Found overdue at start: the node is not ready before its outcome is on disk.
     pub(crate) overdue: bool,
+    /// This is the second offer of a message, under its alternate service (`alternate.rs`).
+    pub(crate) alternate: bool,
+    /// The newest grant went to one who claimed that.
+    pub(crate) by_alternate: bool,
+    /// A message's second offer; of that one, the message.
+    pub(crate) twin: Link,
     /// Who holds it.
     pub(crate) holder: Holder,
     /// Where it was placed.
@@ -228,6 +241,13 @@ pub(crate) struct MessageOut {
     pub(crate) delete: bool,
     /// Some copy is to be offered or retracted.
     pub(crate) copies: bool,
+}
+
+impl Message {
+    /// Whether programs may see it: it was accepted, and is not the second offer of another.
+    pub(crate) const fn is_shown(&self) -> bool {
+        !self.alternate && !matches!(self.state, State::Storing)
+    }
 }
 
 impl TreeNode<ByRank> for Message {

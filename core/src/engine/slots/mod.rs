@@ -72,12 +72,13 @@ mod tests {
             table(&State::ALL, State::may_become),
             "Storing -> Waiting Settling\n\
              Recovering -> Waiting Granted Settling\n\
-             Waiting -> Offered Granted Settling\n\
-             Offered -> Waiting Granted Settling\n\
+             Waiting -> Offered Granted Settling Aside\n\
+             Offered -> Waiting Granted Settling Aside\n\
              Granted -> Waiting Granted Settling\n\
              Settling -> Settled\n\
              Settled -> Deleting\n\
-             Deleting -> \n"
+             Deleting -> \n\
+             Aside -> Waiting\n"
         );
         assert_eq!(
             table(&Stage::ALL, Stage::may_become),

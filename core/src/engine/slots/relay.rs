@@ -28,6 +28,8 @@ pub struct Relay {
     pub(crate) lease: Duration,
     /// Nodes that a holding still has to pass: the origin first, the peer towards it last.
     pub(crate) path: Path,
+    /// It was claimed as offered under its alternate service.
+    pub(crate) alternate: bool,
     /// The message's priority.
     pub(crate) priority: u8,
     /// Ended by an ack.

@@ -4,7 +4,7 @@ use super::{ByRank, Copies, OfPeer};
 use crate::data::list::{ListLinks, ListNode};
 use crate::data::slab::Ix;
 use crate::data::tree::{TreeLinks, TreeNode};
-use crate::id::MessageId;
+use crate::id::{MessageId, OfferId};
 use crate::time::Instant;
 use crate::wire::Path;
 
@@ -13,6 +13,8 @@ use crate::wire::Path;
 pub struct Reservation {
     /// The message.
     pub(crate) message: MessageId,
+    /// It is offered under its alternate service.
+    pub(crate) alternate: bool,
     /// When it was born, by this node's clock.
     pub(crate) born: Instant,
     /// Breaks ties: order of arrival.
@@ -37,6 +39,16 @@ pub struct Reservation {
     pub(crate) tree: TreeLinks,
     /// In its peer's list.
     pub(crate) of_peer: ListLinks,
+}
+
+impl Reservation {
+    /// What is offered. Its parts stand alone above because that takes less room.
+    pub(crate) const fn offer(&self) -> OfferId {
+        OfferId {
+            message: self.message,
+            alternate: self.alternate,
+        }
+    }
 }
 
 impl TreeNode<ByRank> for Reservation {

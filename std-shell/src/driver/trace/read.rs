@@ -82,17 +82,29 @@ fn step(body: &[u8], wanted: MessageId) -> Option<TraceStep> {
 fn frame_step(frame: &Frame, wanted: MessageId) -> Option<TraceStep> {
     let (message, name, attempt, node, detail) = match frame {
         Frame::Offer {
-            message, priority, ..
-        } => (*message, "offer", None, None, format!("priority {priority}")),
-        Frame::NoRoom { message } => (*message, "no room", None, None, String::new()),
-        Frame::Retract { message } => (*message, "retract", None, None, String::new()),
-        Frame::Decline { message, floor } => {
+            offer,
+            service,
+            priority,
+            ..
+        } => {
+            // What the message's own service is, the steps before say.
+            let under = if offer.alternate {
+                format!(", as {service}")
+            } else {
+                String::new()
+            };
+            let text = format!("priority {priority}{under}");
+            (offer.message, "offer", None, None, text)
+        }
+        Frame::NoRoom { offer } => (offer.message, "no room", None, None, String::new()),
+        Frame::Retract { offer } => (offer.message, "retract", None, None, String::new()),
+        Frame::Decline { offer, floor } => {
             let why = floor.map_or("not for lack of room".to_owned(), |floor| {
                 format!("room only above priority {floor}")
             });
-            (*message, "decline", None, None, why)
+            (offer.message, "decline", None, None, why)
         }
-        Frame::Claim { message, node, .. } => (*message, "claim", None, Some(*node), String::new()),
+        Frame::Claim { offer, node, .. } => (offer.message, "claim", None, Some(*node), String::new()),
         Frame::Grant {
             token, size, inline, ..
         } => {

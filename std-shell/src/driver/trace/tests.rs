@@ -26,8 +26,12 @@ fn steps_come_back_in_order_with_their_peers() {
     let mut buffer = [0; HEADER_MAX];
     for (n, frame) in [
         Frame::Ping,
-        Frame::Retract { message: message(2) },
-        Frame::Retract { message: message(1) },
+        Frame::Retract {
+            offer: message(2).offer(),
+        },
+        Frame::Retract {
+            offer: message(1).offer(),
+        },
     ]
     .iter()
     .enumerate()

@@ -1,11 +1,14 @@
 //! Producers: submit, look, wait, collect, cancel.
 
+use super::super::auth;
 use super::super::body::{self, Handed};
 use super::super::headers::{self, MESSAGE, OUTCOME};
 use super::super::query::{self, In, Wait, With};
 use super::super::{Kind, Problem};
 use super::{Acting, NoQuery, build, empty, json, name, payload_head};
 use crate::driver::{Called, Handle, NewMessage, Settlement, Submitted};
+use crate::trust::programs::Pass;
+use axum::Extension;
 use axum::body::Body;
 use axum::response::Response;
 use bytes::Bytes;
@@ -24,6 +27,7 @@ const LIST_DEFAULT: usize = 100;
 /// `POST /v1/services/{service}/messages?wait=`
 pub(super) async fn submit(
     Acting(handle): Acting,
+    Extension(pass): Extension<Pass>,
     In(service): In<String>,
     With(wait): With<Wait>,
     headers: HeaderMap,
@@ -32,9 +36,21 @@ pub(super) async fn submit(
     super::service(&service)?;
     let wait = wait.get()?;
     let terms = headers::terms(&headers)?;
+    let alternate = headers::alternate(&headers)?;
+    if let Some(alternate) = &alternate {
+        super::service(&alternate.service)?;
+        if *alternate.service == *service {
+            return Err(Problem::new(
+                Kind::BadHeader,
+                format!("The alternate service of a message for `{service}` must be another one."),
+            ));
+        }
+        auth::may_produce(&pass, &alternate.service)?;
+    }
     let body::Payload { content, _room } = body::payload(&handle, &headers, body).await?;
     let new = NewMessage {
         service,
+        alternate,
         terms,
         content,
     };

@@ -19,6 +19,10 @@ fn a_message_comes_back_as_it_went_in() {
         inserted: u32::MAX,
         owner: Owner::Administrator,
         service: "resize".into(),
+        alternate: Some(Alternate {
+            service: "resize-slow".into(),
+            after: Length::from_secs(10),
+        }),
         terms,
         content: Content {
             content_type: None,
@@ -39,6 +43,7 @@ fn a_message_comes_back_as_it_went_in() {
     assert_eq!(found[0].sequence, 41);
     assert_eq!(found[0].inserted, u32::MAX);
     assert_eq!(&*found[0].service, "resize");
+    assert_eq!(found[0].alternate, message.alternate);
     assert_eq!(
         found[0].terms,
         Terms {

@@ -16,7 +16,9 @@ const RESERVED_LEASE: Duration = Duration::from_secs(5);
 impl Core<'_> {
     /// A peer has room for a message that was offered to it: the first claim wins.
     pub(super) fn claimed(&mut self, peer: Ix, claim: &Claim) {
-        let Some(offer) = self.offer_of(claim.offer) else {
+        // P12: nobody claims in this node's name. The grant would end here, and what waits for it would pass nothing on.
+        let own = claim.node == self.config.node;
+        let Some(offer) = self.offer_of(claim.offer).filter(|_| !own) else {
             return self.say(claim.gone(peer));
         };
         // P12: claims are taken only from peers that were offered to.

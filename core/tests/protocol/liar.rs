@@ -165,3 +165,31 @@ fn no_attempt_is_delivered_twice() {
     mesh.run(secs(1));
     assert_eq!(mesh.node("O").outcome(sequence), Some(Outcome::Replied));
 }
+
+/// A claim in the name of the node that it comes to would be passed on, and its grant would go nowhere.
+#[test]
+fn nobody_claims_in_the_name_of_the_node_between() {
+    let mut mesh = Mesh::new(&["O", "T", "L"], &[("O", "T"), ("L", "T")]);
+    mesh.worker("T", "s");
+    mesh.worker("L", "s");
+    mesh.run(Duration::from_secs(1));
+    // T's worker takes eight; the ninth waits there, and at L's.
+    for _ in 0..17 {
+        mesh.node("O").submit("s", Terms::default(), b"abc");
+    }
+    mesh.run(Duration::from_secs(1));
+    let last = MessageId {
+        node: mesh.node("O").config.node,
+        sequence: 17,
+    };
+    let claim = Frame::Claim {
+        offer: last.offer(),
+        node: mesh.node("T").config.node,
+        consumer: ConsumerKey(3),
+        lease: Duration::from_secs(100),
+    };
+    mesh.send("L", "T", &claim);
+    mesh.run(Duration::from_secs(1));
+    assert_eq!(mesh.node("O").core.counters().granted, 16);
+    assert_eq!(mesh.node("T").core.usage().relays, 8, "those of L's worker");
+}

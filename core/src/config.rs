@@ -23,6 +23,9 @@ pub struct Config {
     pub next_sequence: u64,
     /// Payloads up to this many bytes ride in the frame.
     pub inline_max: u64,
+    /// The caller knows an address at which other nodes may reach this one: it attaches that where
+    /// [`Attached::Addressed`](crate::Attached::Addressed) says so.
+    pub direct: bool,
     /// Offers of one service that a peer may have waiting here at once, and so the most that are placed at one.
     pub window: u16,
     /// In-transit limit of a consumer that never said one.
@@ -99,6 +102,7 @@ impl Config {
             key: [0; 16],
             next_sequence: 1,
             inline_max: 8 * 1024,
+            direct: false,
             window: 256,
             limit: 1,
             lease: Duration::from_secs(30),

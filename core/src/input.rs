@@ -105,6 +105,8 @@ pub struct Terms {
     pub max_attempts: u16,
     /// How long its outcome waits to be collected.
     pub retention: Duration,
+    /// Large payloads go straight between its origin and the consumer's node, if that can reach the origin.
+    pub direct: bool,
 }
 
 impl Default for Terms {
@@ -117,6 +119,7 @@ impl Default for Terms {
             send_only: false,
             max_attempts: 5,
             retention: Duration::from_secs(3_600),
+            direct: false,
         }
     }
 }
@@ -293,6 +296,8 @@ pub enum Input<'a> {
         verb: Verb,
         /// Payload of a reply, or text of a failure.
         body: Option<Body>,
+        /// The caller knows where the delivery's origin is, and could bring it a large payload.
+        direct: bool,
     },
 
     /// The store has answered. `done` false means that the row is certainly not there (or, for deletions, still is).
@@ -338,6 +343,14 @@ pub enum Input<'a> {
         part: Part,
         /// The bytes.
         body: Option<Body>,
+    },
+    /// What [`Output::FetchDirect`](crate::Output::FetchDirect) or
+    /// [`Attached::Direct`](crate::Attached::Direct) asked for can't be: the payload goes along the way of the offer.
+    NotDirect {
+        /// For which grant.
+        token: GrantToken,
+        /// Which half.
+        part: Part,
     },
     /// A part of a large payload of a grant came in: the lease at the origin is to be renewed.
     Progress {

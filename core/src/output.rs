@@ -88,6 +88,21 @@ pub enum Attached {
         /// Which half.
         part: Part,
     },
+    /// As [`Attached::Inline`], with the address of this node beside it.
+    Addressed {
+        /// The bytes.
+        payload: Payload,
+        /// They are too large for the frame: whoever shows this grant may have them here.
+        apart: Option<GrantToken>,
+    },
+    /// The answer's payload is to be brought to the origin of this grant, at its address; if that can't be,
+    /// [`Input::NotDirect`](crate::Input::NotDirect).
+    Direct {
+        /// The bytes.
+        payload: Payload,
+        /// Which grant it answers.
+        token: GrantToken,
+    },
 }
 
 /// How an answer of a consumer was taken.
@@ -245,7 +260,7 @@ pub enum Output {
     /// A large payload is on its way from this link's peer: get it (the dialling side) or wait for it.
     /// Answered by [`Input::Fetched`](crate::Input::Fetched).
     Fetch {
-        /// From there.
+        /// From there; if it is `direct`, from whoever shows the grant.
         link: LinkId,
         /// For this grant.
         token: GrantToken,
@@ -253,6 +268,18 @@ pub enum Output {
         part: Part,
         /// Its length in bytes.
         size: u64,
+        /// Its node brings it to this one itself.
+        direct: bool,
+    },
+    /// A large payload is to be had at its origin. Answered by [`Input::Fetched`](crate::Input::Fetched), or by
+    /// [`Input::NotDirect`](crate::Input::NotDirect) if the origin can't be reached.
+    FetchDirect {
+        /// For this grant.
+        token: GrantToken,
+        /// Its length in bytes.
+        size: u64,
+        /// What came with the grant, and says where.
+        address: Body,
     },
     /// Close a link.
     CloseLink {

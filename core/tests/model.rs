@@ -464,6 +464,7 @@ impl Bench {
                 token,
                 verb,
                 body,
+                direct: false,
             });
             assert!(answer.is_ok(), "{answer:?}");
             if let Some(body) = body.filter(|_| answer == Ok(Kept::Nothing)) {

@@ -76,6 +76,8 @@ pub(crate) struct Live {
     pub(crate) sayings: BTreeMap<Tag, Saying>,
     /// Payloads that may be fetched beside the frames.
     pub(crate) apart: BTreeMap<(AttemptId, Part), Payload>,
+    /// Answers that are to be brought here by their consumers' nodes.
+    pub(crate) expected: BTreeSet<AttemptId>,
     /// Messages that certainly take room in the core's table.
     pub(crate) rows: BTreeSet<u64>,
     /// Until when each grant that arrived may be delivered, by this node's clock.
@@ -196,6 +198,7 @@ impl World {
             key: host.key,
             next_sequence: host.disk.high + 1,
             inline_max: self.plan.inline_max,
+            direct: true,
             window: plan.window,
             limit: 1,
             lease: Duration::from_micros(5 * SECOND),
@@ -218,6 +221,7 @@ impl World {
             takes: BTreeMap::new(),
             sayings: BTreeMap::new(),
             apart: BTreeMap::new(),
+            expected: BTreeSet::new(),
             rows: BTreeSet::new(),
             grant_deadline: BTreeMap::new(),
             draining: false,
@@ -388,7 +392,7 @@ impl World {
     }
 
     /// An input that can't be refused.
-    fn must(&mut self, h: usize, input: Input<'_>) {
+    pub(crate) fn must(&mut self, h: usize, input: Input<'_>) {
         if let Err(why) = self.input(h, input) {
             self.check
                 .fail("contract", format!("{input:?} was refused: {why:?}"));

@@ -361,6 +361,7 @@ impl World {
                 let _ = path.push(me);
                 Frame::Seek { token, service, path }
             }
+            15 if self.rng.liar.chance(500) => Frame::Reverse { token },
             15 => Frame::Refresh,
             _ => Frame::HoldingEnd,
         };
@@ -464,6 +465,7 @@ impl World {
     fn grant(&mut self, h: usize, conn: usize, side: usize, token: GrantToken) {
         let size = self.rng.liar.below(64);
         let inline = self.rng.liar.chance(800) || size == 0;
+        let direct = self.rng.liar.chance(200);
         let frame = Frame::Grant {
             token,
             priority: self.rng.liar.below(256) as u8,
@@ -475,8 +477,13 @@ impl World {
             size,
             send_only: self.rng.liar.chance(500),
             inline,
+            direct,
         };
-        let content = self.made_up(size, inline);
+        let content = match direct && !inline {
+            // Where it says to be had is nowhere.
+            true => self.rng.liar.chance(500).then_some(Content::EMPTY),
+            false => self.made_up(size, inline),
+        };
         self.tell(h, conn, side, &frame, content);
     }
 
@@ -494,6 +501,7 @@ impl World {
             verb,
             size,
             inline,
+            direct: self.rng.liar.chance(200),
         };
         self.tell(h, conn, side, &frame, content);
     }

@@ -27,6 +27,7 @@ pub mod run;
 pub mod scenario;
 pub mod shrink;
 mod store;
+mod straight;
 mod world;
 
 pub use check::{Class, Violation};

@@ -337,6 +337,24 @@ impl World {
                 }
                 None
             }
+            Attached::Addressed { payload, apart } => {
+                let Some(content) = self.hosts[h].resolve(payload) else {
+                    return self
+                        .check
+                        .fail("bodies", format!("{frame:?} carries {payload:?}, not there"));
+                };
+                match (apart, self.hosts[h].live.as_mut()) {
+                    (Some(token), Some(live)) => {
+                        live.apart.insert((token.attempt(), Part::Payload), payload);
+                        Some(Content::EMPTY)
+                    }
+                    _ => Some(content),
+                }
+            }
+            Attached::Direct { payload, token } => {
+                self.bring(h, token, payload);
+                None
+            }
             Attached::Nothing => None,
         };
         let parcel = Parcel {
@@ -462,7 +480,10 @@ impl World {
                         .fail("P9", format!("node {h} sends {token:?} to {peer}"));
                 }
                 let own = match attached {
-                    Attached::Inline(payload) | Attached::Apart { payload, .. } => Some(payload),
+                    Attached::Inline(payload)
+                    | Attached::Apart { payload, .. }
+                    | Attached::Addressed { payload, .. }
+                    | Attached::Direct { payload, .. } => Some(payload),
                     Attached::Nothing => None,
                 };
                 let size = self
@@ -475,8 +496,12 @@ impl World {
                 let right = match own {
                     _ if self.check.lies.taints(h, token) => true,
                     Some(Payload::Own { sequence, .. }) => !passes && sequence == token.message.sequence,
-                    Some(Payload::Held(body)) => passes && Some(body.size) == size,
-                    Some(Payload::Empty) => false,
+                    // Where it is to be had at its origin, what passes is the address.
+                    Some(Payload::Held(body)) => {
+                        let whole = matches!(frame, Frame::Grant { direct: false, .. });
+                        passes && (Some(body.size) == size || (body.size == 0 && !whole))
+                    }
+                    Some(Payload::Empty) => size == Some(0),
                     None => size == Some(0),
                 };
                 if !right && self.plan.honest() {
@@ -489,10 +514,10 @@ impl World {
                     self.check.order.own_gone(h, token.message);
                 }
             }
-            Frame::Answer { token, .. } => {
+            Frame::Answer { token, direct, .. } => {
                 let way = token.message.node == peer || self.check.order.is_way(h, token.message, peer);
                 let lied = self.check.lies.taints(h, token);
-                if attached != Attached::Nothing && !way && !lied && self.plan.honest() {
+                if attached != Attached::Nothing && !direct && !way && !lied && self.plan.honest() {
                     self.check
                         .fail("P9", format!("node {h} sends the reply to {token:?} to {peer}"));
                 }

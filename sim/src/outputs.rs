@@ -25,6 +25,7 @@ impl World {
             | Output::Answered { .. }
             | Output::Lost { .. }
             | Output::Fetch { .. }
+            | Output::FetchDirect { .. }
             | Output::CloseLink { .. }
             | Output::Free(_)
             | Output::Notice(_) => self.log.line(self.now, format_args!("{h} > {output:?}")),
@@ -55,7 +56,10 @@ impl World {
                 token,
                 part,
                 size,
+                direct: false,
             } => self.on_fetch(h, link, token, part, size),
+            Output::Fetch { token, .. } => self.expect(h, token),
+            Output::FetchDirect { token, size, address } => self.fetch_direct(h, token, size, address),
             Output::CloseLink { link, .. } => self.on_close(h, link),
             Output::Free(body) => {
                 let known = self.hosts[h]

@@ -394,6 +394,7 @@ impl World {
             self.check.leases.over(h, token.attempt());
         }
         let body = content.map(|content| self.new_body(h, content));
+        let direct = self.rng.people.chance(400);
         if self
             .input(
                 h,
@@ -402,6 +403,7 @@ impl World {
                     token,
                     verb,
                     body,
+                    direct,
                 },
             )
             .is_err()

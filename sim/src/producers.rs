@@ -74,6 +74,7 @@ impl World {
                 rng.range(1, 5) as u16
             },
             retention: Duration::from_micros(rng.spread(SECOND, 600 * SECOND)),
+            direct: rng.chance(400),
         };
         let size = if rng.chance(100) { 0 } else { rng.range(1, 128) };
         self.submit_this(plan.host, (service, alternate), terms, size);

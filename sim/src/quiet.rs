@@ -369,6 +369,7 @@ impl World {
                 send_only: self.quiet.rng.chance(500),
                 max_attempts: 0,
                 retention: Duration::from_micros(600 * SECOND),
+                direct: false,
             };
             let Some(tag) = self.submit_this(h, (service, None), terms, 9) else {
                 continue;

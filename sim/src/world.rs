@@ -9,6 +9,7 @@ use crate::producers::Producer;
 use crate::quiet::Quiet;
 use crate::rng::Rng;
 use crate::scenario::{Scenario, Time};
+use crate::straight::Straight;
 use redlink_core::{GrantToken, LinkId, Part, Row};
 use std::cmp::Reverse;
 use std::collections::{BTreeSet, BinaryHeap};
@@ -43,6 +44,8 @@ pub(crate) enum Event {
     },
     /// A payload that travels apart makes progress, or is there.
     Transfer(Transfer),
+    /// A payload that goes around the nodes between has come a step further.
+    Straight(Straight),
     /// A producer submits.
     Produce { producer: usize },
     /// A producer takes a message back.
@@ -276,6 +279,7 @@ impl World {
             | Event::Collect { host }
             | Event::Cancel { host, .. } => *host,
             Event::Transfer(transfer) => transfer.host,
+            Event::Straight(straight) => straight.host,
             Event::Up { conn, side } | Event::Down { conn, side } | Event::Arrive { conn, side, .. } => {
                 self.conns[*conn].ends[*side].host
             }
@@ -311,6 +315,7 @@ impl World {
             Event::Down { conn, side } => self.on_down(conn, side),
             Event::Arrive { conn, side, parcel } => self.on_arrive(conn, side, &parcel),
             Event::Transfer(transfer) => self.on_transfer(transfer),
+            Event::Straight(straight) => self.on_straight(straight),
             Event::Produce { producer } => self.on_produce(producer),
             Event::Cancel { host, life, sequence } => self.on_cancel(host, life, sequence),
             Event::Collect { host } => self.on_collect(host),

@@ -66,6 +66,10 @@ pub struct NodeConfig {
     pub ways: Ways,
     /// Longest payload, in bytes.
     pub max_payload: u64,
+    /// Where other nodes reach this one, for payloads that go straight.
+    pub advertise: Option<NorthUrl>,
+    /// Whether this node's large payloads go straight, unless a message says it.
+    pub direct: bool,
     /// Most connections at once.
     pub max_connections: u32,
     /// Sizes of the core's tables, where they are not the defaults.
@@ -156,6 +160,12 @@ pub struct Partial {
     /// Most connections at once.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_connections: Option<u32>,
+    /// URL at which nodes elsewhere reach this one, for payloads that go straight.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub advertise: Option<String>,
+    /// How large payloads go: `reverse`, along the way of their offers, or `direct`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub path: Option<String>,
     /// How long the certificates live that this node signs, if it holds the mesh's authority.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub certificate_life: Option<String>,
@@ -302,6 +312,18 @@ impl NodeConfig {
         if !(1..=1 << 20).contains(&max_connections) {
             return Err(wrong("max_connections", "it is from 1 to 1048576"));
         }
+        let advertise = told.advertise.map(|url| value("advertise", &url)).transpose()?;
+        let direct = match told.path.as_deref() {
+            None | Some("reverse") => false,
+            Some("direct") if advertise.is_some() => true,
+            Some("direct") => {
+                return Err(wrong(
+                    "path",
+                    "`direct` needs `advertise`, the URL at which nodes elsewhere reach this one",
+                ));
+            }
+            Some(other) => return Err(wrong("path", &format!("`{other}` is not reverse or direct"))),
+        };
         let hosts = told.hosts.unwrap_or_default();
         if let Some(bad) = hosts.iter().find(|h| !trust::is_host(h)) {
             return Err(wrong("hosts", &format!("`{bad}` is no host name and no address")));
@@ -323,6 +345,8 @@ impl NodeConfig {
             trace_memory,
             ways,
             max_payload,
+            advertise,
+            direct,
             max_connections,
             capacity,
             certificate_life,
@@ -368,6 +392,8 @@ impl NodeConfig {
             ways: _,
             trace_memory,
             max_payload,
+            advertise,
+            direct,
             max_connections,
             capacity,
             certificate_life,
@@ -381,6 +407,8 @@ impl NodeConfig {
             ("hosts", *hosts != new.hosts),
             ("trace_memory", *trace_memory != new.trace_memory),
             ("max_payload", *max_payload != new.max_payload),
+            ("advertise", *advertise != new.advertise),
+            ("path", *direct != new.direct),
             ("max_connections", *max_connections != new.max_connections),
             ("capacity", *capacity != new.capacity),
             ("certificate_life", *certificate_life != new.certificate_life),
@@ -436,6 +464,8 @@ impl Partial {
             trace_memory: self.trace_memory.or(others.trace_memory),
             max_payload: self.max_payload.or(others.max_payload),
             max_connections: self.max_connections.or(others.max_connections),
+            advertise: self.advertise.or(others.advertise),
+            path: self.path.or(others.path),
             certificate_life: self.certificate_life.or(others.certificate_life),
             capacity: self.capacity.or(others.capacity),
             tls: self.tls.or(others.tls),
@@ -469,6 +499,8 @@ fn from_environment(env: impl Fn(&str) -> Option<String>) -> Result<Partial, Con
             .map(|text| value("max_payload", &text))
             .transpose()?,
         max_connections: env("REDLINK_MAX_CONNECTIONS").map(number).transpose()?,
+        advertise: env("REDLINK_ADVERTISE"),
+        path: env("REDLINK_PATH"),
         certificate_life: env("REDLINK_CERTIFICATE_LIFE"),
         capacity: None,
         tls: None,

@@ -14,4 +14,6 @@ pub struct Content {
     pub content_type: Option<Arc<str>>,
     /// The bytes; cloning shares them.
     pub bytes: Bytes,
+    /// Of a payload that came from another node: where that can be reached, if it said so.
+    pub origin: Option<Arc<str>>,
 }

@@ -146,6 +146,7 @@ impl Node {
         settings.payload_max = config.max_payload;
         settings.trace_memory = config.trace_memory;
         settings.south = config.south.clone();
+        settings.advertise = config.advertise.as_ref().map(|url| url.to_string().into());
         settings.memory_max = settings.memory_max.max(config.max_payload.saturating_mul(4));
         let store = opened.store.clone();
         tracing::info!(
@@ -160,7 +161,7 @@ impl Node {
             version = env!("CARGO_PKG_VERSION"),
             "started"
         );
-        let running = spawn_blocking(move || driver::start(opened, done, settings)).await??;
+        let mut running = spawn_blocking(move || driver::start(opened, done, settings)).await??;
         let url = listener.url();
         tracing::info!(%url, addresses = ?listener.addresses(), "listening");
         listener.announce(dir)?;
@@ -172,11 +173,17 @@ impl Node {
             flags,
             config.clone(),
         )?;
+        let mut trusting = JoinSet::new();
+        if let Some(jobs) = running.direct.take() {
+            let (handle, ways) = (running.handle.clone(), config.ways.clone());
+            trusting.spawn(crate::link::direct::run(handle, ways, identity.clone(), jobs));
+        }
         let http = crate::http::Node {
             handle: running.handle.clone(),
             identity: identity.clone(),
             programs,
             peers: peers.clone(),
+            direct: config.direct,
         };
         let listening = tokio::spawn(async move {
             let limits = Limits {
@@ -186,7 +193,6 @@ impl Node {
             let stop = async { drop(stop.await) };
             listener.serve(http, &config, limits, stop).await;
         });
-        let mut trusting = JoinSet::new();
         trusting.spawn(trust::keep(identity.clone(), running.handle.clone()));
         if let Some(authority) = identity.authority.clone() {
             trusting.spawn(trust::serve(authority, running.handle.clone()));

@@ -6,8 +6,8 @@ use super::memory::Memory;
 use core::mem::MaybeUninit;
 use redlink_core::wire::HEADER_MAX;
 use redlink_core::{
-    Answered, Attached, Bound, Config, Core, Deliver, Duration, Input, Instant, Kept, LinkId, Output, Policy,
-    Refused, Row, StoreOp, Submit, Tag, Terms, Verb,
+    Answered, Attached, Bound, Config, Core, Deliver, Duration, Input, Instant, Kept, LinkId, Output, Part,
+    Policy, Refused, Row, StoreOp, Submit, Tag, Terms, Verb,
 };
 
 /// What it serves.
@@ -178,7 +178,8 @@ impl<'m> Leaf<'m> {
                 let body = match attached {
                     Attached::Inline(payload) => self.bodies.get(payload).unwrap_or_default(),
                     // Nothing here is long enough to go apart.
-                    Attached::Nothing | Attached::Apart { .. } => &[],
+                    Attached::Addressed { payload, .. } => self.bodies.get(payload).unwrap_or_default(),
+                    Attached::Nothing | Attached::Apart { .. } | Attached::Direct { .. } => &[],
                 };
                 send(&(len as u32).to_be_bytes());
                 send(&(body.len() as u32).to_be_bytes());
@@ -192,6 +193,13 @@ impl<'m> Leaf<'m> {
                     token,
                     part,
                     body: None,
+                },
+            ),
+            Output::FetchDirect { token, .. } => self.input(
+                now,
+                Input::NotDirect {
+                    token,
+                    part: Part::Payload,
                 },
             ),
             Output::CloseLink { .. } => self.reconnect(now),
@@ -231,6 +239,7 @@ impl<'m> Leaf<'m> {
             token: delivery.token,
             verb,
             body,
+            direct: false,
         };
         let taken = self.core.handle_input(now, answer);
         if let (Some(body), Ok(Kept::Nothing) | Err(_)) = (body, taken) {

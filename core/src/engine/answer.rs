@@ -42,6 +42,7 @@ impl Core<'_> {
         token: GrantToken,
         verb: Verb,
         body: Option<Body>,
+        direct: bool,
     ) -> Result<Kept, Refused> {
         let said = |core: &mut Self, result| {
             core.say(Pending::Answered { tag, result });
@@ -90,6 +91,7 @@ impl Core<'_> {
             }
             Verb::Reply | Verb::Ack | Verb::Fail => {
                 let body = body.filter(|_| verb != Verb::Ack);
+                self.deliveries[d].direct = direct;
                 self.begin_answer(d, tag, verb, body);
                 Ok(kept(body))
             }

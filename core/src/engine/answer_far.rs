@@ -17,6 +17,7 @@ pub(super) struct PeerAnswer {
     pub(super) verb: Verb,
     pub(super) size: u64,
     pub(super) inline: bool,
+    pub(super) direct: bool,
     pub(super) body: Option<Body>,
 }
 
@@ -28,6 +29,7 @@ impl Core<'_> {
             verb,
             size,
             inline,
+            direct,
             body,
         } = *answer;
         if ends(verb) && inline && size != body.map_or(0, |body| body.size) {
@@ -77,9 +79,11 @@ impl Core<'_> {
                     self.held_by_peer(peer, ix, &token, lease);
                 }
                 let m = &mut self.messages[ix];
-                if m.reply_verb.is_none() {
+                // What should have been brought straight and could not be is announced anew.
+                if m.reply_verb.is_none() || (m.reply_direct && !direct) {
                     m.reply_verb = Some(verb);
                     m.reply_size = size;
+                    m.reply_direct = direct;
                     m.out.fetch = true;
                     self.touch(Entity::Message(ix));
                 }
@@ -159,6 +163,20 @@ impl Core<'_> {
         self.newest(ix, token.fence);
         self.hold_at_peer(ix, peer, token.node, token.consumer, lease);
         self.fill(service);
+    }
+
+    /// The holder's node can't have the payload of a grant straight: it goes along the way of the offer.
+    pub(super) fn reverse(&mut self, peer: Ix, token: &GrantToken) {
+        let Some(ix) = self.own(token.message).filter(|_| self.is_mine(token)) else {
+            return;
+        };
+        let m = &mut self.messages[ix];
+        let held = m.state == State::Granted && m.holder == Holder::Peer(peer) && m.fence == token.fence;
+        if held && m.direct && !m.reversed {
+            m.reversed = true;
+            m.out.grant = true;
+            self.touch(Entity::Message(ix));
+        }
     }
 
     /// No way leads to the holder of an attempt any more, as the peer says that it led through.

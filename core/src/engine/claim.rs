@@ -90,7 +90,9 @@ impl Core<'_> {
         let fence = self.next_fence(ix);
         self.hold_at_peer(ix, peer, claim.node, claim.consumer, claim.lease);
         self.newest(ix, fence);
-        self.messages[ix].out.grant = true;
+        let m = &mut self.messages[ix];
+        m.reversed = false;
+        m.out.grant = true;
         self.counters.granted += 1;
     }
 

@@ -33,6 +33,7 @@ pub(super) struct Granted {
     pub(super) size: u64,
     pub(super) send_only: bool,
     pub(super) inline: bool,
+    pub(super) direct: bool,
 }
 
 impl Core<'_> {
@@ -301,9 +302,10 @@ impl Core<'_> {
         // P12: a grant is taken only from where the offer came.
         let claim = self.claim_at(peer, token.message, token.consumer);
         let (Some(d), true) = (claim, token.fence != crate::id::Fence::default()) else {
-            if self.find_delivery(token.attempt()).is_none() {
+            match self.find_delivery(token.attempt()) {
+                Some(d) => self.reversed(d, peer, grant),
                 // Claimed too long ago: nobody waits for it any more.
-                self.say(Pending::Release { peer, token });
+                None => self.say(Pending::Release { peer, token }),
             }
             return Kept::Nothing;
         };
@@ -325,14 +327,22 @@ impl Core<'_> {
             return Kept::Nothing;
         }
         match body {
-            _ if grant.size > 0 && !grant.inline => {
+            address if grant.size > 0 && !grant.inline => {
                 self.set_stage(d, Stage::Fetching);
                 let slot = &mut self.deliveries[d];
+                let address = address.filter(|_| grant.direct);
+                slot.direct = grant.direct;
+                slot.payload = address.map(Payload::Held);
                 slot.out.fetch = true;
-                slot.wake = Some(self.now + slot.lease);
-                self.time_delivery(d);
-                self.touch(Entity::Delivery(d));
-                Kept::Nothing
+                // One that says it is elsewhere and not where.
+                slot.out.reverse = grant.direct && address.is_none();
+                slot.out.fetch &= !slot.out.reverse;
+                self.fetching(d);
+                if address.is_some() {
+                    Kept::Body
+                } else {
+                    Kept::Nothing
+                }
             }
             Some(body) => {
                 self.payload_here(d, body);
@@ -346,8 +356,60 @@ impl Core<'_> {
         }
     }
 
+    /// A large payload may take as long as the consumer's lease to begin.
+    fn fetching(&mut self, d: Ix) {
+        let slot = &mut self.deliveries[d];
+        slot.wake = Some(self.now + slot.lease);
+        self.time_delivery(d);
+        self.touch(Entity::Delivery(d));
+    }
+
+    /// A grant comes once more, since its payload could not be had straight.
+    fn reversed(&mut self, d: Ix, peer: Ix, grant: &Granted) {
+        let slot = &mut self.deliveries[d];
+        let waits = slot.stage == Stage::Fetching && !slot.direct && slot.token == grant.token;
+        if waits
+            && slot.source == Source::Peer(peer)
+            && !grant.direct
+            && !grant.inline
+            && slot.size == grant.size
+        {
+            slot.out.fetch = true;
+            self.fetching(d);
+        }
+    }
+
+    /// What should have gone straight between the origin and this node goes along the way of the offer.
+    pub(super) fn not_direct(&mut self, token: GrantToken, part: Part) {
+        let Some(d) = self.find_delivery(token.attempt()) else {
+            return;
+        };
+        let slot = &mut self.deliveries[d];
+        if !slot.direct || slot.token != token {
+            return;
+        }
+        match (part, slot.stage) {
+            (Part::Payload, Stage::Fetching) => {
+                slot.direct = false;
+                slot.out.reverse = true;
+                self.fetching(d);
+            }
+            (Part::Reply, Stage::Answering) => {
+                slot.direct = false;
+                self.send_or_keep(d);
+            }
+            _ => {}
+        }
+    }
+
     fn payload_here(&mut self, d: Ix, body: Body) {
         self.set_stage(d, Stage::Ready);
+        let slot = &mut self.deliveries[d];
+        slot.direct = false;
+        if let (true, Some(Payload::Held(address))) = (slot.out.free_payload, slot.payload) {
+            slot.out.free_payload = false;
+            self.say(Pending::Free(address));
+        }
         self.deliveries[d].payload = Some(Payload::Held(body));
         self.hand_over(d);
     }

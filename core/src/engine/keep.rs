@@ -85,6 +85,7 @@ impl Core<'_> {
         }
         let out = &mut self.deliveries[d].out;
         out.extend = false;
+        out.reverse = false;
         out.release = false;
         out.answer = false;
     }

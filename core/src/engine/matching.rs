@@ -163,6 +163,7 @@ impl Core<'_> {
         Delivery {
             token,
             alternate: false,
+            direct: false,
             source,
             consumer: None,
             stage: Stage::Held,
@@ -334,6 +335,7 @@ impl Core<'_> {
         }
         // A claim that was not sent yet still goes out: its reservation is used up, and the grant will be released.
         slot.out.fetch = false;
+        slot.out.reverse = false;
         slot.out.deliver = false;
         slot.out.extend = false;
         slot.out.answer = false;

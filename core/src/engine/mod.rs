@@ -320,7 +320,8 @@ impl<'s> Core<'s> {
                 token,
                 verb,
                 body,
-            } => self.answer(tag, token, verb, body),
+                direct,
+            } => self.answer(tag, token, verb, body, direct),
             Input::Stored { row, done: on_disk } => self.stored(row, on_disk).map(done),
             Input::LinkUp {
                 link,
@@ -334,6 +335,10 @@ impl<'s> Core<'s> {
             }
             Input::Frame { link, bytes, body } => self.frame(link, bytes, body),
             Input::Fetched { token, part, body } => Ok(self.fetched(token, part, body)),
+            Input::NotDirect { token, part } => {
+                self.not_direct(token, part);
+                Ok(Kept::Nothing)
+            }
             Input::Progress { token } => {
                 self.progress(token);
                 Ok(Kept::Nothing)
@@ -444,6 +449,11 @@ impl<'s> Core<'s> {
         let other = self.mac(token);
         let differs = token.mac.iter().zip(other).fold(0, |all, (a, b)| all | (a ^ b));
         differs == 0 && token.message.node == self.config.node
+    }
+
+    /// Whether this node made the grant, and its message is still there.
+    pub fn is_own_grant(&self, token: &GrantToken) -> bool {
+        self.is_mine(token) && self.find_message(token.message.sequence).is_some()
     }
 
     /// The token of a message's newest attempt.

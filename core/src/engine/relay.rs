@@ -79,6 +79,7 @@ impl Core<'_> {
         r.out.grant = false;
         r.out.extend = false;
         r.out.answer = false;
+        r.out.reverse = false;
         r.out.holding = false;
         r.out.free = r.body.is_some();
         self.time_relay(ix);
@@ -104,6 +105,7 @@ impl Core<'_> {
             wake: self.now + self.config.timing.claim,
             lease,
             path: Path::new(),
+            direct: false,
             alternate: false,
             priority: 0,
             send_only: false,
@@ -161,8 +163,10 @@ impl Core<'_> {
     ) -> Kept {
         let token = grant.token;
         let Some(ix) = self.claim_of(peer, &token) else {
-            if self.passing(&token).is_none() {
-                self.say(Pending::Release { peer, token });
+            match self.passing(&token) {
+                Some(ix) if self.relays[ix].up == peer => self.reversed_passes(ix, grant),
+                Some(_) => {}
+                None => self.say(Pending::Release { peer, token }),
             }
             return Kept::Nothing;
         };
@@ -175,11 +179,43 @@ impl Core<'_> {
         r.deadline = deadline;
         r.size = grant.size;
         r.body = body;
-        let here = grant.inline || grant.size == 0;
+        r.direct = grant.direct;
+        let here = grant.inline || grant.size == 0 || grant.direct;
         r.out.grant = here;
         r.out.fetch_payload = !here;
         self.relay_alive(ix);
         if body.is_some() { Kept::Body } else { Kept::Nothing }
+    }
+
+    /// A node behind this one could not have the payload of a grant straight: it is to come along this way.
+    pub(super) fn reverse_passes(&mut self, peer: Ix, token: &GrantToken) {
+        if let Some(ix) = self.passing(token)
+            && self.relays[ix].down == peer
+            && self.relays[ix].direct
+        {
+            self.relays[ix].out.reverse = true;
+            self.relay_alive(ix);
+        }
+    }
+
+    /// And so it does: the grant once more, without a way around.
+    fn reversed_passes(&mut self, ix: Ix, grant: &super::hold::Granted) {
+        let r = &mut self.relays[ix];
+        if !r.direct
+            || r.out.grant
+            || r.verb.is_some()
+            || grant.direct
+            || grant.inline
+            || grant.size != r.size
+        {
+            return;
+        }
+        r.direct = false;
+        r.out.fetch_payload = true;
+        if let Some(address) = r.body.take() {
+            self.say(Pending::Free(address));
+        }
+        self.relay_alive(ix);
     }
 
     /// The claim came too late, as its origin or a node before it says.
@@ -228,7 +264,7 @@ impl Core<'_> {
             || r.out.fetch_answer
             || r.out.answer
             || r.out.grant
-            || (r.verb.is_some() && r.size > 0 && r.body.is_none())
+            || (r.verb.is_some() && r.size > 0 && r.body.is_none() && !r.direct)
         {
             return Kept::Nothing;
         }
@@ -237,7 +273,8 @@ impl Core<'_> {
         r.size = answer.size;
         r.body = answer.body;
         r.moved = None;
-        let here = answer.inline || answer.size == 0;
+        r.direct = answer.direct;
+        let here = answer.inline || answer.size == 0 || answer.direct;
         r.out.answer = here;
         r.out.fetch_answer = !here;
         if let Some(old) = old {

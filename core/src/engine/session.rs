@@ -269,6 +269,8 @@ impl Core<'_> {
                     self.holding_passes(peer, token, lease, &path);
                 }
             }
+            Frame::Reverse { token } if token.message.node == self.config.node => self.reverse(peer, &token),
+            Frame::Reverse { token } => self.reverse_passes(peer, &token),
             Frame::HoldingEnd => self.holding_ended(peer),
             Frame::Seek { token, service, path } => self.sought(peer, &token, &service, &path),
             Frame::Refresh => self.refresh_asked(peer),
@@ -279,6 +281,7 @@ impl Core<'_> {
                 size,
                 send_only,
                 inline,
+                direct,
             } => {
                 if inline && size != body.map_or(0, |body| body.size) {
                     self.close(link, Fault::Malformed);
@@ -291,6 +294,7 @@ impl Core<'_> {
                     size,
                     send_only,
                     inline,
+                    direct: direct && !inline,
                 };
                 return self.granted(peer, &grant, body);
             }
@@ -299,12 +303,14 @@ impl Core<'_> {
                 verb,
                 size,
                 inline,
+                direct,
             } => {
                 let answer = PeerAnswer {
                     token,
                     verb,
                     size,
                     inline,
+                    direct: direct && !inline,
                     body,
                 };
                 if token.message.node != self.config.node {

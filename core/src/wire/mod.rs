@@ -143,6 +143,13 @@ pub enum Frame {
         send_only: bool,
         /// Whether the payload rides in this frame.
         inline: bool,
+        /// It does not, and is to be had at its origin itself, whose address the frame's body says.
+        direct: bool,
+    },
+    /// The payload of that grant can't be had at its origin itself: send it along this way.
+    Reverse {
+        /// Which grant.
+        token: GrantToken,
     },
     /// Somebody else has it, or it is over.
     Gone {
@@ -163,6 +170,8 @@ pub enum Frame {
         size: u64,
         /// Whether the payload rides in this frame; if not, and there is one, it comes apart.
         inline: bool,
+        /// It does not, and its node brings it to the origin itself.
+        direct: bool,
     },
     /// How the origin took a reply, ack or failure; or, unasked, that the attempt no longer counts.
     Settled {

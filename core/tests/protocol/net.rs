@@ -2,7 +2,7 @@
 
 use super::support::{Node, Sent};
 use redlink_core::wire::Frame;
-use redlink_core::{Capacity, Duration, Fault, Input, Instant, LinkId, Outcome, Policy, Terms, Verb};
+use redlink_core::{Capacity, Duration, Fault, Input, Instant, LinkId, Outcome, Part, Policy, Terms, Verb};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// One link: the south node dials the north one.
@@ -31,6 +31,8 @@ pub(crate) struct Mesh {
     pub(crate) frames: u64,
     /// A node whose transfers don't end by themselves.
     pub(crate) slow: Option<&'static str>,
+    /// Whether consumers' nodes reach origins.
+    pub(crate) straight: bool,
 }
 
 fn capacity() -> Capacity {
@@ -66,6 +68,7 @@ impl Mesh {
             next_link: 0,
             frames: 0,
             slow: None,
+            straight: true,
         };
         for (south, north) in dials {
             mesh.edges.push(Edge {
@@ -243,11 +246,62 @@ impl Mesh {
         }
     }
 
+    /// What goes straight between origins and consumers' nodes does so at once, or not at all.
+    fn transfer_straight(&mut self) {
+        for me in 0..self.nodes.len() {
+            let Some(node) = self.nodes[me].as_mut() else {
+                continue;
+            };
+            let (wanted, brought) = (
+                std::mem::take(&mut node.straight),
+                std::mem::take(&mut node.brings),
+            );
+            for (token, size) in wanted {
+                let origin = self.nodes[token.message.node.0 as usize - 1].as_ref();
+                let bytes =
+                    origin.and_then(|node| node.apart.get(&(token.attempt(), Part::Payload)).cloned());
+                let bytes = bytes.filter(|bytes| self.straight && bytes.len() as u64 == size);
+                let node = self.nodes[me].as_mut().expect("the node is alive");
+                node.now = self.now;
+                let body = bytes.map(|bytes| node.body(bytes));
+                let part = Part::Payload;
+                node.must(match body {
+                    Some(_) => Input::Fetched { token, part, body },
+                    None => Input::NotDirect { token, part },
+                });
+            }
+            for (token, bytes) in brought {
+                let part = Part::Reply;
+                if !self.straight {
+                    let node = self.nodes[me].as_mut().expect("the node is alive");
+                    node.now = self.now;
+                    node.must(Input::NotDirect { token, part });
+                    continue;
+                }
+                let origin = self.nodes[token.message.node.0 as usize - 1].as_mut();
+                let Some(origin) = origin else { continue };
+                origin.now = self.now;
+                if origin.expected.remove(&token.attempt()) {
+                    let body = Some(origin.body(bytes));
+                    origin.must(Input::Fetched { token, part, body });
+                } else {
+                    // Its frame is still under way.
+                    self.nodes[me]
+                        .as_mut()
+                        .expect("the node is alive")
+                        .brings
+                        .push((token, bytes));
+                }
+            }
+        }
+    }
+
     /// Transfers beside the frames end at once.
     fn transfer(&mut self) {
         if self.transfers_held {
             return;
         }
+        self.transfer_straight();
         for me in 0..self.nodes.len() {
             if self.slow == Some(self.names[me]) {
                 continue;

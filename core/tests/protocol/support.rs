@@ -7,7 +7,7 @@ use redlink_core::{
     Fault, GrantToken, Input, Instant, Kept, LinkId, LostWhy, Name, NodeId, Notice, Outcome, Output, Part,
     Payload, Refused, Row, StoreOp, StoredMessage, StoredOutcome, StoredReply, Submit, Tag, Terms, Verb,
 };
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// What the store does with what it is asked for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -94,6 +94,13 @@ pub(crate) struct Node {
     /// Transfers beside the frames: what can be had here, and what this node asked for.
     pub(crate) apart: BTreeMap<(AttemptId, Part), Vec<u8>>,
     pub(crate) fetches: Vec<(LinkId, GrantToken, Part, u64)>,
+    /// Payloads that it wants from their origins themselves, and answers that it wants to bring there.
+    pub(crate) straight: Vec<(GrantToken, u64)>,
+    pub(crate) brings: Vec<(GrantToken, Vec<u8>)>,
+    /// Answers that are to be brought here.
+    pub(crate) expected: BTreeSet<AttemptId>,
+    /// It can bring answers to their origins.
+    pub(crate) knows_origins: bool,
     waiting: Vec<StoreOp>,
     submits: BTreeMap<Tag, Submitted>,
     next: u64,
@@ -153,6 +160,10 @@ impl Node {
             sent: VecDeque::new(),
             apart: BTreeMap::new(),
             fetches: Vec::new(),
+            straight: Vec::new(),
+            brings: Vec::new(),
+            expected: BTreeSet::new(),
+            knows_origins: false,
             waiting: Vec::new(),
             submits: BTreeMap::new(),
             next: 0,
@@ -176,6 +187,9 @@ impl Node {
         self.sent.clear();
         self.apart.clear();
         self.fetches.clear();
+        self.straight.clear();
+        self.brings.clear();
+        self.expected.clear();
         self.waiting.clear();
         self.submits.clear();
         let disk = self.disk.clone();
@@ -360,6 +374,20 @@ impl Node {
                         self.apart.insert((token.attempt(), part), bytes);
                         None
                     }
+                    Attached::Addressed { payload, apart: None } => Some(self.bytes(payload)),
+                    Attached::Addressed {
+                        payload,
+                        apart: Some(token),
+                    } => {
+                        let bytes = self.bytes(payload);
+                        self.apart.insert((token.attempt(), Part::Payload), bytes);
+                        Some(Vec::new())
+                    }
+                    Attached::Direct { payload, token } => {
+                        let bytes = self.bytes(payload);
+                        self.brings.push((token, bytes));
+                        None
+                    }
                 };
                 self.sent.push_back(Sent { link, header, body });
             }
@@ -368,7 +396,19 @@ impl Node {
                 token,
                 part,
                 size,
+                direct: false,
             } => self.fetches.push((link, token, part, size)),
+            Output::Fetch {
+                token,
+                part: Part::Reply,
+                direct: true,
+                ..
+            } => drop(self.expected.insert(token.attempt())),
+            Output::Fetch { .. } => panic!("only answers are brought"),
+            Output::FetchDirect { token, size, address } => {
+                self.held(address);
+                self.straight.push((token, size));
+            }
             Output::CloseLink { fault, .. } => self.told.closed.push(fault),
             Output::Free(body) => {
                 self.bodies
@@ -580,6 +620,7 @@ impl Node {
             token,
             verb,
             body,
+            direct: self.knows_origins,
         });
         tag
     }

@@ -208,6 +208,7 @@ impl Mesh {
             token,
             verb: Verb::Reply,
             body: None,
+            direct: false,
         };
         if let Some(probe) = &mut self.cores.probe {
             probe.answering(worker, self.cores.now);

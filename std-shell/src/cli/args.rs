@@ -105,6 +105,10 @@ pub(super) struct Terms {
     #[arg(long, value_name = "SERVICE=TIME", value_parser = alternate, help_heading = "The message")]
     pub(super) alternate: Option<Alternate>,
 
+    /// How large payloads go: reverse, along the way of the offer, or direct [default: the node's]
+    #[arg(long, value_name = "PATH", value_parser = ["reverse", "direct"], help_heading = "The message")]
+    pub(super) path: Option<String>,
+
     /// Attempts whose lease may run out before it is dead; 0 for no limit [default: 5]
     #[arg(long, value_name = "N", help_heading = "The message")]
     pub(super) max_attempts: Option<u16>,
@@ -131,6 +135,7 @@ impl Terms {
                 .as_ref()
                 .map(|Alternate { service, after }| format!("{service};after={}", api_time(*after))),
         );
+        set("redlink-path", self.path.clone());
         set("redlink-max-attempts", self.max_attempts.map(|n| n.to_string()));
         set("redlink-send-only", send_only.then(|| "true".into()));
         set("content-type", self.content_type.clone());
@@ -294,6 +299,7 @@ mod tests {
             ett: Some(Limit(None)),
             reoffer: Some(Duration::from_millis(500)),
             alternate: Some(alternate("wc-slow=10s").unwrap()),
+            path: Some("direct".into()),
             max_attempts: Some(0),
             content_type: Some("text/plain".into()),
         };
@@ -303,6 +309,7 @@ mod tests {
             ("redlink-ett", "none"),
             ("redlink-reoffer", "500ms"),
             ("redlink-alternate", "wc-slow;after=10s"),
+            ("redlink-path", "direct"),
             ("redlink-max-attempts", "0"),
             ("redlink-send-only", "true"),
             ("content-type", "text/plain"),

@@ -46,6 +46,14 @@ pub(super) struct Options {
     #[arg(long, value_name = "HOST")]
     host: Vec<String>,
 
+    /// URL at which nodes elsewhere reach this one, so that large payloads may go straight, around the nodes between
+    #[arg(long, value_name = "URL")]
+    advertise: Option<String>,
+
+    /// How large payloads of this node's messages go: reverse, along the way of their offers, or direct [default: reverse]
+    #[arg(long, value_name = "PATH")]
+    path: Option<String>,
+
     /// A node to link with, repeatable
     #[arg(long, value_name = "URL")]
     north: Vec<String>,
@@ -74,6 +82,8 @@ pub(super) async fn run(options: Options) -> Done {
         north: list(options.north).map(|urls| urls.into_iter().map(Into::into).collect()),
         proxy: options.proxy.map(Into::into),
         link: options.link,
+        advertise: options.advertise,
+        path: options.path,
         ..Partial::default()
     };
     let directory = options.dir.join(crate::config::DIRECTORY);

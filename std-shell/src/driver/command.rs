@@ -160,6 +160,15 @@ pub(super) enum Command {
         key: TransferKey,
         content: Option<Content>,
     },
+    /// What went straight has come.
+    Straight {
+        key: TransferKey,
+        content: Content,
+    },
+    /// What was to go straight can't.
+    NotDirect {
+        key: TransferKey,
+    },
     Progress {
         key: TransferKey,
     },

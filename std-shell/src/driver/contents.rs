@@ -281,6 +281,7 @@ mod tests {
 
     fn content(size: usize) -> Content {
         Content {
+            origin: None,
             content_type: None,
             bytes: Bytes::from(vec![0; size]),
         }

@@ -526,6 +526,17 @@ impl Handle {
             .await;
     }
 
+    /// A payload has come straight from its origin.
+    pub(crate) async fn straight(&self, key: TransferKey, content: Content) {
+        // A driver that is gone waits for nothing.
+        let _ = self.send(Command::Straight { key, content }).await;
+    }
+
+    /// A payload can't go straight.
+    pub(crate) async fn not_direct(&self, key: TransferKey) {
+        let _ = self.send(Command::NotDirect { key }).await;
+    }
+
     pub(crate) async fn link_down(&self, link: LinkId, reason: &str) {
         // A driver that is gone has no links.
         let _ = self

@@ -12,7 +12,7 @@ use crate::config::Souths;
 use crate::link::frame;
 use crate::owner::{Owner, Who};
 use crate::store::Alternate;
-use redlink_core::{Answered, GrantToken, Input, LinkId, State, Submit, Verb};
+use redlink_core::{Answered, GrantToken, Input, LinkId, Part, State, Submit, Verb};
 use std::sync::atomic::Ordering;
 use tokio::sync::oneshot;
 
@@ -192,6 +192,11 @@ impl Driver {
                     self.next.push_back(Next::Fetched(key, content));
                 }
             }
+            Command::Straight { key, content } => {
+                self.tally.payloads_direct += 1;
+                self.next.push_back(Next::Fetched(key, Some(content)));
+            }
+            Command::NotDirect { key } => self.next.push_back(Next::NotDirect(key)),
             Command::Progress { key } => {
                 self.transfers.progress(&key, self.now);
                 self.tell(Input::Progress { token: key.token });
@@ -202,7 +207,9 @@ impl Driver {
                 content,
                 answer,
             } => {
+                let direct = self.transfers.is_expected(&key);
                 let result = self.transfers.arrived(&peer, &key, content, &self.contents);
+                self.tally.payloads_direct += u64::from(direct && result.is_ok());
                 let _ = answer.send(result.map(|content| {
                     self.next.push_back(Next::Fetched(key, Some(content)));
                 }));
@@ -213,7 +220,8 @@ impl Driver {
                 size,
                 answer,
             } => {
-                let linked = self.links.has_peer(&peer);
+                let granted = key.part == Part::Reply && self.core.is_own_grant(&key.token);
+                let linked = granted || self.links.has_peer(&peer);
                 self.transfers.arriving(peer, linked, key, size, self.now, answer);
             }
             Command::Passes {
@@ -370,11 +378,13 @@ impl Driver {
                 answer: to,
             },
         );
+        let direct = self.origin_of(&token).is_some();
         let result = self.feed_with(content, |body| Input::Answer {
             tag,
             token,
             verb,
             body,
+            direct,
         });
         if let Err(refused) = result
             && let Some(answering) = self.answers.remove(&tag)

@@ -26,6 +26,7 @@
 
 mod command;
 mod contents;
+mod direct;
 mod handle;
 mod info;
 mod inputs;

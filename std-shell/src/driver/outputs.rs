@@ -15,8 +15,8 @@ use crate::link::frame;
 use crate::link::transfer::{Job, TransferKey};
 use crate::store::{NewMessage, Op};
 use redlink_core::{
-    Answered, Attached, Body, Deliver, Fault, LinkId, LostWhy, MessageId, Notice, Outcome, Output, Payload,
-    StoreOp, Tag, Verb, wire,
+    Answered, Attached, Body, Deliver, Fault, LinkId, LostWhy, MessageId, Notice, Outcome, Output, Part,
+    Payload, StoreOp, Tag, Verb, wire,
 };
 
 impl Driver {
@@ -77,11 +77,19 @@ impl Driver {
                     self.links
                         .send(link, header.get(..len).unwrap_or_default(), sending);
                 }
-                if let Attached::Apart {
-                    payload, token, part, ..
-                } = attached
-                {
-                    self.send_apart(link, TransferKey { token, part }, payload);
+                match attached {
+                    Attached::Apart { payload, token, part } => {
+                        self.send_apart(link, TransferKey { token, part }, payload);
+                    }
+                    Attached::Addressed {
+                        payload,
+                        apart: Some(token),
+                    } => {
+                        let part = Part::Payload;
+                        self.transfers.offer(None, TransferKey { token, part }, payload);
+                    }
+                    Attached::Direct { payload, token } => self.bring_direct(token, payload),
+                    Attached::Nothing | Attached::Inline(_) | Attached::Addressed { apart: None, .. } => {}
                 }
             }
             Output::Fetch {
@@ -89,6 +97,7 @@ impl Driver {
                 token,
                 part,
                 size,
+                direct,
             } => {
                 let key = TransferKey { token, part };
                 let passes = token.node != self.shared.node && token.message.node != self.shared.node;
@@ -102,7 +111,11 @@ impl Driver {
                     Some(from) if size <= most => {
                         // What is to go on in a frame has to be here first.
                         let passes = passes && size > frame::INLINE_MAX;
-                        self.transfers.fetch(link, from, key, size, passes, self.now);
+                        if direct {
+                            self.transfers.expect(link, key, size, self.now);
+                        } else {
+                            self.transfers.fetch(link, from, key, size, passes, self.now);
+                        }
                     }
                     Some(_) => {
                         self.tally.payloads_too_large += 1;
@@ -112,6 +125,7 @@ impl Driver {
                     None => self.next.push_back(Next::Fetched(key, None)),
                 }
             }
+            Output::FetchDirect { token, size, address } => self.fetch_direct(token, size, address),
             Output::CloseLink { link, fault } => self.close_link(link, fault),
             Output::Free(body) => self.free(body),
             Output::Notice(notice) => self.notice(notice),
@@ -155,14 +169,17 @@ impl Driver {
         match &to.jobs {
             // A mover that is gone takes its link along.
             Some(jobs) => drop(jobs.send(Job::Put { key, source })),
-            None => self.transfers.offer(to.peer.clone(), key, payload),
+            None => self.transfers.offer(Some(to.peer.clone()), key, payload),
         }
     }
 
     fn sending(&self, attached: Attached) -> Option<Sending> {
         let payload = match attached {
-            Attached::Nothing | Attached::Apart { .. } => return Some(Sending::Nothing),
-            Attached::Inline(payload) => payload,
+            Attached::Nothing | Attached::Apart { .. } | Attached::Direct { .. } => {
+                return Some(Sending::Nothing);
+            }
+            Attached::Inline(payload) | Attached::Addressed { payload, apart: None } => payload,
+            Attached::Addressed { apart: Some(_), .. } => Payload::Empty,
         };
         let Some(source) = self.source(payload) else {
             tracing::error!(
@@ -175,6 +192,10 @@ impl Driver {
         let later = match payload {
             Payload::Own { sequence, .. } => self.contents.own_later(sequence),
             Payload::Empty | Payload::Held(_) => source.clone(),
+        };
+        let [source, later] = match attached {
+            Attached::Addressed { .. } => [source, later].map(|source| self.addressed(source)),
+            _ => [source, later],
         };
         Some(Sending::Inline { source, later })
     }

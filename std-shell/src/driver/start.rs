@@ -10,6 +10,7 @@ use super::transfers::Transfers;
 use super::turn::{Driver, Inbox};
 use crate::clock;
 use crate::config::Souths;
+use crate::link::direct::Job;
 use crate::link::frame;
 use crate::store::Alternate;
 use crate::store::{Done, Opened, Recovered};
@@ -45,6 +46,8 @@ pub struct Settings {
     pub south: Souths,
     /// Memory for the latest steps of messages, in bytes; 0 keeps none.
     pub trace_memory: u64,
+    /// URL at which other nodes reach this one, for payloads that go straight.
+    pub advertise: Option<Arc<str>>,
 }
 
 impl Settings {
@@ -59,6 +62,7 @@ impl Settings {
             payload_max: 64 << 20,
             south: Souths::default(),
             trace_memory: 8 << 20,
+            advertise: None,
         }
     }
 }
@@ -98,6 +102,8 @@ pub enum StartError {
 pub struct Running {
     /// What everybody else uses.
     pub handle: Handle,
+    /// What is to go straight between this node and others, for whoever moves it.
+    pub(crate) direct: Option<mpsc::UnboundedReceiver<Job>>,
     stop: Option<oneshot::Sender<()>>,
     /// None once it has been heard.
     ended: Option<oneshot::Receiver<()>>,
@@ -135,6 +141,7 @@ pub fn start(
     config.next_sequence = opened.next_sequence;
     config.timing = settings.timing;
     config.inline_max = frame::INLINE_MAX;
+    config.direct = settings.advertise.is_some();
     // Differs in each life; it spreads hashes and retries, and protects nothing.
     config.seed =
         opened.identity.node.0 ^ (u64::from(opened.boot.random) << 32 | u64::from(opened.boot.counter));
@@ -159,6 +166,7 @@ pub fn start(
     let (cleanup_in, cleanup) = mpsc::unbounded_channel();
     let (stop_in, stop) = oneshot::channel();
     let (ended_in, ended) = oneshot::channel();
+    let (direct, to_move) = mpsc::unbounded_channel();
     let handle = Handle::new(commands_in, cleanup_in, opened.store.clone(), shared.clone());
     let trace_memory = settings.trace_memory;
     let driver = Driver {
@@ -185,6 +193,7 @@ pub fn start(
         deliveries: BTreeMap::new(),
         links: Links::default(),
         transfers: Transfers::default(),
+        direct,
         tally: Tally::default(),
         complaints: Complaints::default(),
         trace: Trace::new(trace_memory),
@@ -209,6 +218,7 @@ pub fn start(
         })?;
     Ok(Running {
         handle,
+        direct: Some(to_move),
         stop: Some(stop_in),
         ended: Some(ended),
     })

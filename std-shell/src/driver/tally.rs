@@ -19,6 +19,9 @@ pub(super) struct Tally {
     pub(super) deliveries_lost: u64,
     /// Large payloads that were turned down for their size.
     pub(super) payloads_too_large: u64,
+    /// Large payloads that came straight here from an origin or a consumer's node, and those of here that could not go so.
+    pub(super) payloads_direct: u64,
+    pub(super) payloads_not_direct: u64,
 }
 
 /// How often a full table is complained of.
@@ -60,7 +63,7 @@ fn is_news((said, at): &mut (u64, Option<Instant>), count: u64, now: Instant) ->
 
 impl Tally {
     /// By name.
-    pub(super) fn named(&self) -> [(&'static str, u64); 7] {
+    pub(super) fn named(&self) -> [(&'static str, u64); 9] {
         [
             ("links_up", self.links_up),
             ("links_down", self.links_down),
@@ -69,6 +72,8 @@ impl Tally {
             ("submits_rejected", self.submits_rejected),
             ("deliveries_lost", self.deliveries_lost),
             ("payloads_too_large", self.payloads_too_large),
+            ("payloads_direct", self.payloads_direct),
+            ("payloads_not_direct", self.payloads_not_direct),
         ]
     }
 }

@@ -47,7 +47,8 @@ pub(super) type Arriving = oneshot::Sender<Result<Destination, TransferRefusal>>
 #[derive(Debug)]
 struct Fetch {
     link: LinkId,
-    peer: Name,
+    /// Whoever shows the grant, if there is none.
+    peer: Option<Name>,
     size: u64,
     passes: bool,
     /// None if this side gets it: that ends by itself.
@@ -73,7 +74,8 @@ struct Passing {
 
 #[derive(Debug)]
 struct Offered {
-    peer: Name,
+    /// Whoever shows the grant, if there is none.
+    peer: Option<Name>,
     payload: Payload,
 }
 
@@ -91,7 +93,7 @@ pub(super) struct Transfers {
 
 impl Fetch {
     fn destination(&self, peer: &Name, size: u64) -> Result<Destination, TransferRefusal> {
-        if self.peer != *peer || self.until.is_none() {
+        if self.peer.as_ref().is_some_and(|from| from != peer) || self.until.is_none() {
             return Err(TransferRefusal::Unknown);
         }
         if self.size != size {
@@ -126,11 +128,33 @@ impl Transfers {
         };
         let fetch = Fetch {
             link,
-            peer: from.peer.clone(),
+            peer: Some(from.peer.clone()),
             size,
             passes,
             until,
         };
+        self.begin(key, fetch);
+    }
+
+    /// A frame announced an answer that its node brings here itself.
+    pub(super) fn expect(&mut self, link: LinkId, key: TransferKey, size: u64, now: Instant) {
+        let fetch = Fetch {
+            link,
+            peer: None,
+            size,
+            passes: false,
+            until: Some(now + FETCH),
+        };
+        self.begin(key, fetch);
+    }
+
+    /// Whether that is waited for from whoever shows the grant.
+    pub(super) fn is_expected(&self, key: &TransferKey) -> bool {
+        self.fetches.get(key).is_some_and(|fetch| fetch.peer.is_none())
+    }
+
+    fn begin(&mut self, key: TransferKey, fetch: Fetch) {
+        let until = fetch.until;
         if let Some(early) = self.early.remove(&key) {
             let _ = early.answer.send(fetch.destination(&early.peer, early.size));
         }
@@ -157,7 +181,7 @@ impl Transfers {
     }
 
     /// A peer is about to bring a payload of this size: it hears where to, as soon as a frame has announced it. `linked`:
-    /// there is a link with that peer.
+    /// there is a link with that peer, or it shows a grant of this node.
     pub(super) fn arriving(
         &mut self,
         peer: Name,
@@ -237,7 +261,7 @@ impl Transfers {
         contents: &mut Contents,
     ) -> Result<Body, TransferRefusal> {
         let fetch = self.fetches.get(&key).ok_or(TransferRefusal::Unknown)?;
-        if fetch.peer != peer || fetch.size != pipe.size() || !fetch.passes {
+        if fetch.peer.as_ref() != Some(&peer) || fetch.size != pipe.size() || !fetch.passes {
             return Err(TransferRefusal::Unknown);
         }
         let fits = |text: &std::sync::Arc<str>| text.len() <= frame::CONTENT_TYPE_MAX;
@@ -261,8 +285,8 @@ impl Transfers {
         Ok(body)
     }
 
-    /// A peer may get this now.
-    pub(super) fn offer(&mut self, peer: Name, key: TransferKey, payload: Payload) {
+    /// A peer may get this now, or whoever shows the grant.
+    pub(super) fn offer(&mut self, peer: Option<Name>, key: TransferKey, payload: Payload) {
         if let Payload::Held(body) = payload {
             self.bodies.insert(body.id, key);
         }
@@ -273,7 +297,7 @@ impl Transfers {
     pub(super) fn offered(&self, peer: &Name, key: &TransferKey) -> Option<Payload> {
         self.offered
             .get(key)
-            .filter(|offered| offered.peer == *peer)
+            .filter(|offered| offered.peer.as_ref().is_none_or(|to| to == peer))
             .map(|offered| offered.payload)
     }
 
@@ -349,7 +373,11 @@ impl Transfers {
         self.fetches.retain(|key, fetch| {
             let late = fetch.until.is_some_and(|until| until <= now);
             if late {
-                tracing::warn!(peer = %fetch.peer, message = %key.token.message, "a payload was announced and did not come");
+                tracing::warn!(
+                    peer = fetch.peer.as_ref().map(Name::as_str),
+                    message = %key.token.message,
+                    "a payload was announced and did not come"
+                );
                 next.push_back(Next::Fetched(*key, None));
             }
             !late

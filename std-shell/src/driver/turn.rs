@@ -12,6 +12,7 @@ use super::trace::{Step, Trace};
 use super::transfers::Transfers;
 use crate::Content;
 use crate::clock;
+use crate::link::direct::Job;
 use crate::link::transfer::TransferKey;
 use crate::owner::Owner;
 use crate::store::Alternate;
@@ -88,6 +89,7 @@ pub(super) enum Next {
     Release(GrantToken),
     LinkDown(redlink_core::LinkId),
     Fetched(TransferKey, Option<Content>),
+    NotDirect(TransferKey),
     /// What is for another node comes, under this number.
     Passes(TransferKey, Body),
 }
@@ -124,6 +126,8 @@ pub(super) struct Driver {
     pub(super) deliveries: BTreeMap<AttemptId, (GrantToken, Payload)>,
     pub(super) links: Links,
     pub(super) transfers: Transfers,
+    /// Takes what is to go straight between this node and another.
+    pub(super) direct: mpsc::UnboundedSender<Job>,
     pub(super) tally: Tally,
     pub(super) complaints: Complaints,
     pub(super) trace: Trace,
@@ -340,6 +344,7 @@ impl Driver {
                     token,
                     verb: Verb::Release,
                     body: None,
+                    direct: false,
                 }) {
                     tracing::debug!(?refused, message = %token.message, "a delivery could not be released");
                 }
@@ -366,6 +371,7 @@ impl Driver {
                     tracing::error!(?refused, "the core did not take a payload; please report this");
                 }
             }
+            Next::NotDirect(key) => self.not_direct(key),
             Next::Passes(key, body) => {
                 let TransferKey { token, part } = key;
                 let body_in = Some(body);

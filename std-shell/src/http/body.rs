@@ -47,7 +47,11 @@ pub(super) async fn payload(handle: &Handle, headers: &HeaderMap, body: Body) ->
     };
     let (bytes, room) = read(body, handle.payload_max(), STALL, Some(handle)).await?;
     Ok(Payload {
-        content: Content { content_type, bytes },
+        content: Content {
+            origin: None,
+            content_type,
+            bytes,
+        },
         _room: room,
     })
 }

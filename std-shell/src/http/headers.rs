@@ -26,6 +26,7 @@ pub const SEND_ONLY: &str = "redlink-send-only";
 pub const OUTCOME: &str = "redlink-outcome";
 const ETT: &str = "redlink-ett";
 const ALTERNATE: &str = "redlink-alternate";
+const PATH: &str = "redlink-path";
 const REOFFER: &str = "redlink-reoffer";
 const MAX_ATTEMPTS: &str = "redlink-max-attempts";
 const RETENTION: &str = "redlink-retention";
@@ -39,6 +40,7 @@ const TERMS: &[&str] = &[
     MAX_ATTEMPTS,
     RETENTION,
     ALTERNATE,
+    PATH,
 ];
 /// Options that programs may know from elsewhere and that change what a submit means: never silently ignored.
 const REFUSED: &[&str] = &["idempotency-key"];
@@ -156,12 +158,12 @@ pub(super) fn core_duration(duration: StdDuration) -> Duration {
     Duration::from_micros(u64::try_from(duration.as_micros()).unwrap_or(u64::MAX))
 }
 
-/// The settings of a submit, with the defaults of the API for what is not said.
+/// The settings of a submit, with the defaults of the API for what is not said; `direct` is this node's.
 ///
 /// # Errors
 /// A value out of range; a `Redlink-` header, or another that would change what a submit means, that this node doesn't
 /// know.
-pub fn terms(headers: &HeaderMap) -> Result<Terms, Problem> {
+pub fn terms(headers: &HeaderMap, direct: bool) -> Result<Terms, Problem> {
     only(headers, TERMS)?;
     let default = Terms::default();
     let least = MILLISECOND;
@@ -200,6 +202,12 @@ pub fn terms(headers: &HeaderMap) -> Result<Terms, Problem> {
             )?,
             default.retention,
         ),
+        direct: match text(headers, PATH)? {
+            None => direct,
+            Some("reverse") => false,
+            Some("direct") => true,
+            Some(other) => return Err(bad(PATH, other, "it is reverse or direct")),
+        },
     })
 }
 
@@ -256,7 +264,7 @@ mod tests {
         for (name, value) in headers {
             map.append(*name, value.parse().unwrap());
         }
-        terms(&map)
+        terms(&map, false)
     }
 
     #[test]
@@ -311,11 +319,11 @@ mod tests {
             };
             for known in TERMS {
                 headers.insert(*known, value.clone());
-                let _ = (terms(&headers), alternate(&headers));
+                let _ = (terms(&headers, false), alternate(&headers));
                 headers.remove(*known);
             }
             headers.insert(name, value);
-            let _ = terms(&headers);
+            let _ = terms(&headers, false);
         }
     }
 
@@ -357,6 +365,7 @@ mod tests {
             (RETENTION, "1d"),
         ]);
         let expected = Terms {
+            direct: false,
             priority: 255,
             ett: None,
             reoffer: Duration::from_millis(250),
@@ -382,7 +391,7 @@ mod tests {
             (SEND_ONLY, "yes"),
             (MAX_ATTEMPTS, "65536"),
             (RETENTION, "0s"),
-            ("redlink-path", "direct"),
+            (PATH, "straight"),
             ("redlink-pririty", "1"),
             ("idempotency-key", "k"),
         ] {

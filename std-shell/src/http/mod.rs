@@ -34,6 +34,8 @@ pub struct Node {
     pub programs: Arc<Programs>,
     /// Whom this node is linked with.
     pub peers: Arc<Peers>,
+    /// Large payloads of its messages go straight, unless they say it themselves.
+    pub direct: bool,
 }
 
 #[cfg(test)]

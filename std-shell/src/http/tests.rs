@@ -201,6 +201,7 @@ impl Api {
         let store = opened.store.clone();
         let running = driver::start(opened, done, settings).unwrap();
         let node = Node {
+            direct: false,
             handle: running.handle.clone(),
             identity: identity.clone(),
             programs: Arc::new(Programs::open(dir.path(), &certified()).unwrap()),

@@ -4,13 +4,13 @@
 //!  0        4        8
 //!  +--------+--------+-----------------+-----------------------------------------------+
 //!  | header | body   | header          | body                                          |
-//!  | length | length | (postcard,      |  flag | type len | content type | payload     |
-//!  | u32 BE | u32 BE |  wire::Frame)   |  u8   | u16 BE   | UTF-8        |             |
+//!  | length | length | (postcard,      |  flags | type | origin | payload             |
+//!  | u32 BE | u32 BE |  wire::Frame)   |  u8    |      |        |                     |
 //!  +--------+--------+-----------------+-----------------------------------------------+
 //! ```
 //!
-//! A body length of 0 means that the frame has none; a body that is there has its flag at least. Flag 0: no content
-//! type, the payload follows at once. Flag 1: a content type's length and the content type come first. Any other
+//! A body length of 0 means that the frame has none; a body that is there has its flags at least. Flag 1: there is a content
+//! type, as u16 BE length and UTF-8 text. Flag 2: there is the URL of the payload's origin, in the same form. Any other
 //! flag, or a length beyond its limit, closes the link: there is no way to find the next frame after a lie.
 
 use crate::Content;
@@ -25,11 +25,17 @@ pub const INLINE_MAX: u64 = 8 * 1024;
 /// Longest content type that a node takes, in bytes; more than any registered one with parameters.
 pub const CONTENT_TYPE_MAX: usize = 1_024;
 
+/// Longest URL of an origin, in bytes.
+pub const ORIGIN_MAX: usize = 255;
+
 /// Length of the two lengths before each frame.
 pub const PREFIX: usize = 8;
 
-/// Longest body of a frame: flag, length and text of the content type, payload.
-pub const BODY_MAX: usize = 3 + CONTENT_TYPE_MAX + INLINE_MAX as usize;
+/// Longest body of a frame: flags, lengths and texts, payload.
+pub const BODY_MAX: usize = 5 + CONTENT_TYPE_MAX + ORIGIN_MAX + INLINE_MAX as usize;
+
+const HAS_TYPE: u8 = 1;
+const HAS_ORIGIN: u8 = 2;
 
 /// Bytes that could not have come from a node of ours.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
@@ -40,8 +46,8 @@ pub enum Broken {
     /// The body is longer than any.
     #[error("a frame's body has {0} bytes, and at most {BODY_MAX} are allowed")]
     Body(u32),
-    /// The content type's flag, length or text makes no sense.
-    #[error("a frame's body does not start with a content type as it should")]
+    /// The flags, or a length or text behind them, make no sense.
+    #[error("a frame's body does not start with a content type and an origin as it should")]
     ContentType,
 }
 
@@ -56,11 +62,12 @@ pub struct Received {
 
 /// Length of a content's wire form.
 pub fn body_len(content: &Content) -> usize {
-    1 + content.content_type.as_ref().map_or(0, |text| 2 + text.len()) + content.bytes.len()
+    let text = |text: &Option<Arc<str>>| text.as_ref().map_or(0, |text| 2 + text.len());
+    1 + text(&content.content_type) + text(&content.origin) + content.bytes.len()
 }
 
 /// Appends one frame. The content type must have passed [`content_type_fits`], which the driver checks where content
-/// comes in.
+/// comes in; an origin is as long as the settings or another node's frame let it be.
 pub fn put(into: &mut BytesMut, header: &[u8], content: Option<&Content>) {
     let body = content.map_or(0, body_len);
     into.reserve(PREFIX + header.len() + body);
@@ -68,13 +75,12 @@ pub fn put(into: &mut BytesMut, header: &[u8], content: Option<&Content>) {
     into.put_u32(body as u32);
     into.put_slice(header);
     if let Some(content) = content {
-        match &content.content_type {
-            None => into.put_u8(0),
-            Some(text) => {
-                into.put_u8(1);
-                into.put_u16(text.len() as u16);
-                into.put_slice(text.as_bytes());
-            }
+        let texts = [(&content.content_type, HAS_TYPE), (&content.origin, HAS_ORIGIN)];
+        let there = texts.iter().filter(|(text, _)| text.is_some());
+        into.put_u8(there.fold(0, |flags, (_, flag)| flags | flag));
+        for text in texts.into_iter().filter_map(|(text, _)| text.as_ref()) {
+            into.put_u16(text.len() as u16);
+            into.put_slice(text.as_bytes());
         }
         into.put_slice(&content.bytes);
     }
@@ -146,29 +152,37 @@ impl Decoder {
 }
 
 fn read_body(body: &mut Bytes) -> Result<Content, Broken> {
-    match body.try_get_u8() {
-        Ok(0) => Ok(Content {
-            content_type: None,
-            bytes: body.split_off(0),
-        }),
-        Ok(1) => {
-            let len = usize::from(body.try_get_u16().map_err(|_| Broken::ContentType)?);
-            if len > CONTENT_TYPE_MAX || len > body.len() {
-                return Err(Broken::ContentType);
-            }
-            let text = body.split_to(len);
-            let text = std::str::from_utf8(&text).map_err(|_| Broken::ContentType)?;
-            // It will be a header of an HTTP answer some day.
-            if text.bytes().any(|b| b.is_ascii_control()) {
-                return Err(Broken::ContentType);
-            }
-            Ok(Content {
-                content_type: Some(Arc::from(text)),
-                bytes: body.split_off(0),
-            })
-        }
-        _ => Err(Broken::ContentType),
+    let flags = body.try_get_u8().map_err(|_| Broken::ContentType)?;
+    if flags & !(HAS_TYPE | HAS_ORIGIN) != 0 {
+        return Err(Broken::ContentType);
     }
+    let content_type = match flags & HAS_TYPE {
+        0 => None,
+        _ => Some(read_text(body, CONTENT_TYPE_MAX)?),
+    };
+    let origin = match flags & HAS_ORIGIN {
+        0 => None,
+        _ => Some(read_text(body, ORIGIN_MAX)?),
+    };
+    Ok(Content {
+        content_type,
+        origin,
+        bytes: body.split_off(0),
+    })
+}
+
+fn read_text(body: &mut Bytes, most: usize) -> Result<Arc<str>, Broken> {
+    let len = usize::from(body.try_get_u16().map_err(|_| Broken::ContentType)?);
+    if len > most || len > body.len() {
+        return Err(Broken::ContentType);
+    }
+    let text = body.split_to(len);
+    let text = std::str::from_utf8(&text).map_err(|_| Broken::ContentType)?;
+    // It will be a header of an HTTP answer, or a URL, some day.
+    if text.bytes().any(|b| b.is_ascii_control()) {
+        return Err(Broken::ContentType);
+    }
+    Ok(Arc::from(text))
 }
 
 #[cfg(test)]

@@ -6,12 +6,14 @@
 //! (`choice`, `probe`). From there on it is the same `session` on both sides: it reads frames into the driver, and sends
 //! what the driver puts into the link's `outbox`. Payloads over [`frame::INLINE_MAX`] bytes never ride in that stream:
 //! the dialling side moves them, whichever way they go, on a connection of their own (`transfer`, `mover`), so that no
-//! frame queues behind them. What is for another node passes through a `pipe` while it comes.
+//! frame queues behind them. What is for another node passes through a `pipe` while it comes, or goes around this one
+//! (`direct`).
 
 mod backoff;
 mod choice;
 mod connect;
 mod dial;
+pub(crate) mod direct;
 pub mod frame;
 mod hold;
 pub(crate) mod how;

@@ -102,10 +102,12 @@ impl Tries {
     }
 }
 
-struct Mover {
+/// Moves payloads between this node and another.
+pub(super) struct Mover {
     handle: Handle,
     target: Target,
-    peer: Name,
+    /// With whom the transfers are; whoever it is that is there, if there is none.
+    peer: Option<Name>,
     /// For pipes that want something once more.
     again: mpsc::UnboundedSender<Refill>,
     puts: Semaphore,
@@ -118,16 +120,7 @@ struct Mover {
 /// Works off the jobs of one link until their sender is gone. Dropping the future drops what is under way.
 pub(super) async fn run(handle: Handle, target: Target, peer: Name, mut jobs: mpsc::UnboundedReceiver<Job>) {
     let (again, mut refills) = mpsc::unbounded_channel();
-    let mover = Arc::new(Mover {
-        handle,
-        target,
-        peer,
-        again,
-        puts: Semaphore::new(AT_ONCE),
-        gets: Semaphore::new(AT_ONCE),
-        idle: Mutex::default(),
-        bringing: Mutex::default(),
-    });
+    let mover = Arc::new(Mover::new(handle, target, Some(peer), again));
     let mut under_way = JoinSet::new();
     loop {
         tokio::select! {
@@ -154,7 +147,49 @@ fn lock<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
     of.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// What came of a payload that was to be brought.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Brought {
+    Yes,
+    No,
+    /// It is being brought already.
+    Already,
+}
+
 impl Mover {
+    fn new(handle: Handle, target: Target, peer: Option<Name>, again: mpsc::UnboundedSender<Refill>) -> Self {
+        Self {
+            handle,
+            target,
+            peer,
+            again,
+            puts: Semaphore::new(AT_ONCE),
+            gets: Semaphore::new(AT_ONCE),
+            idle: Mutex::default(),
+            bringing: Mutex::default(),
+        }
+    }
+
+    /// For transfers with whichever node of the mesh is there. Nothing passes by it to other nodes.
+    pub(super) fn to_anybody(handle: Handle, target: Target) -> Self {
+        Self::new(handle, target, None, mpsc::unbounded_channel().0)
+    }
+
+    pub(super) fn host(&self) -> &str {
+        &self.target.host
+    }
+
+    fn peer(&self) -> &str {
+        self.peer.as_ref().map_or(self.host(), Name::as_str)
+    }
+
+    /// Makes a connection if none is kept.
+    pub(super) async fn warm_up(&self) -> Result<(), ConnectError> {
+        let connection = self.connection().await?;
+        self.keep(connection);
+        Ok(())
+    }
+
     async fn job(&self, job: Job) {
         let turns = match &job {
             Job::Put { .. } => &self.puts,
@@ -166,13 +201,8 @@ impl Mover {
             Job::Put {
                 key,
                 source: Outgoing::Pipe(pipe),
-            } => self.bring(key, Outgoing::Pipe(pipe)).await,
-            Job::Put { key, source } => {
-                if lock(&self.bringing).insert(key) {
-                    self.bring(key, source).await;
-                    lock(&self.bringing).remove(&key);
-                }
-            }
+            } => drop(self.bring(key, Outgoing::Pipe(pipe)).await),
+            Job::Put { key, source } => drop(self.bring_once(key, source).await),
             Job::Get { key, size, passes } if passes => self.pass(key, size, None).await,
             Job::Get { key, size, .. } => {
                 let content = self.fetch(key, size).await;
@@ -181,21 +211,32 @@ impl Mover {
         }
     }
 
-    async fn bring(&self, key: TransferKey, source: Outgoing) {
+    /// Brings it, if that is not under way.
+    pub(super) async fn bring_once(&self, key: TransferKey, source: Outgoing) -> Brought {
+        if !lock(&self.bringing).insert(key) {
+            return Brought::Already;
+        }
+        let brought = self.bring(key, source).await;
+        lock(&self.bringing).remove(&key);
+        brought
+    }
+
+    async fn bring(&self, key: TransferKey, source: Outgoing) -> Brought {
         let mut tries = Tries::new();
         while let Err(error) = self.put(key, source.clone()).await {
             let wait = tries.next(0).filter(|_| error.is_passing());
             let Some(wait) = wait.filter(|_| !source.is_broken()) else {
                 // The other side gives up waiting for it, and its core tries again in its own way.
-                tracing::warn!(peer = %self.peer, message = %key.token.message, %error, "a payload could not be brought");
+                tracing::warn!(peer = self.peer(), message = %key.token.message, %error, "a payload could not be brought");
                 if let Outgoing::Pipe(pipe) = source {
                     pipe.close();
                 }
-                return;
+                return Brought::No;
             };
-            tracing::debug!(peer = %self.peer, %error, "bringing a payload again");
+            tracing::debug!(peer = self.peer(), %error, "bringing a payload again");
             tokio::time::sleep(wait).await;
         }
+        Brought::Yes
     }
 
     async fn put(&self, key: TransferKey, source: Outgoing) -> Result<(), Failed> {
@@ -225,11 +266,12 @@ impl Mover {
         Ok(())
     }
 
-    async fn fetch(&self, key: TransferKey, size: u64) -> Option<Content> {
+    /// Gets it into memory; nothing if it can't be had.
+    pub(super) async fn fetch(&self, key: TransferKey, size: u64) -> Option<Content> {
         let _room = match self.handle.incoming_room(size).await {
             Ok(room) => room,
             Err(error) => {
-                tracing::warn!(peer = %self.peer, message = %key.token.message, size, %error, "a payload was not fetched");
+                tracing::warn!(peer = self.peer(), message = %key.token.message, size, %error, "a payload was not fetched");
                 return None;
             }
         };
@@ -239,6 +281,7 @@ impl Mover {
             let error = match self.get(key, &mut receiving).await {
                 Ok(content_type) => {
                     return Some(Content {
+                        origin: None,
                         content_type,
                         bytes: receiving.bytes.freeze(),
                     });
@@ -247,10 +290,10 @@ impl Mover {
             };
             let reached = receiving.bytes.len() as u64;
             let Some(wait) = tries.next(reached).filter(|_| error.is_passing()) else {
-                tracing::warn!(peer = %self.peer, message = %key.token.message, %error, "a payload could not be fetched");
+                tracing::warn!(peer = self.peer(), message = %key.token.message, %error, "a payload could not be fetched");
                 return None;
             };
-            tracing::debug!(peer = %self.peer, %error, "fetching the rest of a payload");
+            tracing::debug!(peer = self.peer(), %error, "fetching the rest of a payload");
             tokio::time::sleep(wait).await;
         }
     }
@@ -281,7 +324,7 @@ impl Mover {
         let mut slot = match self.handle.slot(Direction::FromNorth, key).await {
             Ok(slot) => Some(slot),
             Err(error) => {
-                tracing::warn!(peer = %self.peer, message = %key.token.message, size, %error, "a payload could not pass");
+                tracing::warn!(peer = self.peer(), message = %key.token.message, size, %error, "a payload could not pass");
                 return self.give_up(key, pipe).await;
             }
         };
@@ -304,10 +347,10 @@ impl Mover {
                 continue;
             }
             let Some(wait) = tries.next(reached).filter(|_| error.is_passing()) else {
-                tracing::warn!(peer = %self.peer, message = %key.token.message, %error, "a payload could not pass");
+                tracing::warn!(peer = self.peer(), message = %key.token.message, %error, "a payload could not pass");
                 return self.give_up(key, pipe).await;
             };
-            tracing::debug!(peer = %self.peer, %error, "getting the rest of a payload that passes");
+            tracing::debug!(peer = self.peer(), %error, "getting the rest of a payload that passes");
             tokio::time::sleep(wait).await;
         }
     }
@@ -343,7 +386,8 @@ impl Mover {
                 let again = self.again.clone();
                 let inflow = Inflow::Got { key, again };
                 let opened = Pipe::new(size, content_type, Limits::of(size), inflow, slot);
-                self.handle.passes(self.peer.clone(), key, opened.clone()).await?;
+                let peer = self.peer.clone().ok_or(Broke::Closed)?;
+                self.handle.passes(peer, key, opened.clone()).await?;
                 writer = Some(opened.writer()?);
                 Some(opened)
             }
@@ -404,10 +448,10 @@ impl Mover {
         }
         let fresh = connect(&self.target).await?;
         // Behind one URL may be several nodes; the transfer is with this one.
-        if fresh.peer != self.peer {
+        if let Some(peer) = self.peer.as_ref().filter(|peer| **peer != fresh.peer) {
             return Err(ConnectError::OtherNode {
                 host: self.target.host.clone(),
-                expected: self.peer.to_string(),
+                expected: peer.to_string(),
                 found: fresh.peer.to_string(),
             });
         }

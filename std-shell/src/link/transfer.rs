@@ -189,6 +189,7 @@ where
                 return Err(TransferRefusal::Cut);
             }
             let content = Content {
+                origin: None,
                 content_type: content_type(headers),
                 bytes: receiving.bytes.freeze(),
             };
@@ -250,7 +251,9 @@ async fn get(
             part(from, size, kind, open).map_err(|_| TransferRefusal::Unknown)
         }
         Outgoing::Whole(source) => match source.load(handle.store()).await {
-            Ok(Some(Content { content_type, bytes })) => {
+            Ok(Some(Content {
+                content_type, bytes, ..
+            })) => {
                 let size = bytes.len() as u64;
                 // It was found to be less than the length, which is a usize.
                 let open = |from| Ok(Outflow::whole(bytes.slice(from as usize..)));

@@ -114,6 +114,7 @@ async fn linked(node: &Node) {
 fn content(size: usize) -> Content {
     let bytes: Vec<u8> = (0..size).map(|at| (at % 251) as u8).collect();
     Content {
+        origin: None,
         content_type: Some("application/x-test".into()),
         bytes: Bytes::from(bytes),
     }

@@ -175,6 +175,7 @@ async fn load(body: Body) -> Result<Content, ReadError> {
         }
     };
     Ok(Content {
+        origin: None,
         content_type: body.content_type,
         bytes,
     })

@@ -83,6 +83,8 @@ pub(super) const STEPS: &[&[&str]] = &[
         // A second service, and after how many microseconds the message is offered there; most have none.
         "ALTER TABLE message ADD COLUMN alternate TEXT",
         "ALTER TABLE message ADD COLUMN alternate_after INTEGER",
+        // Large payloads go straight; nothing means no.
+        "ALTER TABLE message ADD COLUMN direct INTEGER",
     ],
 ];
 
@@ -94,12 +96,14 @@ pub(super) const MARK: &str = "UPDATE boot SET next_sequence = ?1 WHERE id = 1";
 
 pub(super) const INSERT_MESSAGE: &str = "INSERT INTO message (sequence, inserted, service, priority, ett, reoffer, \
     send_only, max_attempts, retention, submitted_at, deadline_at, size, file, content_type, payload, alternate, \
-    alternate_after) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17)";
+    alternate_after, direct) \
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18)";
 pub(super) const DELETE_MESSAGE: &str = "DELETE FROM message WHERE sequence = ?1";
 pub(super) const HAS_MESSAGE: &str = "SELECT 1 FROM message WHERE sequence = ?1";
 pub(super) const PAYLOAD: &str = "SELECT file, content_type, payload FROM message WHERE sequence = ?1";
 pub(super) const ALL_MESSAGES: &str = "SELECT sequence, inserted, service, priority, ett, reoffer, send_only, \
-    max_attempts, retention, submitted_at, deadline_at, size, file, alternate, alternate_after FROM message ORDER BY sequence";
+    max_attempts, retention, submitted_at, deadline_at, size, file, alternate, alternate_after, direct \
+    FROM message ORDER BY sequence";
 
 pub(super) const INSERT_OWNER: &str = "INSERT INTO owner (sequence, program) VALUES (?1, ?2)";
 pub(super) const DELETE_OWNER: &str = "DELETE FROM owner WHERE sequence = ?1";

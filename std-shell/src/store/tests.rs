@@ -125,6 +125,7 @@ impl Rig {
 
 fn content(bytes: impl Into<bytes::Bytes>) -> Content {
     Content {
+        origin: None,
         content_type: Some("text/plain".into()),
         bytes: bytes.into(),
     }

@@ -137,6 +137,7 @@ impl Turso {
                     body(entry)?,
                     alternate.map_or(Value::Null, |alternate| text(&alternate.service)),
                     alternate.map_or(Value::Null, |alternate| micros(alternate.after)),
+                    if terms.direct { number(1u8) } else { Value::Null },
                 ];
                 run(&mut self.insert_message, values)?;
                 match message.owner.program() {
@@ -312,6 +313,7 @@ impl Store for Turso {
                 send_only: row.int(6)? != 0,
                 max_attempts: row.narrow(7)?,
                 retention: row.duration(8)?,
+                direct: row.optional(15, Cells::int)?.is_some(),
             };
             let alternate = match row.optional(13, Cells::text)? {
                 Some(service) => Some(Alternate {

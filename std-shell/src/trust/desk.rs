@@ -177,6 +177,7 @@ async fn pass_on(handle: Handle, ask: Ask) -> Result<Answer, AskError> {
             ..Terms::default()
         },
         content: Content {
+            origin: None,
             content_type: Some("application/json".into()),
             bytes: bytes.into(),
         },
@@ -231,6 +232,7 @@ async fn answer(authority: Arc<Authority>, handle: Handle, delivery: Delivery) {
         return;
     };
     let content = Content {
+        origin: None,
         content_type: Some("application/json".into()),
         bytes: bytes.into(),
     };

@@ -123,6 +123,7 @@ impl North {
                         token: delivery.token,
                         verb: Verb::Ack,
                         body: None,
+                        direct: false,
                     };
                     self.core.handle_input(now, answer).unwrap();
                 }

@@ -35,6 +35,11 @@ impl Core<'_> {
         if out.fetch {
             out.fetch = false;
             let size = slot.size;
+            if let (true, Some(Payload::Held(address))) = (slot.direct, slot.payload) {
+                // It has served when that is polled.
+                out.free_payload = true;
+                return Said::Out(Output::FetchDirect { token, size, address });
+            }
             let Source::Peer(peer) = source else {
                 return Said::Again;
             };
@@ -46,7 +51,15 @@ impl Core<'_> {
                 token,
                 part: Part::Payload,
                 size,
+                direct: false,
             });
+        }
+        if out.reverse {
+            out.reverse = false;
+            let Source::Peer(peer) = source else {
+                return Said::Again;
+            };
+            return Self::say_or_again(self.send(peer, &Frame::Reverse { token }, buffer));
         }
         if out.deliver {
             out.deliver = false;
@@ -71,6 +84,7 @@ impl Core<'_> {
                 verb,
                 size: 0,
                 inline: true,
+                direct: false,
             };
             return Self::say_or_again(self.send(peer, &frame, buffer));
         }
@@ -166,7 +180,7 @@ impl Core<'_> {
         let slot = &self.deliveries[d];
         let sequence = slot.token.message.sequence;
         let payload = match (slot.source, slot.payload) {
-            _ if slot.size == 0 => Payload::Empty,
+            (_, None) if slot.size == 0 => Payload::Empty,
             (Source::Local, _) => Payload::Own {
                 sequence,
                 size: slot.size,
@@ -191,15 +205,21 @@ impl Core<'_> {
             return Said::Again;
         };
         let size = body.map_or(0, |body| body.size);
-        let (attached, inline) = match body {
+        let (mut attached, inline) = match body {
             Some(body) => self.attach(Payload::Held(body), size, token, Part::Reply),
             None => (Attached::Nothing, true),
         };
+        let direct = slot.direct && !inline;
+        if let Some(body) = body.filter(|_| direct) {
+            let payload = Payload::Held(body);
+            attached = Attached::Direct { payload, token };
+        }
         let frame = Frame::Answer {
             token,
             verb,
             size,
             inline,
+            direct,
         };
         Self::say_or_again(self.send_with(peer, &frame, attached, buffer))
     }

@@ -188,10 +188,14 @@ impl Core<'_> {
         }
         if core::mem::take(&mut out.grant) {
             let (payload, remaining) = (r.body.map(Payload::Held), r.deadline.map(|at| self.now.until(at)));
-            let (priority, send_only) = (r.priority, r.send_only);
-            let (attached, inline) =
+            let (priority, send_only, direct) = (r.priority, r.send_only, r.direct);
+            let (mut attached, inline) =
                 self.attach(payload.unwrap_or(Payload::Empty), size, token, Part::Payload);
-            self.relays[ix].out.free = inline && payload.is_some();
+            if let Some(payload) = payload.filter(|_| inline || direct) {
+                // Also if it has no bytes: the origin's address may be beside it.
+                attached = Attached::Inline(payload);
+            }
+            self.relays[ix].out.free = (inline || direct) && payload.is_some();
             let frame = Frame::Grant {
                 token,
                 priority,
@@ -199,8 +203,12 @@ impl Core<'_> {
                 size,
                 send_only,
                 inline,
+                direct,
             };
             return Self::say_or_again(self.send_with(down, &frame, attached, buffer));
+        }
+        if core::mem::take(&mut out.reverse) {
+            return Self::say_or_again(self.send(up, &Frame::Reverse { token }, buffer));
         }
         if core::mem::take(&mut out.holding) {
             let (lease, path) = (r.lease, r.path);
@@ -210,16 +218,21 @@ impl Core<'_> {
             return self.emit_verb(up, token, Verb::Extend, buffer);
         }
         if core::mem::take(&mut out.answer) {
-            let (Some(verb), payload) = (r.verb, r.body.map(Payload::Held)) else {
+            let (Some(verb), payload, direct) = (r.verb, r.body.map(Payload::Held), r.direct) else {
                 return Said::Again;
             };
-            let (attached, inline) = self.attach(payload.unwrap_or(Payload::Empty), size, token, Part::Reply);
+            let (attached, inline) = if direct {
+                (Attached::Nothing, false)
+            } else {
+                self.attach(payload.unwrap_or(Payload::Empty), size, token, Part::Reply)
+            };
             self.relays[ix].out.free = inline && payload.is_some();
             let frame = Frame::Answer {
                 token,
                 verb,
                 size,
                 inline,
+                direct,
             };
             return Self::say_or_again(self.send_with(up, &frame, attached, buffer));
         }
@@ -265,6 +278,7 @@ impl Core<'_> {
                 token,
                 part,
                 size,
+                direct: false,
             })
         })
     }
@@ -275,6 +289,7 @@ impl Core<'_> {
             verb,
             size: 0,
             inline: true,
+            direct: false,
         };
         Self::say_or_again(self.send(peer, &frame, buffer))
     }

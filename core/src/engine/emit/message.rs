@@ -6,7 +6,7 @@ use crate::data::slab::Ix;
 use crate::engine::Core;
 use crate::engine::slots::{COPIES, Holder, State};
 use crate::input::Part;
-use crate::output::{Output, Payload, StoreOp};
+use crate::output::{Attached, Output, Payload, StoreOp};
 use crate::wire::{Frame, Path, Taken};
 
 impl Core<'_> {
@@ -32,7 +32,7 @@ impl Core<'_> {
         }
         if m.out.fetch {
             m.out.fetch = false;
-            let (holder, size) = (m.holder, m.reply_size);
+            let (holder, size, direct) = (m.holder, m.reply_size, m.reply_direct);
             let token = self.token_of(ix);
             let Holder::Peer(peer) = holder else {
                 return Said::Again;
@@ -45,6 +45,7 @@ impl Core<'_> {
                 token,
                 part: Part::Reply,
                 size,
+                direct,
             });
         }
         if m.out.settle {
@@ -135,15 +136,20 @@ impl Core<'_> {
             return Said::Again;
         }
         let token = self.token_of(ix);
-        let (attached, inline) = self.attach(
-            Payload::Own {
-                sequence: m.sequence,
-                size,
-            },
+        let payload = Payload::Own {
+            sequence: m.sequence,
             size,
-            token,
-            Part::Payload,
-        );
+        };
+        let (mut attached, inline) = self.attach(payload, size, token, Part::Payload);
+        // Whoever is next to this node has the shortest way already.
+        let around =
+            self.config.direct && m.direct && !m.reversed && self.peers[peer].node != Some(m.holder_node);
+        if around {
+            attached = Attached::Addressed {
+                payload: if size == 0 { Payload::Empty } else { payload },
+                apart: (!inline).then_some(token),
+            };
+        }
         let frame = Frame::Grant {
             token,
             priority: m.priority,
@@ -151,6 +157,7 @@ impl Core<'_> {
             size,
             send_only: m.send_only,
             inline,
+            direct: around && !inline,
         };
         Self::say_or_again(self.send_with(peer, &frame, attached, buffer))
     }

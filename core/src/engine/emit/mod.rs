@@ -104,6 +104,7 @@ impl Core<'_> {
                     verb: Verb::Release,
                     size: 0,
                     inline: true,
+                    direct: false,
                 };
                 self.send(peer, &frame, buffer)
             }

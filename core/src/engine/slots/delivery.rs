@@ -98,6 +98,8 @@ pub struct Delivery {
     pub(crate) token: GrantToken,
     /// It was claimed as offered under its alternate service.
     pub(crate) alternate: bool,
+    /// Its large payload, while it is fetched, or its large answer goes straight between this node and the origin.
+    pub(crate) direct: bool,
     /// Where the message came from.
     pub(crate) source: Source,
     /// Its consumer, while that is registered.
@@ -147,6 +149,8 @@ pub(crate) struct DeliveryOut {
     pub(crate) claim: bool,
     /// Fetch its large payload.
     pub(crate) fetch: bool,
+    /// Say that the payload can't be had straight.
+    pub(crate) reverse: bool,
     /// Hand it to its take.
     pub(crate) deliver: bool,
     /// Tell its consumer that it is lost.

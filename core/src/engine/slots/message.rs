@@ -204,6 +204,12 @@ pub struct Message {
     pub(crate) alternate: bool,
     /// The newest grant went to one who claimed that.
     pub(crate) by_alternate: bool,
+    /// Large payloads may go straight.
+    pub(crate) direct: bool,
+    /// The holder could not have the payload straight.
+    pub(crate) reversed: bool,
+    /// The large reply that is being fetched is brought straight.
+    pub(crate) reply_direct: bool,
     /// A message's second offer; of that one, the message.
     pub(crate) twin: Link,
     /// Who holds it.

@@ -28,6 +28,8 @@ pub struct Relay {
     pub(crate) lease: Duration,
     /// Nodes that a holding still has to pass: the origin first, the peer towards it last.
     pub(crate) path: Path,
+    /// What passes as a whole goes straight between the two ends.
+    pub(crate) direct: bool,
     /// It was claimed as offered under its alternate service.
     pub(crate) alternate: bool,
     /// The message's priority.
@@ -70,6 +72,8 @@ pub(crate) struct RelayOut {
     pub(crate) fetch_answer: bool,
     /// Grant, downwards.
     pub(crate) grant: bool,
+    /// That the payload can't be had straight, upwards.
+    pub(crate) reverse: bool,
     /// Holding, upwards.
     pub(crate) holding: bool,
     /// Extension, upwards.

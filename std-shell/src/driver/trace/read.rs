@@ -105,10 +105,25 @@ fn frame_step(frame: &Frame, wanted: MessageId) -> Option<TraceStep> {
             (offer.message, "decline", None, None, why)
         }
         Frame::Claim { offer, node, .. } => (offer.message, "claim", None, Some(*node), String::new()),
+        Frame::Reverse { token } => (
+            token.message,
+            "reverse",
+            Some(token.fence.attempt),
+            Some(token.node),
+            "its origin can't be reached: along the way".to_owned(),
+        ),
         Frame::Grant {
-            token, size, inline, ..
+            token,
+            size,
+            inline,
+            direct,
+            ..
         } => {
-            let how = if *inline { "in the frame" } else { "apart" };
+            let how = match (inline, direct) {
+                (true, _) => "in the frame",
+                (false, false) => "apart",
+                (false, true) => "at its origin",
+            };
             let text = format!("payload of {size} B {how}");
             (
                 token.message,

@@ -172,7 +172,7 @@ fn nobody_else_can_bring_or_get_it() {
     assert!(stranger.try_recv().is_err(), "it waits for a frame of its own");
 
     let payload = Payload::Held(body);
-    here.transfers.offer(name("north"), key(1), payload);
+    here.transfers.offer(Some(name("north")), key(1), payload);
     assert_eq!(here.transfers.offered(&name("north"), &key(1)), Some(payload));
     for not in ["south", "stranger"] {
         assert_eq!(here.transfers.offered(&name(not), &key(1)), None);
@@ -229,8 +229,10 @@ fn what_would_exceed_the_nodes_memory_does_not_pass() {
 fn freeing_the_old_keeps_the_new() {
     let mut here = Here::new(1 << 20);
     let (old, new) = (Body { id: 1, size: 9_000 }, Body { id: 2, size: 9_000 });
-    here.transfers.offer(name("north"), key(1), Payload::Held(old));
-    here.transfers.offer(name("north"), key(1), Payload::Held(new));
+    here.transfers
+        .offer(Some(name("north")), key(1), Payload::Held(old));
+    here.transfers
+        .offer(Some(name("north")), key(1), Payload::Held(new));
     here.transfers.freed(old);
     assert_eq!(
         here.transfers.offered(&name("north"), &key(1)),

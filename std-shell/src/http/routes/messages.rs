@@ -4,12 +4,13 @@ use super::super::auth;
 use super::super::body::{self, Handed};
 use super::super::headers::{self, MESSAGE, OUTCOME};
 use super::super::query::{self, In, Wait, With};
-use super::super::{Kind, Problem};
+use super::super::{Kind, Node, Problem};
 use super::{Acting, NoQuery, build, empty, json, name, payload_head};
 use crate::driver::{Called, Handle, NewMessage, Settlement, Submitted};
 use crate::trust::programs::Pass;
 use axum::Extension;
 use axum::body::Body;
+use axum::extract::State;
 use axum::response::Response;
 use bytes::Bytes;
 use http::header::LOCATION;
@@ -26,6 +27,7 @@ const LIST_DEFAULT: usize = 100;
 
 /// `POST /v1/services/{service}/messages?wait=`
 pub(super) async fn submit(
+    State(node): State<Node>,
     Acting(handle): Acting,
     Extension(pass): Extension<Pass>,
     In(service): In<String>,
@@ -35,7 +37,7 @@ pub(super) async fn submit(
 ) -> Result<Response, Problem> {
     super::service(&service)?;
     let wait = wait.get()?;
-    let terms = headers::terms(&headers)?;
+    let terms = headers::terms(&headers, node.direct)?;
     let alternate = headers::alternate(&headers)?;
     if let Some(alternate) = &alternate {
         super::service(&alternate.service)?;

@@ -4,8 +4,10 @@ use super::*;
 use proptest::prelude::*;
 
 fn content() -> impl Strategy<Value = Content> {
-    let text = proptest::option::of("[ -~]{0,64}".prop_map(|s: String| Arc::<str>::from(s)));
-    (text, proptest::collection::vec(any::<u8>(), 0..300)).prop_map(|(content_type, bytes)| Content {
+    let text = || proptest::option::of("[ -~]{0,64}".prop_map(|s: String| Arc::<str>::from(s)));
+    let bytes = proptest::collection::vec(any::<u8>(), 0..300);
+    (text(), text(), bytes).prop_map(|(content_type, origin, bytes)| Content {
+        origin,
         content_type,
         bytes: Bytes::from(bytes),
     })
@@ -103,6 +105,8 @@ fn a_content_type_must_be_text_of_its_length() {
     assert_eq!(broken(&with_body(&[1, 0, 1, 0xff])), Broken::ContentType);
     assert_eq!(broken(&with_body(&[1, 0, 1, b'\n'])), Broken::ContentType);
     assert_eq!(broken(&with_body(&[1, 0xff, 0xff, b'a'])), Broken::ContentType);
+    assert_eq!(broken(&with_body(&[4])), Broken::ContentType);
+    assert_eq!(broken(&with_body(&[2, 1, 0, b'a'])), Broken::ContentType);
 }
 
 #[test]
@@ -119,6 +123,7 @@ fn an_empty_payload_is_not_the_same_as_none() {
 #[test]
 fn the_largest_frame_passes() {
     let largest = Content {
+        origin: Some(Arc::from("y".repeat(ORIGIN_MAX))),
         content_type: Some(Arc::from("x".repeat(CONTENT_TYPE_MAX))),
         bytes: Bytes::from(vec![7; INLINE_MAX as usize]),
     };

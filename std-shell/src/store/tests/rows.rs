@@ -7,6 +7,7 @@ use redlink_core::Duration as Length;
 fn a_message_comes_back_as_it_went_in() {
     let dir = tempfile::tempdir().unwrap();
     let terms = Terms {
+        direct: true,
         priority: 255,
         ett: None,
         reoffer: Length::from_micros(u64::MAX),
@@ -25,6 +26,7 @@ fn a_message_comes_back_as_it_went_in() {
         }),
         terms,
         content: Content {
+            origin: None,
             content_type: None,
             bytes: vec![0, 255, b'\'', b';'].into(),
         },

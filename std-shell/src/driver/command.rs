@@ -3,8 +3,9 @@
 use super::contents::{Outgoing, Source};
 use super::handle::{NewMessage, Settlement, Submitted};
 use super::info::{ConsumerInfo, MessageInfo, NodeStatus, PeerInfo, RouteInfo, ServiceInfo};
-use super::pages::{Page, TracePage};
+use super::pages::Page;
 use super::refusal::Refusal;
+use super::seen::TracePage;
 use super::transfers::Arriving;
 use crate::Content;
 use crate::config::{PeerPolicy, Souths};

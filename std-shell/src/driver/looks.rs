@@ -2,8 +2,9 @@
 
 use super::command::Command;
 use super::info::{AlternateInfo, ConsumerInfo, MessageInfo, NodeStatus, PeerInfo, RouteInfo, ServiceInfo};
-use super::pages::{self, TracePage};
+use super::pages;
 use super::refusal::Refusal;
+use super::seen::TracePage;
 use super::tally::Tally;
 use super::turn::Driver;
 use crate::owner::{Owner, Who};

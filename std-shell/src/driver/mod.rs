@@ -21,7 +21,7 @@
 //! | `contents` | payload bytes in memory |
 //! | `owners` | whose messages and consumers are |
 //! | `looks`, `pages` | what operators see |
-//! | `trace` | what happened to messages lately |
+//! | `trace`, `seen` | what happened to messages lately; what is shown of it |
 //! | `tally` | what the driver counts |
 
 mod command;
@@ -36,6 +36,7 @@ mod outputs;
 mod owners;
 mod pages;
 mod refusal;
+mod seen;
 mod start;
 mod take;
 mod tally;

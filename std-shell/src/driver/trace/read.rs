@@ -5,8 +5,36 @@ use super::{FRAME_IN, FRAME_OUT, HEAD, STEP, Step, Trace, shown};
 use redlink_core::wire::Frame;
 use redlink_core::{LinkId, MessageId, NodeId};
 
-/// Records that one piece of a walk understands.
+/// Records that one piece of a walk looks at.
 const PIECE: usize = 2_048;
+
+/// A message that is looked for.
+struct Wanted {
+    message: MessageId,
+    /// As it lies in frames.
+    bytes: ([u8; 20], usize),
+}
+
+impl Wanted {
+    fn new(message: MessageId) -> Self {
+        let mut bytes = [0; 20];
+        // Two numbers of 64 bits take 10 bytes each at the most.
+        let length = postcard::to_slice(&message, &mut bytes).map_or(0, |used| used.len());
+        Self {
+            message,
+            bytes: (bytes, length),
+        }
+    }
+
+    /// Whether a frame may be about it: what it is about follows its kind. Almost all of a ring is about others, and need
+    /// not be understood.
+    fn is_in(&self, header: &[u8]) -> bool {
+        let (bytes, length) = &self.bytes;
+        header
+            .get(1..)
+            .is_some_and(|rest| rest.starts_with(&bytes[..*length]))
+    }
+}
 
 impl Trace {
     /// Steps of a message from a place in the ring on, oldest first; where to go on if there may be more.
@@ -15,6 +43,7 @@ impl Trace {
         if !self.is_on() {
             return (steps, None);
         }
+        let wanted = Wanted::new(message);
         // What was there may have made room meanwhile.
         let mut at = from.max(self.tail);
         for _ in 0..PIECE {
@@ -26,23 +55,24 @@ impl Trace {
             at += length;
             if self.ring[position] != 0 {
                 let record = &self.ring[position..position + length as usize];
-                steps.extend(self.read(record, message));
+                steps.extend(self.read(record, &wanted));
             }
         }
         (steps, Some(at))
     }
 
-    fn read(&self, record: &[u8], wanted: MessageId) -> Option<TraceStep> {
+    fn read(&self, record: &[u8], wanted: &Wanted) -> Option<TraceStep> {
         let kind = *record.get(1)?;
         let at = i64::from_le_bytes(record.get(4..HEAD)?.try_into().ok()?);
         let body = record.get(HEAD..)?;
         let mut found = match kind {
-            STEP => step(body, wanted)?,
+            STEP => step(body, wanted.message)?,
             FRAME_IN | FRAME_OUT => {
                 let link = LinkId(u32::from_le_bytes(body.get(..4)?.try_into().ok()?));
                 let length = usize::from(u16::from_le_bytes(body.get(4..6)?.try_into().ok()?));
-                let frame = Frame::decode(body.get(6..6 + length)?)?;
-                let mut found = frame_step(&frame, wanted)?;
+                let header = body.get(6..6 + length)?;
+                let frame = wanted.is_in(header).then(|| Frame::decode(header))??;
+                let mut found = frame_step(&frame, wanted.message)?;
                 let peer = self.peer(link).map(ToString::to_string);
                 match kind {
                     FRAME_IN => found.from = peer,

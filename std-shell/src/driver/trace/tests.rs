@@ -99,3 +99,77 @@ fn words_are_those_of_the_steps() {
         assert_eq!(*step as usize, at);
     }
 }
+
+#[test]
+fn every_frame_about_a_message_is_found() {
+    use redlink_core::wire::{Path, Taken};
+    use redlink_core::{ConsumerKey, Duration, Fence, GrantToken, Verb};
+    let message = MessageId {
+        node: NodeId(u64::MAX),
+        sequence: 300,
+    };
+    let (node, consumer, service) = (NodeId(5), ConsumerKey(6), Name::new("s").unwrap());
+    let (lease, path, size) = (Duration::from_secs(30), Path::default(), 7);
+    let token = GrantToken {
+        message,
+        inserted: 1,
+        fence: Fence { boot: 1, attempt: 2 },
+        node,
+        consumer,
+        mac: [9; 16],
+    };
+    let frames = [
+        Frame::Offer {
+            message,
+            service: service.clone(),
+            priority: 1,
+            age: lease,
+            remaining: None,
+            path,
+            copies: 1,
+            sure: true,
+        },
+        Frame::NoRoom { message },
+        Frame::Retract { message },
+        Frame::Decline { message, floor: None },
+        Frame::Claim {
+            message,
+            node,
+            consumer,
+            lease,
+        },
+        Frame::Grant {
+            token,
+            priority: 1,
+            remaining: None,
+            size,
+            send_only: false,
+            inline: true,
+        },
+        Frame::Gone {
+            message,
+            node,
+            consumer,
+        },
+        Frame::Answer {
+            token,
+            verb: Verb::Reply,
+            size,
+            inline: true,
+        },
+        Frame::Settled {
+            token,
+            taken: Taken::Done,
+        },
+        Frame::Holding { token, lease, path },
+        Frame::NoPath { token },
+        Frame::Seek { token, service, path },
+    ];
+    let mut trace = Trace::new(1 << 16);
+    let mut buffer = [0; HEADER_MAX];
+    for frame in &frames {
+        let length = frame.encode(&mut buffer).unwrap();
+        trace.frame_in(1, LinkId(1), &buffer[..length]);
+    }
+    assert_eq!(all(&trace, message).len(), frames.len());
+}

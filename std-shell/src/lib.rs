@@ -8,6 +8,7 @@ pub mod clock;
 pub mod config;
 mod content;
 pub mod driver;
+mod follow;
 pub mod http;
 pub mod link;
 pub mod node;

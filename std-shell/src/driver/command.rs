@@ -3,6 +3,7 @@
 use super::contents::{Outgoing, Source};
 use super::handle::{NewMessage, Settlement, Submitted};
 use super::info::{ConsumerInfo, MessageInfo, NodeStatus, PeerInfo, RouteInfo, ServiceInfo};
+use super::links::Line;
 use super::pages::Page;
 use super::refusal::Refusal;
 use super::seen::TracePage;
@@ -15,6 +16,7 @@ use crate::link::pipe::Pipe;
 use crate::link::transfer::{Job, TransferKey, TransferRefusal};
 use crate::owner::{Owner, Who};
 use redlink_core::{Answered, Cursor, GrantToken, LinkId, MessageId, Name, Tag, Verb};
+use std::collections::BTreeMap;
 use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 
@@ -139,6 +141,11 @@ pub(super) enum Command {
         message: MessageId,
         from: u64,
         answer: oneshot::Sender<TracePage>,
+    },
+    /// The ways to peers that have a session.
+    Lines {
+        peers: Vec<Name>,
+        answer: oneshot::Sender<BTreeMap<Name, Line>>,
     },
     Status {
         answer: oneshot::Sender<NodeStatus>,

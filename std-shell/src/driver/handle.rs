@@ -3,11 +3,13 @@
 use super::command::{Cleanup, Command, LinkUp, OutcomeNow};
 use super::contents::Outgoing;
 use super::info::{ConsumerInfo, MessageInfo, NodeStatus};
+use super::links::Line;
 use super::refusal::Refusal;
 use super::take::PendingTake;
 use super::transfers::Destination;
 use crate::Content;
 use crate::config::{PeerPolicy, Souths};
+use crate::follow::Desk;
 use crate::link::frame::Received;
 use crate::link::outbox::Outbox;
 use crate::link::pipe::Pipe;
@@ -15,6 +17,7 @@ use crate::link::transfer::{Job, PROGRESS, TransferKey, TransferRefusal};
 use crate::owner::Who;
 use crate::store::{Alternate, StoreHandle};
 use redlink_core::{Answered, GrantToken, LinkId, MessageId, Name, NodeId, Outcome, Tag, Terms, Verb};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
@@ -85,6 +88,8 @@ pub struct Delivery {
 #[derive(Debug)]
 pub(super) struct Shared {
     pub(super) node: NodeId,
+    pub(super) name: Name,
+    pub(super) desk: Arc<Desk>,
     pub(super) tags: AtomicU64,
     pub(super) ready: AtomicBool,
     /// Room for large payloads that are coming in, one permit for each KiB of it or part of one.
@@ -196,6 +201,11 @@ impl Handle {
     /// This node's identity.
     pub fn node(&self) -> NodeId {
         self.shared.node
+    }
+
+    /// This node's name.
+    pub fn name(&self) -> &Name {
+        &self.shared.name
     }
 
     /// Longest payload that this node takes, in bytes.
@@ -470,6 +480,18 @@ impl Handle {
     }
 
     // What links use.
+
+    /// What is asked and answered beside the frames.
+    pub(crate) fn desk(&self) -> &Arc<Desk> {
+        &self.shared.desk
+    }
+
+    /// The ways to these peers; those without a session are left out.
+    pub(crate) async fn lines(&self, peers: Vec<Name>) -> BTreeMap<Name, Line> {
+        self.look(|answer| Command::Lines { peers, answer })
+            .await
+            .unwrap_or_default()
+    }
 
     pub(crate) fn store(&self) -> &StoreHandle {
         &self.store

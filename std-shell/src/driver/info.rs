@@ -165,8 +165,12 @@ pub struct PeerInfo {
 /// One step of a message, as far as this node has seen it.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct TraceStep {
-    /// When, by this node's wall clock: microseconds since 1970.
+    /// When, by the wall clock of the node that was asked: microseconds since 1970. What other nodes tell is put on that
+    /// clock, wrong by at most the time that asking them took.
     pub at_micros: i64,
+    /// The node that saw it, by name.
+    #[serde(default)]
+    pub seen_by: String,
     /// What: a frame (`offer`, `claim`, `grant`…) or something that happened here (`accepted`, `delivered`, `outcome`…).
     pub step: String,
     /// The peer that the frame went to.
@@ -186,17 +190,45 @@ pub struct TraceStep {
     pub detail: Option<String>,
 }
 
-/// All that a node remembers of a message.
+/// What became of the question for a message's steps at a node.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct TraceNode {
+    /// The node's name.
+    pub name: String,
+    /// Its identity, if it is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub node: Option<String>,
+    /// `told`: its steps are here. `cut`: something that it told, or those behind it, was lost because too much came at
+    /// once. `elsewhere`: it told its steps another way, and they did not come. `unknown`: it remembers nothing of the message, or nothing that who asked it may know. `off`: it keeps no
+    /// steps (`trace_memory`). `busy`: it had too many questions. `silent`: it did not answer in time. `not-linked`: it
+    /// has no link with the node that would have asked it. `too-far`, `not-asked`: more links away, or more peers, than
+    /// are asked. `other`: something that only a later version knows.
+    pub state: String,
+    /// The node that asked it, or would have; none for the one that the operator asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub asked_by: Option<String>,
+    /// Steps that it remembers and did not tell because they were too many; the latest are here.
+    #[serde(default)]
+    pub left_out: u64,
+}
+
+/// All that a node remembers of a message, or all nodes on its way.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct MessageTrace {
     /// The message.
     pub id: String,
-    /// This node's name.
+    /// The name of the node that was asked.
     pub node: String,
-    /// Whether steps are kept at all (`trace_memory`).
+    /// Whether that keeps steps at all (`trace_memory`).
     pub on: bool,
-    /// The peers that it went to or came from.
+    /// Its peers that the message went to or came from.
     pub peers: Vec<String>,
+    /// The nodes that were asked, if other nodes were to be.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub nodes: Vec<TraceNode>,
+    /// Steps that other nodes told and that are not here because they were too many.
+    #[serde(default)]
+    pub left_out: u64,
     /// Oldest first.
     pub steps: Vec<TraceStep>,
 }

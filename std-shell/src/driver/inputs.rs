@@ -159,6 +159,7 @@ impl Driver {
             | Command::Consumers { .. }
             | Command::Peers { .. }
             | Command::Trace { .. }
+            | Command::Lines { .. }
             | Command::Status { .. } => self.look(command),
 
             Command::Souths { souths, done } => {

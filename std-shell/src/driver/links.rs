@@ -7,8 +7,8 @@ use crate::link::how::How;
 use crate::link::outbox::{Item, Outbox};
 use crate::link::transfer::Job;
 use bytes::{Bytes, BytesMut};
-use redlink_core::{Instant, LinkId, Name};
-use std::collections::HashMap;
+use redlink_core::{Instant, LinkId, Name, NodeId};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use tokio::sync::mpsc;
 
 /// Frames leave in pieces of about this size: large enough to fill TLS records, small enough to start early.
@@ -18,6 +18,8 @@ const CHUNK: usize = 64 << 10;
 #[derive(Debug)]
 pub(super) struct Link {
     pub(super) peer: Name,
+    /// The peer's identity, while a session is up.
+    node: Option<NodeId>,
     outbox: Outbox,
     /// Frames of this turn.
     buffer: BytesMut,
@@ -25,6 +27,15 @@ pub(super) struct Link {
     dirty: bool,
     /// Takes the transfers that this side has to move: it dialled.
     pub(super) jobs: Option<mpsc::UnboundedSender<Job>>,
+}
+
+/// The way to a peer with a session, for what does not go through the core.
+#[derive(Debug)]
+pub(crate) struct Line {
+    /// The peer's identity.
+    pub(crate) node: NodeId,
+    /// Takes asides.
+    pub(crate) outbox: Outbox,
 }
 
 /// How a frame's payload goes.
@@ -90,6 +101,24 @@ impl Links {
     /// When a link came up, by the core's clock.
     pub(super) fn since(&self, link: LinkId) -> Option<Instant> {
         self.up.get(&link).map(|link| link.since)
+    }
+
+    /// A session has begun or ended on a link.
+    pub(super) fn session(&mut self, link: LinkId, node: Option<NodeId>) {
+        if let Some(link) = self.up.get_mut(&link) {
+            link.node = node;
+        }
+    }
+
+    /// The ways to these peers; those without a session are left out.
+    pub(super) fn lines(&self, peers: &[Name]) -> BTreeMap<Name, Line> {
+        let wanted = peers.iter().collect::<BTreeSet<_>>();
+        let up = self.up.values().filter(|link| wanted.contains(&link.peer));
+        let lines = up.filter_map(|link| {
+            let (node, outbox) = (link.node?, link.outbox.clone());
+            Some((link.peer.clone(), Line { node, outbox }))
+        });
+        lines.collect()
     }
 
     pub(super) fn is_up(&self, link: LinkId) -> bool {
@@ -189,6 +218,7 @@ impl Link {
     pub(super) fn new(peer: Name, outbox: Outbox, jobs: Option<mpsc::UnboundedSender<Job>>) -> Self {
         Self {
             peer,
+            node: None,
             outbox,
             buffer: BytesMut::new(),
             since: clock::now(),

@@ -7,6 +7,7 @@ use super::refusal::Refusal;
 use super::seen::TracePage;
 use super::tally::Tally;
 use super::turn::Driver;
+use crate::follow::Desk;
 use crate::owner::{Owner, Who};
 use redlink_core::{
     ConsumerView, Counters, Cursor, Duration, MessageView, Outcome, PeerView, RouteView, ServiceView, State,
@@ -65,6 +66,9 @@ impl Driver {
                 let (steps, next) = self.trace.of(message, from);
                 let on = self.trace.is_on();
                 let _ = answer.send(TracePage { on, steps, next });
+            }
+            Command::Lines { peers, answer } => {
+                let _ = answer.send(self.links.lines(&peers));
             }
             Command::Status { answer } => {
                 let _ = answer.send(self.status());
@@ -141,7 +145,12 @@ impl Driver {
             peers: self.core.sessions().into(),
             memory_used: self.contents.used(),
             memory_max: self.settings.memory_max,
-            counters: counters(self.core.counters(), self.links.writes(), &self.tally),
+            counters: counters(
+                self.core.counters(),
+                self.links.writes(),
+                &self.tally,
+                &self.shared.desk,
+            ),
             ..NodeStatus::default()
         }
     }
@@ -233,7 +242,7 @@ fn consumer(view: &ConsumerView<'_>, program: Option<&Arc<str>>) -> ConsumerInfo
     }
 }
 
-fn counters(counters: &Counters, link_writes: u64, tally: &Tally) -> BTreeMap<String, u64> {
+fn counters(counters: &Counters, link_writes: u64, tally: &Tally, desk: &Desk) -> BTreeMap<String, u64> {
     let Counters {
         submitted,
         accepted,
@@ -265,6 +274,7 @@ fn counters(counters: &Counters, link_writes: u64, tally: &Tally) -> BTreeMap<St
     ]
     .into_iter()
     .chain(tally.named())
+    .chain(desk.counters())
     .map(|(name, count)| (name.to_owned(), count))
     .collect()
 }

@@ -49,11 +49,12 @@ mod turn;
 pub use handle::{Called, Delivery, Handle, NewMessage, Settlement, Submitted};
 pub use info::{
     ConsumerInfo, MessageInfo, MessageTrace, NodeBasics, NodeStatus, PathNode, PeerInfo, RouteInfo,
-    ServiceInfo, TraceStep,
+    ServiceInfo, TraceNode, TraceStep,
 };
 pub use refusal::Refusal;
 pub use start::{Running, Settings, StartError, start};
 
 pub(crate) use contents::{Outgoing, Source};
 pub(crate) use handle::Direction;
+pub(crate) use seen::Seen;
 pub(crate) use transfers::Destination;

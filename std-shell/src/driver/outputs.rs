@@ -378,11 +378,12 @@ impl Driver {
         }
     }
 
-    fn notice(&self, notice: Notice) {
+    fn notice(&mut self, notice: Notice) {
         match notice {
             Notice::SessionUp { link, node } => {
                 let peer = self.links.peer(link).map(ToString::to_string).unwrap_or_default();
                 tracing::info!(peer, %node, link = link.0, "a session is up");
+                self.links.session(link, Some(node));
             }
             Notice::Cycle { link, node } => {
                 let peer = self.links.peer(link).map(ToString::to_string).unwrap_or_default();
@@ -391,7 +392,10 @@ impl Driver {
                     "the north links form a ring: this north peer is also below this node; take one link of the ring out"
                 );
             }
-            Notice::SessionDown { link } => tracing::info!(link = link.0, "a session is down"),
+            Notice::SessionDown { link } => {
+                tracing::info!(link = link.0, "a session is down");
+                self.links.session(link, None);
+            }
         }
     }
 

@@ -4,7 +4,7 @@ use super::command::Command;
 use super::handle::Handle;
 use super::info::{MessageTrace, PathNode, TraceStep};
 use super::refusal::Refusal;
-use redlink_core::MessageId;
+use redlink_core::{MessageId, Name};
 use std::collections::{BTreeSet, HashMap};
 
 /// A piece of a message's steps.
@@ -14,16 +14,28 @@ pub(super) struct TracePage {
     pub(super) next: Option<u64>,
 }
 
+/// What this node remembers of a message.
+#[derive(Default)]
+pub(crate) struct Seen {
+    /// Whether steps are kept at all.
+    pub(crate) on: bool,
+    /// The latest ones, the oldest of them first. Nodes have no names yet.
+    pub(crate) steps: Vec<TraceStep>,
+    /// Earlier ones.
+    pub(crate) left_out: u64,
+    /// All peers that it went to or came from.
+    pub(crate) peers: BTreeSet<Name>,
+}
+
 impl Handle {
-    /// What this node remembers of a message, its own or another's that it has seen.
-    ///
-    /// # Errors
-    /// It remembers nothing.
-    pub async fn trace(&self, message: MessageId) -> Result<MessageTrace, Refusal> {
-        let mut trace = MessageTrace {
-            id: message.to_string(),
-            ..MessageTrace::default()
-        };
+    /// The latest steps of a message, at most `most`; `look` sees all of them. None if the node has stopped.
+    pub(crate) async fn seen(
+        &self,
+        message: MessageId,
+        most: usize,
+        mut look: impl FnMut(&TraceStep),
+    ) -> Option<Seen> {
+        let mut seen = Seen::default();
         let mut at = Some(0);
         while let Some(from) = at {
             let make = |answer| Command::Trace {
@@ -31,30 +43,61 @@ impl Handle {
                 from,
                 answer,
             };
-            let page = self.look(make).await.ok_or(Refusal::Stopped)?;
-            trace.on = page.on;
-            trace.steps.extend(page.steps);
+            let page = self.look(make).await?;
+            seen.on = page.on;
             at = page.next;
+            for step in &page.steps {
+                look(step);
+                let met = step.to.iter().chain(&step.from);
+                seen.peers.extend(met.filter_map(|name| Name::new(name).ok()));
+            }
+            seen.steps.extend(page.steps);
+            let over = seen.steps.len().saturating_sub(most);
+            seen.steps.drain(..over);
+            seen.left_out += over as u64;
         }
-        if trace.steps.is_empty() {
+        mark_requeued(&mut seen.steps);
+        for step in &mut seen.steps {
+            self.name().as_str().clone_into(&mut step.seen_by);
+        }
+        Some(seen)
+    }
+
+    /// What this node remembers of a message, its own or another's that it has seen.
+    ///
+    /// # Errors
+    /// It remembers nothing.
+    pub async fn trace(&self, message: MessageId) -> Result<MessageTrace, Refusal> {
+        let seen = self.seen(message, usize::MAX, |_| {}).await;
+        let seen = seen.ok_or(Refusal::Stopped)?;
+        if seen.steps.is_empty() {
             // Of a message that it holds it knows at least that.
             self.message(message).await?;
         }
         let peers = self.peers().await.into_iter();
-        let mut names: HashMap<String, String> = peers.filter_map(|peer| peer.node.zip(peer.name)).collect();
-        let status = self.status().await;
-        names.insert(status.node, status.name.clone());
-        trace.node = status.name;
-        for PathNode { node, name } in trace.steps.iter_mut().filter_map(|step| step.node.as_mut()) {
-            *name = names.get(node.as_str()).cloned();
-        }
-        let met = trace
-            .steps
-            .iter()
-            .flat_map(|step| step.to.iter().chain(&step.from));
-        trace.peers = met.cloned().collect::<BTreeSet<_>>().into_iter().collect();
-        mark_requeued(&mut trace.steps);
+        let names = peers.filter_map(|peer| peer.node.zip(peer.name));
+        let mut trace = MessageTrace {
+            id: message.to_string(),
+            node: self.name().to_string(),
+            on: seen.on,
+            peers: seen.peers.iter().map(ToString::to_string).collect(),
+            steps: seen.steps,
+            ..MessageTrace::default()
+        };
+        let own = (self.node().to_string(), trace.node.clone());
+        trace.name_nodes(&names.chain([own]).collect());
         Ok(trace)
+    }
+}
+
+impl MessageTrace {
+    /// Gives the nodes in steps their names, as far as they are among these.
+    pub(crate) fn name_nodes(&mut self, names: &HashMap<String, String>) {
+        for PathNode { node, name } in self.steps.iter_mut().filter_map(|step| step.node.as_mut()) {
+            if let Some(found) = names.get(node.as_str()) {
+                *name = Some(found.clone());
+            }
+        }
     }
 }
 

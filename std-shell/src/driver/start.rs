@@ -10,6 +10,7 @@ use super::transfers::Transfers;
 use super::turn::{Driver, Inbox};
 use crate::clock;
 use crate::config::Souths;
+use crate::follow::Desk;
 use crate::link::direct::Job;
 use crate::link::frame;
 use crate::store::Alternate;
@@ -154,6 +155,8 @@ pub fn start(
         .clamp(1, 1 << 28);
     let shared = Arc::new(Shared {
         node: opened.identity.node,
+        name: settings.name.clone(),
+        desk: Desk::new(),
         tags: AtomicU64::new(1),
         ready: AtomicBool::new(false),
         incoming: Arc::new(Semaphore::new(incoming_max as usize)),

@@ -12,6 +12,9 @@
 //! A body length of 0 means that the frame has none; a body that is there has its flags at least. Flag 1: there is a content
 //! type, as u16 BE length and UTF-8 text. Flag 2: there is the URL of the payload's origin, in the same form. Any other
 //! flag, or a length beyond its limit, closes the link: there is no way to find the next frame after a lie.
+//!
+//! A header length of 0 is an **aside**: what one shell says to the other, past the cores. Its body, 1 to [`ASIDE_MAX`]
+//! bytes, is [`crate::follow`]'s.
 
 use crate::Content;
 use bytes::{Buf, BufMut, Bytes, BytesMut};
@@ -37,18 +40,33 @@ pub const BODY_MAX: usize = 5 + CONTENT_TYPE_MAX + ORIGIN_MAX + INLINE_MAX as us
 const HAS_TYPE: u8 = 1;
 const HAS_ORIGIN: u8 = 2;
 
+/// Longest body of an aside, in bytes. Small: frames that come meanwhile wait for no more than one of them.
+pub const ASIDE_MAX: usize = 4 * 1024;
+
 /// Bytes that could not have come from a node of ours.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum Broken {
-    /// The header is empty, or longer than any.
-    #[error("a frame's header has {0} bytes, and 1 to {HEADER_MAX} are allowed")]
+    /// The header is longer than any.
+    #[error("a frame's header has {0} bytes, and at most {HEADER_MAX} are allowed")]
     Header(u32),
+    /// It has no header, and its body is empty or longer than any aside.
+    #[error("an aside has {0} bytes, and 1 to {ASIDE_MAX} are allowed")]
+    Aside(u32),
     /// The body is longer than any.
     #[error("a frame's body has {0} bytes, and at most {BODY_MAX} are allowed")]
     Body(u32),
     /// The flags, or a length or text behind them, make no sense.
     #[error("a frame's body does not start with a content type and an origin as it should")]
     ContentType,
+}
+
+/// What comes next in a stream.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// A frame, for the core.
+    Frame(Received),
+    /// An aside, for the shell.
+    Aside(Bytes),
 }
 
 /// One frame that came in.
@@ -86,6 +104,18 @@ pub fn put(into: &mut BytesMut, header: &[u8], content: Option<&Content>) {
     }
 }
 
+/// Appends one aside, of 1 to [`ASIDE_MAX`] bytes.
+pub fn put_aside(into: &mut BytesMut, body: &[u8]) {
+    debug_assert!(
+        (1..=ASIDE_MAX).contains(&body.len()),
+        "the other side closes on it"
+    );
+    into.reserve(PREFIX + body.len());
+    into.put_u32(0);
+    into.put_u32(body.len() as u32);
+    into.put_slice(body);
+}
+
 /// Whether a content type is short enough to travel.
 pub fn content_type_fits(content: &Content) -> bool {
     content
@@ -102,16 +132,16 @@ pub struct Decoder {
 
 impl Decoder {
     /// Adds bytes as they came. The buffer holds at most one incomplete frame beside them, as long as
-    /// [`Decoder::next_frame`] is called until it has no more.
+    /// [`Decoder::next_part`] is called until it has no more.
     pub fn extend(&mut self, bytes: &[u8]) {
         self.buffer.extend_from_slice(bytes);
     }
 
-    /// The next complete frame, if there is one.
+    /// The next complete frame or aside, if there is one.
     ///
     /// # Errors
     /// The stream is broken; it stays so.
-    pub fn next_frame(&mut self) -> Result<Option<Received>, Broken> {
+    pub fn next_part(&mut self) -> Result<Option<Part>, Broken> {
         let Some(prefix) = self.buffer.first_chunk::<PREFIX>() else {
             return Ok(None);
         };
@@ -121,7 +151,10 @@ impl Decoder {
             u32::from_be_bytes([b0, b1, b2, b3]),
         );
         // Checked before anything is waited for: a lying length must not make this buffer grow.
-        if header == 0 || header as usize > HEADER_MAX {
+        if header == 0 && !(1..=ASIDE_MAX).contains(&(body as usize)) {
+            return Err(Broken::Aside(body));
+        }
+        if header as usize > HEADER_MAX {
             return Err(Broken::Header(header));
         }
         if body as usize > BODY_MAX {
@@ -133,6 +166,11 @@ impl Decoder {
             return Ok(None);
         }
         self.buffer.advance(PREFIX);
+        if header == 0 {
+            // Its own allocation, for the reason that is said below.
+            let body = Bytes::copy_from_slice(&self.buffer.split_to(body));
+            return Ok(Some(Part::Aside(body)));
+        }
         let header = self.buffer.split_to(header).freeze();
         let content = match body {
             0 => None,
@@ -142,7 +180,7 @@ impl Decoder {
                 &self.buffer.split_to(body),
             ))?),
         };
-        Ok(Some(Received { header, content }))
+        Ok(Some(Part::Frame(Received { header, content })))
     }
 
     /// Whether the stream may end here: no part of a frame is waiting for its rest.

@@ -4,10 +4,10 @@
 //! (`frame`); the north node takes that request in with [`accept`]. Where something in between breaks such streams, the
 //! same bytes go in pieces (`pieces`), by requests that end (`poll`, `polled`); the dialling side finds that out
 //! (`choice`, `probe`). From there on it is the same `session` on both sides: it reads frames into the driver, and sends
-//! what the driver puts into the link's `outbox`. Payloads over [`frame::INLINE_MAX`] bytes never ride in that stream:
-//! the dialling side moves them, whichever way they go, on a connection of their own (`transfer`, `mover`), so that no
-//! frame queues behind them. What is for another node passes through a `pipe` while it comes, or goes around this one
-//! (`direct`).
+//! what the driver puts into the link's `outbox`. Between the frames are asides, which are [`crate::follow`]'s. Payloads
+//! over [`frame::INLINE_MAX`] bytes never ride in that stream: the dialling side moves them, whichever way they go, on a
+//! connection of their own (`transfer`, `mover`), so that no frame queues behind them. What is for another node passes
+//! through a `pipe` while it comes, or goes around this one (`direct`).
 
 mod backoff;
 mod choice;

@@ -15,7 +15,7 @@ use std::convert::Infallible;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
-use tokio::sync::watch;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 /// Most bytes that wait in one outbox. Headers alone never come near it: a session's offers, all windows full, are a few
 /// hundred KiB.
@@ -24,6 +24,9 @@ const BYTES_MAX: usize = 8 << 20;
 /// Above this, payloads are not copied into the outbox any more but named ([`Item::Later`]): a slow link with many grants
 /// under way is no reason to close it.
 const FULL: usize = 1 << 20;
+
+/// Asides that wait in one outbox; beyond it their senders wait.
+const ASIDES: usize = 16;
 
 /// Why an outbox is closed whose stream is gone.
 pub(super) const CUT: &str = "the connection ended";
@@ -61,12 +64,15 @@ pub(crate) struct Overflow;
 struct Queue {
     items: VecDeque<Item>,
     cost: usize,
+    /// Each with its place among the [`ASIDES`].
+    asides: VecDeque<(Bytes, OwnedSemaphorePermit)>,
     waker: Option<Waker>,
 }
 
 #[derive(Debug)]
 struct Shared {
     queue: Mutex<Queue>,
+    places: Arc<Semaphore>,
     /// Why it was closed.
     closed: watch::Sender<Option<Arc<str>>>,
 }
@@ -85,9 +91,11 @@ impl Shared {
             }
             first
         });
+        self.places.close();
         let waker = {
             let mut queue = self.queue();
             queue.items.clear();
+            queue.asides.clear();
             queue.cost = 0;
             queue.waker.take()
         };
@@ -129,6 +137,38 @@ impl Outbox {
         Ok(())
     }
 
+    /// Puts an aside behind all frames, those that are put in later too: it leaves when none waits. Waits while
+    /// [`ASIDES`] wait already; it is made when it has its place. After the outbox was closed, nothing happens.
+    pub(crate) async fn aside(&self, make: impl FnOnce() -> Bytes) {
+        if let Ok(place) = self.shared.places.clone().acquire_owned().await {
+            self.put_aside(&make(), place);
+        }
+    }
+
+    /// The same, and gives up if it would have to wait.
+    pub(crate) fn try_aside(&self, body: &[u8]) {
+        if let Ok(place) = self.shared.places.clone().try_acquire_owned() {
+            self.put_aside(body, place);
+        }
+    }
+
+    fn put_aside(&self, body: &[u8], place: OwnedSemaphorePermit) {
+        let mut bytes = BytesMut::new();
+        frame::put_aside(&mut bytes, body);
+        let waker = {
+            let mut queue = self.shared.queue();
+            // Whoever closes it does so before it empties the queue.
+            if self.shared.places.is_closed() {
+                return;
+            }
+            queue.asides.push_back((bytes.freeze(), place));
+            queue.waker.take()
+        };
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+
     /// How what is put in travels.
     pub(crate) fn how(&self) -> &How {
         &self.how
@@ -168,6 +208,7 @@ pub struct OutStream {
 pub(crate) fn outbox(store: StoreHandle, how: How) -> (Outbox, OutStream) {
     let shared = Arc::new(Shared {
         queue: Mutex::default(),
+        places: Arc::new(Semaphore::new(ASIDES)),
         closed: watch::Sender::new(None),
     });
     (
@@ -190,6 +231,9 @@ impl OutStream {
         if let Some(item) = queue.items.pop_front() {
             queue.cost -= item.cost();
             return Poll::Ready(Some(item));
+        }
+        if let Some((bytes, _place)) = queue.asides.pop_front() {
+            return Poll::Ready(Some(Item::Frames(bytes)));
         }
         queue.waker = Some(context.waker().clone());
         drop(queue);

@@ -1,7 +1,7 @@
 //! One life of a link: reads the peer's frames into the driver until either side ends it.
 
 use super::connect::causes;
-use super::frame::{Decoder, Received};
+use super::frame::{Decoder, Part, Received};
 use super::outbox::{CUT, Outbox};
 use super::transfer::Job;
 use crate::config::PeerPolicy;
@@ -52,6 +52,7 @@ fn broken(why: impl Into<Arc<str>>) -> Over {
 /// A link that is up: told to the driver, and to be read.
 pub(crate) struct Session {
     handle: Handle,
+    peer: Name,
     link: LinkId,
     outbox: Outbox,
 }
@@ -68,9 +69,10 @@ impl Session {
         outbox: Outbox,
         dialled: Option<(mpsc::UnboundedSender<Job>, PeerPolicy)>,
     ) -> Result<Self, Refusal> {
-        let link = handle.link_up(peer, outbox.clone(), dialled).await?;
+        let link = handle.link_up(peer.clone(), outbox.clone(), dialled).await?;
         Ok(Self {
             handle: handle.clone(),
+            peer,
             link,
             outbox,
         })
@@ -88,7 +90,7 @@ impl Session {
         B: Body<Data = Bytes> + Unpin,
         B::Error: Into<Box<dyn Error + Send + Sync>>,
     {
-        let mut reading = pin!(read(&self.handle, self.link, incoming));
+        let mut reading = pin!(self.read(incoming));
         let over = tokio::select! {
             biased;
             why = end => ended(why),
@@ -103,45 +105,50 @@ impl Session {
         self.handle.link_down(self.link, &over.why).await;
         over
     }
-}
 
-async fn read<B>(handle: &Handle, link: LinkId, mut incoming: B) -> Over
-where
-    B: Body<Data = Bytes> + Unpin,
-    B::Error: Into<Box<dyn Error + Send + Sync>>,
-{
-    let batches = Arc::new(Semaphore::new(BATCHES));
-    let mut decoder = Decoder::default();
-    while let Some(piece) = incoming.frame().await {
-        let bytes = match piece {
-            Ok(piece) => piece.into_data().unwrap_or_default(),
-            Err(error) => return broken(format!("reading failed: {}", causes(&*error.into()))),
-        };
-        decoder.extend(&bytes);
-        loop {
-            let mut batch: Vec<Received> = Vec::new();
-            while batch.len() < BATCH {
-                match decoder.next_frame() {
-                    Ok(Some(frame)) => batch.push(frame),
-                    Ok(None) => break,
-                    // What came before the break is not given in either: the peer says all of it again.
-                    Err(error) => return ended(format!("the peer's stream is broken: {error}")),
+    async fn read<B>(&self, mut incoming: B) -> Over
+    where
+        B: Body<Data = Bytes> + Unpin,
+        B::Error: Into<Box<dyn Error + Send + Sync>>,
+    {
+        let batches = Arc::new(Semaphore::new(BATCHES));
+        let mut decoder = Decoder::default();
+        while let Some(piece) = incoming.frame().await {
+            let bytes = match piece {
+                Ok(piece) => piece.into_data().unwrap_or_default(),
+                Err(error) => return broken(format!("reading failed: {}", causes(&*error.into()))),
+            };
+            decoder.extend(&bytes);
+            loop {
+                let mut batch: Vec<Received> = Vec::new();
+                while batch.len() < BATCH {
+                    match decoder.next_part() {
+                        Ok(Some(Part::Frame(frame))) => batch.push(frame),
+                        // Never waits, so no frame does.
+                        Ok(Some(Part::Aside(body))) => {
+                            let desk = self.handle.desk();
+                            desk.heard(&self.handle, &self.peer, &self.outbox, body);
+                        }
+                        Ok(None) => break,
+                        // What came before the break is not given in either: the peer says all of it again.
+                        Err(error) => return ended(format!("the peer's stream is broken: {error}")),
+                    }
+                }
+                if batch.is_empty() {
+                    break;
+                }
+                let Ok(permit) = batches.clone().acquire_owned().await else {
+                    return ended("closed");
+                };
+                if self.handle.frames(self.link, batch, permit).await.is_err() {
+                    return ended("this node stopped");
                 }
             }
-            if batch.is_empty() {
-                break;
-            }
-            let Ok(permit) = batches.clone().acquire_owned().await else {
-                return ended("closed");
-            };
-            if handle.frames(link, batch, permit).await.is_err() {
-                return ended("this node stopped");
-            }
         }
-    }
-    if decoder.is_empty() {
-        ended("the peer closed it")
-    } else {
-        broken("the peer's stream was cut in a frame")
+        if decoder.is_empty() {
+            ended("the peer closed it")
+        } else {
+            broken("the peer's stream was cut in a frame")
+        }
     }
 }

@@ -4,6 +4,7 @@
 
 mod between;
 mod certificates;
+mod follow;
 mod peers;
 mod revoked;
 mod stream;

@@ -47,7 +47,7 @@ pub use own::{OwnError, OwnFiles};
 pub use revocation::{CRL_FILE, CRL_MAX, RevocationError, Revocations};
 pub use sign::SignError;
 pub use text::{JoinToken, TokenTextError};
-pub(crate) use tls::random_number;
+pub(crate) use tls::{random, random_number};
 pub use tokens::{NewToken, TOKEN_TTL_DEFAULT, TOKEN_TTL_MAX, TokenError, TokenRefused};
 
 #[cfg(test)]

@@ -23,7 +23,7 @@ pub(super) fn provider() -> Arc<CryptoProvider> {
 }
 
 /// Bytes that nobody can guess.
-pub(super) fn random<const N: usize>() -> Result<[u8; N], rustls::Error> {
+pub(crate) fn random<const N: usize>() -> Result<[u8; N], rustls::Error> {
     let mut bytes = [0; N];
     provider()
         .secure_random

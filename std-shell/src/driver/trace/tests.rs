@@ -118,9 +118,10 @@ fn every_frame_about_a_message_is_found() {
         consumer,
         mac: [9; 16],
     };
+    let offer = message.offer();
     let frames = [
         Frame::Offer {
-            message,
+            offer,
             service: service.clone(),
             priority: 1,
             age: lease,
@@ -129,11 +130,11 @@ fn every_frame_about_a_message_is_found() {
             copies: 1,
             sure: true,
         },
-        Frame::NoRoom { message },
-        Frame::Retract { message },
-        Frame::Decline { message, floor: None },
+        Frame::NoRoom { offer },
+        Frame::Retract { offer },
+        Frame::Decline { offer, floor: None },
         Frame::Claim {
-            message,
+            offer,
             node,
             consumer,
             lease,
@@ -145,6 +146,7 @@ fn every_frame_about_a_message_is_found() {
             size,
             send_only: false,
             inline: true,
+            direct: false,
         },
         Frame::Gone {
             message,
@@ -156,12 +158,14 @@ fn every_frame_about_a_message_is_found() {
             verb: Verb::Reply,
             size,
             inline: true,
+            direct: false,
         },
         Frame::Settled {
             token,
             taken: Taken::Done,
         },
         Frame::Holding { token, lease, path },
+        Frame::Reverse { token },
         Frame::NoPath { token },
         Frame::Seek { token, service, path },
     ];

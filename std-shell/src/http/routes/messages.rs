@@ -183,13 +183,27 @@ pub(super) async fn show(
     json(StatusCode::OK, &handle.message(message_id(&id)?).await?)
 }
 
-/// `GET /v1/messages/{id}/trace`: also of other nodes' messages that were seen here.
+/// `?follow=`
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct TraceQuery {
+    #[serde(default)]
+    follow: bool,
+}
+
+/// `GET /v1/messages/{id}/trace?follow=`: also of other nodes' messages that were seen here. With `follow=true` the steps
+/// of all nodes that the message touched, which takes up to [`PATIENCE`](crate::follow::PATIENCE).
 pub(super) async fn trace(
     Acting(handle): Acting,
     In(id): In<String>,
-    _: NoQuery,
+    With(TraceQuery { follow }): With<TraceQuery>,
 ) -> Result<Response, Problem> {
-    json(StatusCode::OK, &handle.trace(message_id(&id)?).await?)
+    let id = message_id(&id)?;
+    let trace = match follow {
+        true => handle.follow(id).await?,
+        false => handle.trace(id).await?,
+    };
+    json(StatusCode::OK, &trace)
 }
 
 /// `GET /v1/messages/{id}/outcome?wait=`. Never collects.

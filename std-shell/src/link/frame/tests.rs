@@ -13,6 +13,21 @@ fn content() -> impl Strategy<Value = Content> {
     })
 }
 
+fn part() -> impl Strategy<Value = Part> {
+    let aside = proptest::collection::vec(any::<u8>(), 1..300);
+    prop_oneof![
+        4 => received().prop_map(Part::Frame),
+        1 => aside.prop_map(|bytes| Part::Aside(Bytes::from(bytes))),
+    ]
+}
+
+fn write(into: &mut BytesMut, part: &Part) {
+    match part {
+        Part::Frame(frame) => put(into, &frame.header, frame.content.as_ref()),
+        Part::Aside(body) => put_aside(into, body),
+    }
+}
+
 fn received() -> impl Strategy<Value = Received> {
     (
         proptest::collection::vec(any::<u8>(), 1..=HEADER_MAX),
@@ -24,13 +39,13 @@ fn received() -> impl Strategy<Value = Received> {
         })
 }
 
-/// All frames in `bytes`, fed in pieces of at most `piece`.
-fn decode(bytes: &[u8], piece: usize) -> Result<(Vec<Received>, Decoder), Broken> {
+/// All that is in `bytes`, fed in pieces of at most `piece`.
+fn decode(bytes: &[u8], piece: usize) -> Result<(Vec<Part>, Decoder), Broken> {
     let mut decoder = Decoder::default();
     let mut out = Vec::new();
     for part in bytes.chunks(piece) {
         decoder.extend(part);
-        while let Some(frame) = decoder.next_frame()? {
+        while let Some(frame) = decoder.next_part()? {
             out.push(frame);
         }
     }
@@ -39,13 +54,13 @@ fn decode(bytes: &[u8], piece: usize) -> Result<(Vec<Received>, Decoder), Broken
 
 proptest! {
     #[test]
-    fn frames_read_back(frames in proptest::collection::vec(received(), 0..8), piece in 1usize..700) {
+    fn frames_and_asides_read_back(parts in proptest::collection::vec(part(), 0..8), piece in 1usize..700) {
         let mut wire = BytesMut::new();
-        for frame in &frames {
-            put(&mut wire, &frame.header, frame.content.as_ref());
+        for part in &parts {
+            write(&mut wire, part);
         }
         let (read, decoder) = decode(&wire, piece).unwrap();
-        prop_assert_eq!(read, frames);
+        prop_assert_eq!(read, parts);
         prop_assert!(decoder.is_empty());
     }
 
@@ -59,9 +74,9 @@ proptest! {
     }
 
     #[test]
-    fn a_damaged_frame_never_panics(frame in received(), at in any::<prop::sample::Index>(), flip in 1u8..) {
+    fn a_damaged_frame_never_panics(part in part(), at in any::<prop::sample::Index>(), flip in 1u8..) {
         let mut wire = BytesMut::new();
-        put(&mut wire, &frame.header, frame.content.as_ref());
+        write(&mut wire, &part);
         let at = at.index(wire.len());
         wire[at] ^= flip;
         let _ = decode(&wire, 64);
@@ -82,7 +97,12 @@ fn with_body(body: &[u8]) -> Vec<u8> {
 
 #[test]
 fn lengths_are_refused_before_anything_is_waited_for() {
-    assert_eq!(broken(&[0; 8]), Broken::Header(0));
+    assert_eq!(broken(&[0; 8]), Broken::Aside(0));
+    let over = (ASIDE_MAX as u32 + 1).to_be_bytes();
+    assert_eq!(
+        broken(&[&[0; 4], &over[..]].concat()),
+        Broken::Aside(ASIDE_MAX as u32 + 1)
+    );
     assert_eq!(broken(&[0, 0, 1, 1, 0, 0, 0, 0]), Broken::Header(257));
     assert_eq!(broken(&[0xff; 8]), Broken::Header(u32::MAX));
     assert_eq!(
@@ -116,8 +136,11 @@ fn an_empty_payload_is_not_the_same_as_none() {
     put(&mut wire, b"h", Some(&empty));
     put(&mut wire, b"h", None);
     let (read, _) = decode(&wire, 1_000).unwrap();
-    assert_eq!(read[0].content, Some(empty));
-    assert_eq!(read[1].content, None);
+    let frame = |content| {
+        let header = Bytes::from_static(b"h");
+        Part::Frame(Received { header, content })
+    };
+    assert_eq!(read, [frame(Some(empty)), frame(None)]);
 }
 
 #[test]
@@ -129,8 +152,17 @@ fn the_largest_frame_passes() {
     };
     assert!(content_type_fits(&largest));
     assert_eq!(body_len(&largest), BODY_MAX);
+    let largest = [
+        Part::Frame(Received {
+            header: Bytes::from_static(&[1; HEADER_MAX]),
+            content: Some(largest),
+        }),
+        Part::Aside(Bytes::from_static(&[2; ASIDE_MAX])),
+    ];
     let mut wire = BytesMut::new();
-    put(&mut wire, &[1; HEADER_MAX], Some(&largest));
+    for part in &largest {
+        write(&mut wire, part);
+    }
     let (read, _) = decode(&wire, 5_000).unwrap();
-    assert_eq!(read[0].content.as_ref(), Some(&largest));
+    assert_eq!(read, largest);
 }

@@ -24,6 +24,11 @@ fn frames(bytes: &'static [u8]) -> Item {
     Item::Frames(Bytes::from_static(bytes))
 }
 
+/// Polls a future once; whether it waits.
+async fn is_waiting(mut future: Pin<&mut impl Future>) -> bool {
+    std::future::poll_fn(|context| Poll::Ready(future.as_mut().poll(context).is_pending())).await
+}
+
 async fn next(stream: &mut OutStream) -> Option<Bytes> {
     let frame = timeout(LONG, stream.frame()).await.expect("nothing came")?;
     Some(frame.unwrap().into_data().unwrap())
@@ -120,4 +125,38 @@ async fn payloads_that_wait_for_their_turn_cost_next_to_nothing() {
         outbox.push(Item::Later { header, source }).unwrap();
     }
     assert!(outbox.is_full());
+}
+
+#[tokio::test]
+async fn asides_leave_when_no_frame_waits_and_their_senders_wait_for_a_place() {
+    let scene = scene();
+    let (outbox, mut stream) = outbox(scene.store.clone(), How::taken_in(Mode::Stream));
+    outbox.aside(|| Bytes::from_static(b"first")).await;
+    outbox.push(frames(b"1")).unwrap();
+    outbox.push(frames(b"2")).unwrap();
+    for _ in 1..ASIDES {
+        outbox.aside(|| Bytes::from_static(b"more")).await;
+    }
+    outbox.try_aside(b"one too many");
+    let mut waiting = std::pin::pin!(outbox.aside(|| Bytes::from_static(b"last")));
+    assert!(is_waiting(waiting.as_mut()).await);
+    assert_eq!(next(&mut stream).await.unwrap(), "1");
+    assert_eq!(next(&mut stream).await.unwrap(), "2");
+    assert_eq!(&next(&mut stream).await.unwrap()[..], b"\0\0\0\0\0\0\0\x05first");
+    timeout(LONG, waiting).await.expect("a place is free");
+    for _ in 1..ASIDES {
+        assert!(next(&mut stream).await.unwrap().ends_with(b"more"));
+    }
+    assert!(next(&mut stream).await.unwrap().ends_with(b"last"));
+
+    for _ in 0..ASIDES {
+        outbox.aside(|| Bytes::from_static(b"never sent")).await;
+    }
+    let mut waiting = std::pin::pin!(outbox.aside(|| Bytes::from_static(b"neither")));
+    assert!(is_waiting(waiting.as_mut()).await);
+    outbox.close("enough");
+    timeout(LONG, waiting)
+        .await
+        .expect("nobody waits for a closed one");
+    assert_eq!(next(&mut stream).await, None);
 }

@@ -57,7 +57,11 @@ fn they_go_around_the_node_between() {
     let id = line.origin.submit("echo", &[], &all_bytes(LARGE));
     let outcome = line.origin.collect(&id);
     assert_same("the reply", &outcome.body, &all_bytes(LARGE));
-    let steps = line.hub.cli(&["message", "trace", &id], b"").ok().text();
+    let steps = line
+        .hub
+        .cli(&["message", "trace", &id, "--here"], b"")
+        .ok()
+        .text();
     assert!(!steps.contains("came"), "the hub had the payload: {steps}");
     // A message can say otherwise.
     echoes(&line, &["--path", "reverse"]);

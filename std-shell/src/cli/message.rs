@@ -3,8 +3,9 @@
 use super::args::{self, Target};
 use super::exit::{Done, Exit};
 use super::output::{self, Cell, Tone, size, span};
+use super::trace;
 use crate::client::Client;
-use crate::driver::{MessageInfo, MessageTrace, TraceStep};
+use crate::driver::MessageInfo;
 use clap::{Args, Subcommand};
 use redlink_core::MessageId;
 use std::time::Duration;
@@ -14,7 +15,7 @@ use std::time::Duration;
 pub(super) enum Verb {
     List(ListOptions),
     Show(ShowOptions),
-    Trace(TraceOptions),
+    Trace(trace::Options),
     Cancel(CancelOptions),
 }
 
@@ -57,26 +58,6 @@ pub(super) struct ShowOptions {
     target: Target,
 }
 
-/// Show what this node has seen of a message, step by step
-///
-/// Its own or another node's that passed through or was worked on here. Steps are kept in memory, the latest few megabytes
-/// of them (trace_memory of the settings).
-#[derive(Args, Debug)]
-#[command(after_help = "Example:
-  redlink message trace 0000000000000abc-17")]
-pub(super) struct TraceOptions {
-    /// The message's id
-    #[arg(value_parser = args::message_id)]
-    id: MessageId,
-
-    /// Print JSON
-    #[arg(long)]
-    json: bool,
-
-    #[command(flatten)]
-    target: Target,
-}
-
 /// Take messages back: their outcome is `cancelled`, what is being worked on no longer counts
 #[derive(Args, Debug)]
 #[command(after_help = "Example:
@@ -95,7 +76,7 @@ pub(super) async fn run(verb: Verb) -> Done {
     match verb {
         Verb::List(options) => list(options).await,
         Verb::Show(options) => show(options).await,
-        Verb::Trace(options) => trace(options).await,
+        Verb::Trace(options) => trace::run(options).await,
         Verb::Cancel(options) => {
             let client = Client::new(&options.target.context()?)?;
             for id in options.ids {
@@ -221,50 +202,4 @@ fn owner(program: Option<&str>) -> String {
         || "the administrator".into(),
         |name| format!("the program {name}"),
     )
-}
-
-async fn trace(options: TraceOptions) -> Done {
-    let client = Client::new(&options.target.context()?)?;
-    let path = format!("/v1/messages/{}/trace", options.id);
-    let trace: MessageTrace = client.get(&path).await?;
-    if options.json {
-        output::json(&trace)?;
-        return Ok(Exit::Done);
-    }
-    if trace.steps.is_empty() {
-        output::note(match trace.on {
-            true => "no step of it is remembered any more; trace_memory in the settings keeps more",
-            false => "no steps are kept: trace_memory in the settings is 0",
-        });
-        return Ok(Exit::Done);
-    }
-    output::line(&format!("{} at {}", trace.id, trace.node))?;
-    let first = trace.steps.first().map_or(0, |step| step.at_micros);
-    let rows: Vec<Vec<Cell>> = trace.steps.iter().map(|step| step_row(step, first)).collect();
-    output::table(&["TIME", "AFTER", "STEP", "ATTEMPT", "ABOUT"], &rows)?;
-    Ok(Exit::Done)
-}
-
-fn step_row(step: &TraceStep, first: i64) -> Vec<Cell> {
-    let at = std::time::UNIX_EPOCH + Duration::from_micros(u64::try_from(step.at_micros).unwrap_or(0));
-    let at = humantime::format_rfc3339_millis(at).to_string();
-    // The day is in --json.
-    let at = at.get(11..).unwrap_or(&at).to_owned();
-    let after = Duration::from_micros(u64::try_from(step.at_micros - first).unwrap_or(0));
-    let mut about = Vec::new();
-    about.extend(step.to.as_ref().map(|peer| format!("to {peer}")));
-    about.extend(step.from.as_ref().map(|peer| format!("from {peer}")));
-    about.extend(
-        step.node
-            .as_ref()
-            .map(|at| format!("for {}", at.name.as_deref().unwrap_or(&at.node))),
-    );
-    about.extend(step.detail.clone());
-    vec![
-        Cell::text(at).tone(Tone::Faint),
-        Cell::number(span(after)),
-        Cell::text(&step.step).tone(Tone::Strong),
-        Cell::number(step.attempt.map_or(String::new(), |attempt| attempt.to_string())),
-        Cell::text(about.join(", ")),
-    ]
 }

@@ -19,6 +19,7 @@ mod status;
 mod submit;
 mod token;
 mod top;
+mod trace;
 
 use clap::{Parser, Subcommand};
 use exit::{Done, Exit, Failure};
@@ -233,6 +234,7 @@ mod tests {
             "redlink messages --json",
             "redlink message show 0000000000000abc-17",
             "redlink message trace 0000000000000abc-17 --json",
+            "redlink message trace 0000000000000abc-17 --here",
             "redlink message cancel 0000000000000abc-17",
             "redlink service list",
             "redlink services",

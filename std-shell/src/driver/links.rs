@@ -1,6 +1,7 @@
 //! The driver's side of links: frames to peers. What is too large for them is in `transfers`.
 
 use super::contents::Source;
+use super::pace::Pace;
 use crate::clock;
 use crate::link::frame;
 use crate::link::how::How;
@@ -25,6 +26,7 @@ pub(super) struct Link {
     buffer: BytesMut,
     since: Instant,
     dirty: bool,
+    pace: Pace,
     /// Takes the transfers that this side has to move: it dialled.
     pub(super) jobs: Option<mpsc::UnboundedSender<Job>>,
 }
@@ -53,6 +55,8 @@ pub(super) struct Links {
     up: HashMap<LinkId, Link>,
     last: u32,
     dirty: Vec<LinkId>,
+    /// When the first of them is to be looked at, if its frames wait for others.
+    due: Option<Instant>,
     /// Closed because their peer does not read.
     overflowed: Vec<LinkId>,
     /// Pieces that were handed to links.
@@ -161,6 +165,7 @@ impl Links {
     pub(super) fn send(&mut self, link: LinkId, header: &[u8], sending: Sending) {
         // A frame for a link that was closed in this turn has no use.
         let Some(to) = self.up.get_mut(&link) else { return };
+        to.pace.frame();
         let mut fits = true;
         match sending {
             Sending::Nothing => frame::put(&mut to.buffer, header, None),
@@ -198,13 +203,25 @@ impl Links {
         }
     }
 
-    /// Hands this turn's frames over; the links that had to be closed.
-    pub(super) fn flush(&mut self) -> Vec<LinkId> {
+    /// When frames that wait for others are to be handed over.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        self.due
+    }
+
+    /// Hands this turn's frames over, but for those that wait for others; the links that had to be closed.
+    pub(super) fn flush(&mut self, now: Instant) -> Vec<LinkId> {
+        self.due = None;
         for link in std::mem::take(&mut self.dirty) {
             let Some(to) = self.up.get_mut(&link) else {
                 continue;
             };
+            if let Some(until) = to.pace.hold(to.buffer.len(), now) {
+                self.due = Some(self.due.map_or(until, |due| due.min(until)));
+                self.dirty.push(link);
+                continue;
+            }
             to.dirty = false;
+            to.pace.written(now);
             self.writes += 1;
             if !to.flush() {
                 self.overflow(link);
@@ -223,6 +240,7 @@ impl Link {
             buffer: BytesMut::new(),
             since: clock::now(),
             dirty: false,
+            pace: Pace::new(clock::now()),
             jobs,
         }
     }

@@ -34,6 +34,7 @@ mod links;
 mod looks;
 mod outputs;
 mod owners;
+mod pace;
 mod pages;
 mod refusal;
 mod seen;

@@ -215,7 +215,7 @@ impl Driver {
         for op in self.ops.drain(..) {
             self.store.send(op);
         }
-        for link in self.links.flush() {
+        for link in self.links.flush(self.now) {
             self.tally.links_overflowed += 1;
             self.next.push_back(Next::LinkDown(link));
         }
@@ -241,7 +241,8 @@ impl Driver {
         let now = clock::now();
         let core = self.core.poll_timeout().map(|deadline| now.until(deadline.at));
         let transfers = self.transfers.deadline().map(|at| now.until(at));
-        match core.into_iter().chain(transfers).min() {
+        let links = self.links.deadline().map(|at| now.until(at));
+        match core.into_iter().chain(transfers).chain(links).min() {
             Some(left) => clock::std_duration(left).min(clock::RECHECK),
             None => clock::RECHECK,
         }

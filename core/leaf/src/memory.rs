@@ -18,13 +18,15 @@ const RESERVATIONS: usize = 4;
 const DELIVERIES: usize = 2;
 const CONSUMERS: usize = 1;
 const TAKES: usize = 1;
-/// The peer may know each service.
+/// The peer may have announced each service.
 const ROUTES: usize = SERVICES * PEERS;
 /// A leaf is on nobody's way.
 const RELAYS: usize = 0;
 /// Everything that it has may pass over its one link.
 const RULES: usize = 0;
 const ENTITIES: usize = CAPACITY.entities();
+const PAIRS: usize = CAPACITY.pairs();
+const MARKS: usize = Storage::marks_for(PEERS, SERVICES);
 
 const CAPACITY: Capacity = Capacity {
     messages: MESSAGES as u32,
@@ -64,6 +66,10 @@ pub struct Memory {
     relays: [Entry<Relay>; RELAYS],
     rules: [Entry<Rule>; RULES],
     relay_index: [u32; cells(RELAYS)],
+    told: [u8; PAIRS],
+    reserved: [u16; PAIRS],
+    marks: [u32; MARKS],
+    starved: [u32; MARKS],
     timer_heap: [u32; ENTITIES],
     timer_cells: [TimerCell; ENTITIES],
     dirty: [u32; ENTITIES],
@@ -94,6 +100,10 @@ impl Memory {
             relays: [],
             rules: [],
             relay_index: [0; cells(RELAYS)],
+            told: [0; PAIRS],
+            reserved: [0; PAIRS],
+            marks: [0; MARKS],
+            starved: [0; MARKS],
             timer_heap: [0; ENTITIES],
             timer_cells: [const { TimerCell::EMPTY }; ENTITIES],
             dirty: [0; ENTITIES],
@@ -128,6 +138,10 @@ impl Memory {
             relays: Slots::Lent(&mut self.relays),
             rules: Slots::Lent(&mut self.rules),
             relay_index: Slots::Lent(&mut self.relay_index),
+            told: Slots::Lent(&mut self.told),
+            reserved: Slots::Lent(&mut self.reserved),
+            marks: Slots::Lent(&mut self.marks),
+            starved: Slots::Lent(&mut self.starved),
             timer_heap: Slots::Lent(&mut self.timer_heap),
             timer_cells: Slots::Lent(&mut self.timer_cells),
             dirty: Slots::Lent(&mut self.dirty),

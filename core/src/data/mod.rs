@@ -9,6 +9,7 @@
 pub(crate) mod dirty;
 pub(crate) mod index;
 pub(crate) mod list;
+pub(crate) mod marks;
 pub(crate) mod slab;
 pub(crate) mod slots;
 pub(crate) mod timers;

@@ -48,19 +48,15 @@ impl Core<'_> {
             return self.say(decline(None));
         }
         let service = self.find_service(name);
-        let route = service.and_then(|service| self.find_route(service, peer));
-        let (Some(service), Some(route)) = (service, route) else {
+        let Some(service) = service.filter(|&service| self.told.room(service, peer).is_some()) else {
+            // Never told, or nothing is reached from there through here any more: then the withdrawal is on its way.
             return self.say(decline(None));
         };
-        if self.routes[route].told.is_none() {
-            // Nothing is reached from there through here any more: the withdrawal is on its way.
-            return self.say(decline(None));
-        }
-        self.room_used(route);
+        self.room_used(service, peer);
         // The origin itself need not be believed that it is the origin.
         let direct = path.len() == 1;
         if let Some(old) = self.find_reservation(offer) {
-            let other = self.routes[self.reservations[old].route].peer;
+            let other = self.reservations[old].peer;
             if other != peer && !direct {
                 // It is here by another way already: this copy is free for another peer.
                 return self.say(decline(None));
@@ -102,15 +98,15 @@ impl Core<'_> {
         if offered.remaining == Some(Duration::ZERO) {
             return;
         }
-        if self.routes[route].reserved >= u32::from(self.config.window) {
+        if self.told.reserved(service, peer) >= self.config.window {
             // More than was announced: the peer is to wait for the next announcement.
-            self.starve(route);
+            self.starve(service, peer);
             return self.say(decline(Some(u8::MAX)));
         }
         if self.reservations.is_full() && !self.make_room(peer, service, offer, offered.priority) {
-            return self.starve(route);
+            return self.starve(service, peer);
         }
-        let ix = self.reserve(route, offered);
+        let ix = self.reserve(service, peer, offered);
         self.match_service(service);
         if let Some(ix) = ix.filter(|&ix| {
             self.reservations
@@ -119,7 +115,7 @@ impl Core<'_> {
         }) {
             self.forward(ix);
             if offered.sure && !self.is_sure(Offer::Reservation(ix)) {
-                self.deny_room(route, offer);
+                self.deny_room(service, peer, offer);
             }
         }
     }
@@ -143,19 +139,19 @@ impl Core<'_> {
             return false;
         };
         let r = &self.reservations[last];
-        let (lowest, evicted, route) = (r.priority, r.offer(), r.route);
+        let (lowest, evicted, other) = (r.priority, r.offer(), r.peer);
         let floor = Some(lowest);
         if lowest >= priority {
             self.say(Pending::Decline { peer, offer, floor });
             return false;
         }
         self.say(Pending::Decline {
-            peer: self.routes[route].peer,
+            peer: other,
             offer: evicted,
             floor,
         });
         self.remove_reservation(last);
-        self.starve(route);
+        self.starve(service, other);
         // One whose copies are still to be retracted keeps its slot a moment longer.
         if self.reservations.is_full() {
             self.say(Pending::Decline { peer, offer, floor });
@@ -164,8 +160,7 @@ impl Core<'_> {
         true
     }
 
-    fn reserve(&mut self, route: Ix, offered: &Offered) -> Link {
-        let (service, peer) = (self.routes[route].service, self.routes[route].peer);
+    fn reserve(&mut self, service: Ix, peer: Ix, offered: &Offered) -> Link {
         self.next_order += 1;
         let slot = Reservation {
             message: offered.offer.message,
@@ -175,7 +170,8 @@ impl Core<'_> {
             deadline: offered.remaining.map(|left| self.now + left),
             priority: offered.priority,
             budget: offered.copies.clamp(1, COPIES as u8),
-            route,
+            service,
+            peer,
             path: offered.path,
             copies: [None; COPIES],
             forwarded: false,
@@ -197,34 +193,25 @@ impl Core<'_> {
         self.peers[peer]
             .reservations
             .push_back(&mut self.reservations, ix);
-        self.routes[route].reserved += 1;
+        self.told.add_reserved(service, peer);
         self.set_timer(Entity::Reservation(ix), deadline);
         Some(ix)
     }
 
     /// Removes a reservation and invites a peer that was declined before.
     pub(super) fn drop_reservation(&mut self, ix: Ix) {
-        let route = self.reservations[ix].route;
+        let service = self.reservations[ix].service;
         self.remove_reservation(ix);
         self.invite_one();
-        self.drop_idle_route(route);
+        self.drop_idle_service(service);
     }
 
     /// The same, and what it had placed at next hops makes room there for others.
     pub(super) fn end_reservation(&mut self, ix: Ix) {
-        let service = self.routes[self.reservations[ix].route].service;
+        let service = self.reservations[ix].service;
         self.drop_reservation(ix);
         if self.services.get(service).is_some() {
             self.fill(service);
-        }
-    }
-
-    /// Room came free: a peer that was declined for the lack of it hears of it.
-    pub(super) fn invite_one(&mut self) {
-        if let Some(starved) = self.starved.front() {
-            self.unstarve(starved);
-            self.routes[starved].out.invite = true;
-            self.refresh_route(starved);
         }
     }
 
@@ -235,8 +222,7 @@ impl Core<'_> {
         let hash = Self::id_hash(seed, reservations[ix].message);
         self.reservation_index
             .remove(hash, ix, |at| Self::id_hash(seed, reservations[at].message));
-        let route = self.reservations[ix].route;
-        let (service, peer) = (self.routes[route].service, self.routes[route].peer);
+        let (service, peer) = (self.reservations[ix].service, self.reservations[ix].peer);
         if self.reservations[ix].forwarded {
             self.services[service]
                 .forwarded
@@ -245,7 +231,7 @@ impl Core<'_> {
             self.services[service].reserved.remove(&mut self.reservations, ix);
         }
         self.peers[peer].reservations.remove(&mut self.reservations, ix);
-        self.routes[route].reserved -= 1;
+        self.told.drop_reserved(service, peer);
         self.set_timer(Entity::Reservation(ix), None);
         self.reservations[ix].over = true;
         if self.reservations[ix].copies.iter().all(Option::is_none) {
@@ -253,23 +239,10 @@ impl Core<'_> {
         }
     }
 
-    /// The route's peer was declined; it is told when room comes free.
-    pub(super) fn starve(&mut self, route: Ix) {
-        if !self.routes[route].starved.is_linked() {
-            self.starved.push_back(&mut self.routes, route);
-        }
-    }
-
-    pub(super) fn unstarve(&mut self, route: Ix) {
-        if self.routes[route].starved.is_linked() {
-            self.starved.remove(&mut self.routes, route);
-        }
-    }
-
     /// The peer withdraws an offer. If it was claimed already, `gone` will follow the claim.
     pub(super) fn retracted(&mut self, peer: Ix, offer: OfferId) {
         if let Some(ix) = self.find_reservation(offer)
-            && self.routes[self.reservations[ix].route].peer == peer
+            && self.reservations[ix].peer == peer
         {
             self.end_reservation(ix);
         }

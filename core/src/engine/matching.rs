@@ -128,7 +128,7 @@ impl Core<'_> {
     fn claim(&mut self, ix: Ix, consumer: Ix) {
         let r = &self.reservations[ix];
         let (offer, priority, deadline) = (r.offer(), r.priority, r.deadline);
-        let (peer, path) = (self.routes[r.route].peer, r.path);
+        let (peer, path) = (r.peer, r.path);
         let (key, lease) = (self.consumers[consumer].key, self.consumers[consumer].lease);
         self.drop_reservation(ix);
         let token = GrantToken {

@@ -5,7 +5,8 @@
 //! | `slots` | what the tables hold, and the two state machines `State` and `Stage` |
 //! | `tables` | capacities, storage, numbering |
 //! | `origin` | messages of this node: submit, recovery, answers, outcomes, retention |
-//! | `routes` | which services are reached through which peer, and what of it is told to whom |
+//! | `routes` | which services are reached through which peer, and what of it may be told to whom |
+//! | `told` | what each peer was told of each service, and of what there is news |
 //! | `policy` | which services may pass over a link at all |
 //! | `room` | who is told of room at consumers, and which offers go there |
 //! | `place` | which next hops an offer is placed at, and what comes back from them |
@@ -48,6 +49,7 @@ mod session;
 pub(crate) mod slots;
 mod tables;
 mod timeout;
+mod told;
 mod view;
 
 use crate::config::Config;
@@ -69,6 +71,7 @@ use slots::{
     Take,
 };
 use tables::Entity;
+use told::Told;
 
 pub use slots::State;
 pub use tables::{Capacity, Storage};
@@ -159,6 +162,7 @@ pub struct Core<'s> {
     routes: Slab<'s, Route>,
     relays: Slab<'s, Relay>,
     rules: Slab<'s, Rule>,
+    told: Told<'s>,
 
     message_index: Index<'s>,
     reservation_index: Index<'s>,
@@ -174,6 +178,8 @@ pub struct Core<'s> {
     dirty: Dirty<'s>,
     /// The dirty entity whose outputs are being polled.
     current: Option<u32>,
+    /// Services that the current peer has had looked at in this turn.
+    turn: u8,
     answers: heapless::Deque<Pending, ANSWERS>,
 
     recovering: List<OfState>,
@@ -181,7 +187,7 @@ pub struct Core<'s> {
     /// Messages that a consumer holds to which no way leads just now.
     away: List<OfState>,
     seeking: seek::Seeking,
-    /// Some peer may have announced what there was no room for, or not have been told for want of it.
+    /// Some peer may have announced what there was no room for.
     missed: bool,
     starved: List<Starved>,
     counters: Counters,
@@ -208,9 +214,14 @@ impl<'s> Core<'s> {
     /// A core in this storage, at instant zero. The storage must be empty: nothing is cleared.
     ///
     /// # Panics
-    /// If an index or a queue of the storage is too short for its tables.
+    /// If an index, a queue or a table of pairs is too short for the other tables, or there are more than 2^32 pairs.
     pub fn with_storage(config: Config, storage: Storage<'s>) -> Self {
         let capacity = storage.capacity();
+        let listed = capacity.pairs().checked_add(capacity.routes as usize);
+        assert!(
+            listed.is_some_and(|places| u32::try_from(places).is_ok()),
+            "a cursor tells all routes and pairs apart"
+        );
         assert!(
             storage.dirty.len() >= capacity.entities(),
             "one dirty cell for each entity"
@@ -242,6 +253,14 @@ impl<'s> Core<'s> {
             routes: Slab::new(storage.routes),
             relays: Slab::new(storage.relays),
             rules: Slab::new(storage.rules),
+            told: Told::new(
+                storage.told,
+                storage.reserved,
+                storage.marks,
+                storage.starved,
+                capacity.peers as usize,
+                capacity.services as usize,
+            ),
             relay_index: Index::new(storage.relay_index),
             message_index: Index::new(storage.message_index),
             reservation_index: Index::new(storage.reservation_index),
@@ -254,6 +273,7 @@ impl<'s> Core<'s> {
             timers: Timers::new(storage.timer_heap, storage.timer_cells),
             dirty: Dirty::new(storage.dirty),
             current: None,
+            turn: 0,
             answers: heapless::Deque::new(),
             recovering: List::default(),
             delivered: List::default(),
@@ -508,7 +528,8 @@ impl<'s> Core<'s> {
             consumers: List::default(),
             hungry: List::default(),
             routes: List::default(),
-            spent: List::default(),
+            told: 0,
+            spent: 0,
             waiting: crate::data::tree::Tree::new(self.config.seed),
             offered: crate::data::tree::Tree::new(self.config.seed),
             reserved: crate::data::tree::Tree::new(self.config.seed),
@@ -530,10 +551,10 @@ impl<'s> Core<'s> {
     /// Forgets a service that nothing refers to any more.
     fn drop_idle_service(&mut self, ix: Ix) {
         let s = &self.services[ix];
-        if s.messages > 0 || !s.consumers.is_empty() || !s.routes.is_empty() {
+        let offered = !s.reserved.is_empty() || !s.forwarded.is_empty();
+        if s.messages > 0 || !s.consumers.is_empty() || !s.routes.is_empty() || s.told > 0 || offered {
             return;
         }
-        debug_assert!(s.reserved.is_empty(), "a reservation has a route");
         let (seed, services) = (self.seed(), &self.services);
         let hash = hash_bytes(seed, services[ix].name.as_bytes());
         self.service_index

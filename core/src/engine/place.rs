@@ -43,7 +43,7 @@ impl Core<'_> {
     pub(super) fn offer_service(&self, offer: Offer) -> Ix {
         match offer {
             Offer::Message(ix) => self.messages[ix].service,
-            Offer::Reservation(ix) => self.routes[self.reservations[ix].route].service,
+            Offer::Reservation(ix) => self.reservations[ix].service,
         }
     }
 
@@ -117,7 +117,7 @@ impl Core<'_> {
         let (r, way) = (&self.reservations[ix], &self.routes[route]);
         let seen = way.path.iter().any(|node| r.path.contains(node));
         let fits = r.path.len() + way.path.len() <= crate::wire::HOPS;
-        !seen && fits && self.may_pass(route, self.routes[r.route].peer)
+        !seen && fits && self.may_pass(route, r.peer)
     }
 
     fn best_route(&self, offer: Offer) -> Link {
@@ -136,7 +136,7 @@ impl Core<'_> {
                 .copies(offer)
                 .iter()
                 .flatten()
-                .any(|copy| copy.route == route);
+                .any(|copy| copy.is_at(route, r.peer));
             let better = best.is_none_or(|(least, _)| load(r) < least);
             if better && !used && r.takes(priority) && self.may_go(offer, route) {
                 best = Some((load(r), route));
@@ -258,7 +258,8 @@ impl Core<'_> {
     /// The copy at this route is no more: declined, withdrawn, or its session ended. True if there was one.
     fn lose_copy(&mut self, offer: Offer, route: Ix) -> bool {
         let before = any_live(self.copies(offer));
-        let here = |copy: &Option<Copy>| copy.is_some_and(|copy| copy.route == route);
+        let peer = self.routes[route].peer;
+        let here = |copy: &Option<Copy>| copy.is_some_and(|copy| copy.is_at(route, peer));
         let Some(at) = self.copies(offer).iter().position(here) else {
             return false;
         };

@@ -32,6 +32,13 @@ impl Core<'_> {
 
     /// Sets a policy that was checked. What may not pass any more is forgotten here and withdrawn there.
     pub(super) fn set_policy(&mut self, peer: Ix, policy: &Policy<'_>) {
+        // What it announced may be told on now, or no more.
+        let passes_on = self.peers[peer].redistribute != policy.redistribute;
+        let mut at = self.peers[peer].routes.front().filter(|_| passes_on);
+        while let Some(route) = at {
+            at = self.peers[peer].routes.next(&self.routes, route);
+            self.tell_by(route);
+        }
         self.peers[peer].redistribute = policy.redistribute;
         self.peers[peer].accept_from_south = policy.accept_from_south;
         self.drop_rules(peer);
@@ -56,15 +63,19 @@ impl Core<'_> {
         while let Some(route) = at {
             at = self.peers[peer].routes.next(&self.routes, route);
             let service = self.routes[route].service;
-            let name = &self.services[service].name;
-            self.routes[route].exports = self.may_pass_over(peer, Direction::Export, name);
-            if !self.may_announce(peer, name) {
+            let taken = self.may_announce(peer, &self.services[service].name);
+            if !taken {
                 self.route_lost(route);
+            } else if passes_on {
+                self.tell_by(route);
             }
-            self.refresh_route(route);
-            // What it announced may be redistributed now, or no more.
-            self.routes_changed(service);
             self.fill(service);
+            if !taken {
+                self.drop_route(route);
+            }
+        }
+        if self.is_up(peer) {
+            self.exports_changed(peer);
         }
     }
 

@@ -121,7 +121,7 @@ impl Core<'_> {
     /// A node behind a next hop has room for a reservation: the claim goes on towards the origin.
     pub(super) fn claim_passes(&mut self, reservation: Ix, down: Ix, claim: &Claim) {
         let r = &self.reservations[reservation];
-        let (up, priority, deadline) = (self.routes[r.route].peer, r.priority, r.deadline);
+        let (up, priority, deadline) = (r.peer, r.priority, r.deadline);
         let OfferId { message, alternate } = claim.offer;
         if self.find_relay(message).is_some() || self.is_late(deadline) {
             return self.say(claim.gone(down));

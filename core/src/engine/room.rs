@@ -19,7 +19,7 @@ use crate::data::slab::Ix;
 use crate::id::OfferId;
 
 /// Most room that is told at a time. More is told when it is used up.
-const ROOM_MAX: u32 = 64;
+pub(super) const ROOM_MAX: u32 = 64;
 
 /// Placed offers that one call looks at for one that can move.
 const LOOK_AT: usize = 16;
@@ -46,43 +46,21 @@ impl Core<'_> {
         room.min(ROOM_MAX) as u16
     }
 
-    /// What the peer of this route was told: a mark of the announcement, and how much room.
-    pub(super) fn set_told(&mut self, route: Ix, told: Option<(u64, u16)>) {
-        let r = &mut self.routes[route];
-        r.told = told.map(|(mark, _)| mark);
-        r.told_room = told.map_or(0, |(_, room)| room);
-        self.note_spent(route);
-    }
-
-    /// Keeps the list of those that were told of the service and know of no room true.
-    fn note_spent(&mut self, route: Ix) {
-        let r = &self.routes[route];
-        let (service, spent) = (r.service, r.told.is_some() && r.told_room == 0);
-        if spent && !r.spent.is_linked() {
-            self.services[service].spent.push_back(&mut self.routes, route);
-        } else if !spent && r.spent.is_linked() {
-            self.services[service].spent.remove(&mut self.routes, route);
-        }
-    }
-
     /// The peer has offered: one place less that it knows of. If it knows of none now, it may have to be told of more.
-    pub(super) fn room_used(&mut self, route: Ix) {
-        let r = &mut self.routes[route];
-        if r.told_room > 0 {
-            r.told_room -= 1;
-            if r.told_room == 0 {
-                self.note_spent(route);
-                self.refresh_route(route);
-            }
+    pub(super) fn room_used(&mut self, service: Ix, peer: Ix) {
+        let Some(left) = self.told.room(service, peer).and_then(|room| room.checked_sub(1)) else {
+            return;
+        };
+        self.set_told_room(service, peer, left);
+        if left == 0 {
+            self.mark_room(service, peer);
         }
     }
 
     /// An offer came because its sender knew of room here, and there is none: others have used it. It hears so, and of
     /// room when there is some again.
-    pub(super) fn deny_room(&mut self, route: Ix, offer: OfferId) {
-        self.routes[route].told_room = 0;
-        self.note_spent(route);
-        let peer = self.routes[route].peer;
+    pub(super) fn deny_room(&mut self, service: Ix, peer: Ix, offer: OfferId) {
+        self.set_told_room(service, peer, 0);
         self.say(Pending::NoRoom { peer, offer });
     }
 
@@ -105,15 +83,6 @@ impl Core<'_> {
         match offer {
             Offer::Message(ix) => self.time_offered(ix),
             Offer::Reservation(ix) => self.time_reservation(ix),
-        }
-    }
-
-    /// There is room that nothing here waits for: peers that know of none may have to be told.
-    pub(super) fn tell_room(&mut self, service: Ix) {
-        let mut at = self.services[service].spent.front();
-        while let Some(route) = at {
-            at = self.services[service].spent.next(&self.routes, route);
-            self.refresh_route(route);
         }
     }
 
@@ -150,8 +119,9 @@ impl Core<'_> {
                 .iter()
                 .flatten()
                 .any(|copy| copy.state == CopyState::ToRetract);
-            let here = copies.iter().flatten().any(|copy| copy.route == route);
-            let takes = self.routes[route].takes(self.offer_priority(offer));
+            let r = &self.routes[route];
+            let here = copies.iter().flatten().any(|copy| copy.is_at(route, r.peer));
+            let takes = r.takes(self.offer_priority(offer));
             !moves && !here && takes && !self.is_sure(offer) && self.may_go(offer, route)
         };
         let own = core::iter::successors(service.offered.first(), |&ix| {

@@ -11,13 +11,12 @@
 //! preferred (Gao and Rexford, "Stable Internet Routing Without Global Coordination", 2001); the path that each
 //! announcement carries keeps a misconfigured cycle from looping too.
 //!
-//! What a peer is to be told is not queued: a change marks the routes of its service, and when a mark is polled
-//! the announcement is built from what is true then, and sent if it differs from what was told last.
+//! A route is what a peer has announced of a service; it goes when that is withdrawn, or with the session. What was told to
+//! whom is in `told`: a change of a route is news for those to whom it makes a difference, and for nobody else.
 
 use super::Core;
-use super::slots::{Direction, Peer, Route, RouteOut};
+use super::slots::{Peer, Route};
 use super::tables::Entity;
-use crate::data::index::hash_words;
 use crate::data::list::ListLinks;
 use crate::data::slab::{Ix, Link};
 use crate::name::Name;
@@ -34,20 +33,20 @@ pub(super) struct Announcement {
 }
 
 impl Core<'_> {
-    /// The route between a service and a peer, if there is one.
+    /// The route of a service to a peer, if there is one.
     pub(super) fn find_route(&self, service: Ix, peer: Ix) -> Link {
-        let mut at = self.services[service].routes.front();
-        while let Some(ix) = at {
-            if self.routes[ix].peer == peer {
-                return at;
-            }
-            at = self.services[service].routes.next(&self.routes, ix);
+        let (of_service, of_peer) = (&self.services[service].routes, &self.peers[peer].routes);
+        // Many peers may have one service, and one peer many: the shorter list knows it too.
+        let here = |&ix: &Ix| (self.routes[ix].service, self.routes[ix].peer) == (service, peer);
+        if of_service.len() <= of_peer.len() {
+            core::iter::successors(of_service.front(), |&ix| of_service.next(&self.routes, ix)).find(here)
+        } else {
+            core::iter::successors(of_peer.front(), |&ix| of_peer.next(&self.routes, ix)).find(here)
         }
-        None
     }
 
     /// Finds or makes it; `None` if the table is full.
-    pub(super) fn route(&mut self, service: Ix, peer: Ix) -> Link {
+    fn route(&mut self, service: Ix, peer: Ix) -> Link {
         let found = self.find_route(service, peer);
         if found.is_some() {
             return found;
@@ -55,20 +54,13 @@ impl Core<'_> {
         let slot = Route {
             service,
             peer,
-            exports: self.may_pass_over(peer, Direction::Export, &self.services[service].name),
             window: None,
             floor: None,
             room: 0,
             placed: 0,
-            reserved: 0,
             path: Path::new(),
-            told: None,
-            told_room: 0,
-            out: RouteOut::default(),
             of_service: ListLinks::default(),
             of_peer: ListLinks::default(),
-            starved: ListLinks::default(),
-            spent: ListLinks::default(),
         };
         let Ok(ix) = self.routes.insert(slot) else {
             self.counters.routes_full += 1;
@@ -79,15 +71,14 @@ impl Core<'_> {
         Some(ix)
     }
 
-    /// Forgets a route that neither side uses.
-    pub(super) fn drop_idle_route(&mut self, ix: Ix) {
+    /// Forgets a route that was lost.
+    pub(super) fn drop_route(&mut self, ix: Ix) {
         let r = &self.routes[ix];
         let (service, peer) = (r.service, r.peer);
-        let used = r.window.is_some() || r.told.is_some() || r.placed > 0 || r.reserved > 0;
-        if used || r.out != RouteOut::default() {
-            return;
-        }
-        self.unstarve(ix);
+        debug_assert!(
+            r.window.is_none() && r.placed == 0,
+            "a route that is dropped was lost"
+        );
         self.services[service].routes.remove(&mut self.routes, ix);
         self.peers[peer].routes.remove(&mut self.routes, ix);
         self.routes.remove(ix);
@@ -100,31 +91,23 @@ impl Core<'_> {
         self.missed = true;
     }
 
-    /// A place in the table came free: what a peer announced in vain is asked for again, and a peer that could not be told
-    /// of something is told of all; now and then.
+    /// A place in the table came free: what a peer announced in vain is asked for again, now and then.
     pub(super) fn room_for_routes(&mut self) {
         if !self.missed || self.routes.is_full() || self.services.is_full() {
             return;
         }
         let (apart, now) = (self.config.timing.silence, self.now);
-        let waits = |p: &Peer| {
-            (p.missed || p.untold) && p.link.is_some() && p.asked.is_none_or(|at| at + apart <= now)
-        };
+        let missed = |p: &Peer| p.missed && p.link.is_some();
+        let waits = |p: &Peer| missed(p) && p.asked.is_none_or(|at| at + apart <= now);
         let Some(ix) = self.peers.iter().find(|(_, p)| waits(p)).map(|(ix, _)| ix) else {
-            self.missed = self
-                .peers
-                .iter()
-                .any(|(_, p)| (p.missed || p.untold) && p.link.is_some());
+            self.missed = self.peers.iter().any(|(_, p)| missed(p));
             return;
         };
         let p = &mut self.peers[ix];
         p.asked = Some(now);
-        p.out.ask = core::mem::take(&mut p.missed);
-        let untold = core::mem::take(&mut p.untold);
+        p.missed = false;
+        p.out.ask = true;
         self.touch(Entity::Peer(ix));
-        if untold {
-            self.tell_all(ix);
-        }
     }
 
     /// The peer had no room for something that it was told of, and has now: it is told all anew, but not more often than
@@ -136,35 +119,42 @@ impl Core<'_> {
             return;
         }
         p.refreshed = Some(self.now);
-        let mut at = self.peers[peer].routes.front();
-        while let Some(route) = at {
-            at = self.peers[peer].routes.next(&self.routes, route);
-            if self.routes[route].told.is_some() {
-                self.routes[route].out.invite = true;
-                self.refresh_route(route);
-            }
-        }
+        self.tell_again(peer);
     }
 
     /// A north peer is also below this node: what it announced has come up to here, and would go round for ever if paths
     /// were not looked at. Found as soon as a service is announced through the ring.
-    pub(super) fn note_cycle(&mut self, route: Ix) {
-        let (service, peer) = (self.routes[route].service, self.routes[route].peer);
-        let p = &self.peers[peer];
-        let Some(node) = p.node.filter(|_| p.dialled && !p.cycle) else {
-            return;
-        };
-        let mut at = self.services[service].routes.front();
-        while let Some(other) = at {
-            at = self.services[service].routes.next(&self.routes, other);
-            let r = &self.routes[other];
-            if !self.peers[r.peer].dialled && r.path.contains(&node) {
-                let p = &mut self.peers[peer];
-                p.cycle = true;
-                p.out.cycle = true;
-                self.touch(Entity::Peer(peer));
-                return;
-            }
+    fn note_cycle(&mut self, route: Ix, peer: Ix) {
+        let (r, p) = (&self.routes[route], &self.peers[peer]);
+        let above = p.link.is_some() && p.dialled && !self.peers[r.peer].dialled;
+        if above && !p.cycle && p.node.is_some_and(|node| r.path.contains(&node)) {
+            let p = &mut self.peers[peer];
+            p.cycle = true;
+            p.out.cycle = true;
+            self.touch(Entity::Peer(peer));
+        }
+    }
+
+    /// The peer of the route has announced a new way: does that close a ring?
+    fn note_cycles_by(&mut self, route: Ix) {
+        let mut cursor = None;
+        // One node is the peer itself.
+        while let Some(peer) = self
+            .peers
+            .next_live(cursor)
+            .filter(|_| self.routes[route].path.len() > 1)
+        {
+            cursor = Some(peer);
+            self.note_cycle(route, peer);
+        }
+    }
+
+    /// The session with a peer is up: does it close a ring?
+    pub(super) fn note_cycles_of(&mut self, peer: Ix) {
+        let mut cursor = None;
+        while let Some(route) = self.routes.next_live(cursor).filter(|_| self.peers[peer].dialled) {
+            cursor = Some(route);
+            self.note_cycle(route, peer);
         }
     }
 
@@ -178,10 +168,10 @@ impl Core<'_> {
         r.peer != to && r.window.is_some() && hierarchy && !loops && r.path.len() < HOPS
     }
 
-    /// What the peer of this route is to be told now; `None` if there is nothing that it can reach through here.
-    pub(super) fn announcement(&self, route: Ix) -> Option<Announcement> {
-        let (service, peer) = (self.routes[route].service, self.routes[route].peer);
-        if self.draining || !self.routes[route].exports {
+    /// What the peer is to be told of the service now, if it may be told of it; `None` if there is nothing that it can reach
+    /// through here.
+    pub(super) fn announcement(&self, service: Ix, peer: Ix) -> Option<Announcement> {
+        if self.draining {
             return None;
         }
         let mut path = Path::new();
@@ -197,7 +187,7 @@ impl Core<'_> {
             self.config.window
         };
         let free = self.reservations.capacity() - self.reservations.len();
-        let room = free + self.routes[route].reserved as usize;
+        let room = free + usize::from(self.told.reserved(service, peer));
         let wanted = usize::from(window.min(self.config.window));
         Some(Announcement {
             path,
@@ -229,50 +219,46 @@ impl Core<'_> {
         best
     }
 
-    /// A mark of an announcement: two with the same mark say the same.
-    pub(super) fn announcement_mark(&self, a: &Announcement) -> u64 {
-        let mut words = [0; HOPS + 1];
-        words[0] = u64::from(a.window);
-        for (word, node) in words[1..].iter_mut().zip(a.path.iter()) {
-            *word = node.0;
+    /// Whether what a peer is told of the route's service depends on the route: on its path, which is then the nearest, or on
+    /// its window, which is then the widest.
+    fn matters(&self, route: Ix, to: Ix) -> bool {
+        if !self.may_pass(route, to) {
+            return false;
         }
-        hash_words(self.seed(), &words)
+        let r = &self.routes[route];
+        let list = &self.services[r.service].routes;
+        let (mut nearest, mut widest, mut before) = (true, true, true);
+        let mut at = list.front();
+        while let Some(ix) = at.filter(|_| nearest || widest) {
+            at = list.next(&self.routes, ix);
+            if ix == route {
+                before = false;
+            } else if self.may_pass(ix, to) {
+                let other = &self.routes[ix];
+                // As `best_to_tell` chooses: between equals the first.
+                let (there, here) = (other.path.len(), r.path.len());
+                nearest &= there > here || (there == here && !before);
+                widest &= other.window < r.window;
+            }
+        }
+        nearest || widest
     }
 
-    /// What can be reached of this service has changed: peers may have to be told.
-    pub(super) fn routes_changed(&mut self, service: Ix) {
+    /// The route has changed, or is about to: there is news for those to whom it makes a difference. Asked before and after a
+    /// change, since either way may be the one that is told.
+    pub(super) fn tell_by(&mut self, route: Ix) {
+        let service = self.routes[route].service;
+        // Who has consumers itself tells of them, whatever else it reaches.
+        if self.routes[route].window.is_none() || !self.services[service].consumers.is_empty() {
+            return;
+        }
         let mut cursor = None;
         while let Some(peer) = self.peers.next_live(cursor) {
             cursor = Some(peer);
-            if self.is_up(peer) {
+            if self.is_up(peer) && self.matters(route, peer) {
                 self.tell_of(service, peer);
             }
         }
-    }
-
-    /// The peer is to be told of everything that is reached here.
-    pub(super) fn tell_all(&mut self, peer: Ix) {
-        let mut cursor = None;
-        while let Some(s) = self.services.next_live(cursor) {
-            cursor = Some(s);
-            if !self.services[s].consumers.is_empty() || !self.services[s].routes.is_empty() {
-                self.tell_of(s, peer);
-            }
-        }
-    }
-
-    fn tell_of(&mut self, service: Ix, peer: Ix) {
-        if let Some(route) = self.route(service, peer) {
-            self.refresh_route(route);
-        } else {
-            self.peers[peer].untold = true;
-            self.missed = true;
-        }
-    }
-
-    pub(super) fn refresh_route(&mut self, route: Ix) {
-        self.routes[route].out.refresh = true;
-        self.touch(Entity::Route(route));
     }
 
     /// The peer reaches consumers of the service, or has room again.
@@ -294,14 +280,19 @@ impl Core<'_> {
             self.drop_idle_service(service);
             return;
         };
+        let r = &self.routes[route];
+        let changed = r.window != Some(window) || r.path != *path;
+        if changed {
+            self.tell_by(route);
+        }
         let r = &mut self.routes[route];
         r.floor = None;
-        let changed = r.window != Some(window) || r.path != *path;
         r.window = Some(window);
         r.path = *path;
         r.room = room;
         if changed {
-            self.routes_changed(service);
+            self.tell_by(route);
+            self.note_cycles_by(route);
         }
         self.fill(service);
         self.draw(route);
@@ -314,33 +305,27 @@ impl Core<'_> {
         {
             self.route_lost(route);
             self.fill(service);
-            self.refresh_route(route);
+            self.drop_route(route);
         }
     }
 
-    /// Nothing can be placed over this route any more; what was placed waits again.
+    /// Nothing can be placed over this route any more; what was placed waits again. It is to be dropped.
     pub(super) fn route_lost(&mut self, route: Ix) {
+        self.tell_by(route);
         let r = &mut self.routes[route];
-        let known = r.window.take().is_some();
-        r.floor = None;
+        r.window = None;
         r.room = 0;
-        r.path = Path::new();
-        let service = r.service;
         if r.placed > 0 {
             self.lose_copies_at(route);
         }
-        if known {
-            self.routes_changed(service);
-        }
     }
 
-    /// The peer of this route can't reach the service through here any more: its offers are not kept.
-    pub(super) fn forget_offers_of(&mut self, route: Ix) {
-        let (peer, service) = (self.routes[route].peer, self.routes[route].service);
+    /// The peer can't reach the service through here any more: its offers are not kept.
+    pub(super) fn forget_offers_of(&mut self, service: Ix, peer: Ix) {
         let mut at = self.peers[peer].reservations.front();
-        while let Some(ix) = at {
+        while let Some(ix) = at.filter(|_| self.told.reserved(service, peer) > 0) {
             at = self.peers[peer].reservations.next(&self.reservations, ix);
-            if self.reservations[ix].route == route {
+            if self.reservations[ix].service == service {
                 self.drop_reservation(ix);
             }
         }

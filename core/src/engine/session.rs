@@ -8,11 +8,11 @@
 use super::answer_far::PeerAnswer;
 use super::claim::Claim;
 use super::hold::{Granted, Offered};
-use super::slots::{Holder, Keeping, Peer, PeerOut, RouteOut, Source, Stage};
+use super::slots::{Holder, Keeping, Peer, PeerOut, Source, Stage};
 use super::tables::Entity;
 use super::{Core, Pending};
 use crate::data::index::{Seed, hash_bytes, hash_words};
-use crate::data::list::List;
+use crate::data::list::{List, ListLinks};
 use crate::data::slab::{Ix, Link};
 use crate::input::{Body, Kept, LinkId, Policy};
 use crate::output::{Bound, Fault, Misuse, Notice, Refused};
@@ -69,7 +69,6 @@ impl Core<'_> {
             sent: self.now,
             unsaid: 0,
             missed: false,
-            untold: false,
             cycle: false,
             asked: None,
             refreshed: None,
@@ -77,6 +76,7 @@ impl Core<'_> {
             reservations: List::default(),
             deliveries: List::default(),
             granted: List::default(),
+            starved: ListLinks::default(),
             out: PeerOut::default(),
         };
         let ix = self.peers.insert(slot).map_err(|_| Refused::Full(Bound::Peers))?;
@@ -346,7 +346,6 @@ impl Core<'_> {
         let unsaid = core::mem::take(&mut p.out.hello).then_some(p.our_generation);
         p.session += 1;
         p.missed = false;
-        p.untold = false;
         p.cycle = false;
         p.asked = None;
         p.refreshed = None;
@@ -392,6 +391,7 @@ impl Core<'_> {
     /// Says anew all that the peer has to know.
     fn session_up(&mut self, peer: Ix, same_life: bool) {
         self.tell_all(peer);
+        self.note_cycles_of(peer);
         self.find_absent(peer);
         let mut at = self.peers[peer].deliveries.front();
         while let Some(d) = at {
@@ -488,12 +488,10 @@ impl Core<'_> {
         p.out.cycle = false;
         self.unmark_seek(peer);
         self.say(Pending::Notice(Notice::SessionDown { link }));
+        self.forget_told(peer);
         let mut at = self.peers[peer].routes.front();
         while let Some(route) = at {
             at = self.peers[peer].routes.next(&self.routes, route);
-            self.set_told(route, None);
-            self.routes[route].out = RouteOut::default();
-            self.unstarve(route);
             self.route_lost(route);
         }
         // Freed reservations invite nobody until all of them are gone: this peer is not among the starved.
@@ -528,11 +526,7 @@ impl Core<'_> {
         // What waits again may go elsewhere.
         while let Some(route) = self.peers[peer].routes.front() {
             let service = self.routes[route].service;
-            self.drop_idle_route(route);
-            if self.peers[peer].routes.front() == Some(route) {
-                debug_assert!(false, "a route of a lost session is idle");
-                return;
-            }
+            self.drop_route(route);
             if self.services.get(service).is_some() {
                 self.match_service(service);
                 self.fill(service);
@@ -552,19 +546,6 @@ impl Core<'_> {
             (a, b) => a.or(b),
         };
         self.set_timer(Entity::Peer(ix), at);
-    }
-
-    /// On an idle link nothing comes free that would invite the peer again: what it was declined is announced anew.
-    fn invite_peer(&mut self, peer: Ix) {
-        let mut at = self.peers[peer].routes.front();
-        while let Some(route) = at {
-            at = self.peers[peer].routes.next(&self.routes, route);
-            if self.routes[route].starved.is_linked() {
-                self.unstarve(route);
-                self.routes[route].out.invite = true;
-                self.refresh_route(route);
-            }
-        }
     }
 
     pub(super) fn peer_timeout(&mut self, ix: Ix) {

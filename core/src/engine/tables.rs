@@ -2,6 +2,7 @@
 
 use super::slots::{Consumer, Delivery, Message, Peer, Relay, Reservation, Route, Rule, Service, Take};
 use crate::data::index::Index;
+use crate::data::marks::Marks;
 use crate::data::slab::{Entry, Ix};
 use crate::data::slots::Slots;
 use crate::data::timers::TimerCell;
@@ -24,7 +25,7 @@ pub struct Capacity {
     pub takes: u32,
     /// Peers.
     pub peers: u32,
-    /// Pairs of a service and a peer that know it of each other.
+    /// Pairs of a service and a peer that has announced it.
     pub routes: u32,
     /// Messages that pass between a peer and another.
     pub relays: u32,
@@ -50,16 +51,27 @@ impl Default for Capacity {
 }
 
 impl Capacity {
-    /// Slots that have a timer and a place in the dirty queue: all but services, takes and rules, and the core itself.
+    /// Slots that have a timer and a place in the dirty queue: all but services, takes, routes and rules, and the core
+    /// itself.
     pub const fn entities(&self) -> usize {
         self.messages as usize
             + self.reservations as usize
             + self.deliveries as usize
             + self.consumers as usize
             + self.peers as usize
-            + self.routes as usize
             + self.relays as usize
             + 1
+    }
+
+    /// Pairs of a service and a peer: what was told of each to each.
+    pub const fn pairs(&self) -> usize {
+        self.peers as usize * self.services as usize
+    }
+
+    /// Memory of the tables of pairs, in bytes: what was told and what waits, marks of news and of starved ones.
+    pub const fn pair_bytes(&self) -> usize {
+        let marks = Marks::words_for(self.peers as usize, self.services as usize);
+        self.pairs() * (size_of::<u8>() + size_of::<u16>()) + 2 * marks * size_of::<u32>()
     }
 
     /// Memory that the tables take, in bytes.
@@ -89,13 +101,15 @@ impl Capacity {
             + index(self.takes)
             + index(self.peers)
             + index(self.peers)
+            + self.pair_bytes()
             // Timer cell, its place in the heap, its place in the dirty queue.
             + self.entities() * (size_of::<TimerCell>() + 2 * size_of::<u32>())
     }
 }
 
 /// Memory of a core, lent by the caller or boxed. Lengths say the capacity: each index has
-/// [`Storage::cells_for`] its table's length (`link_index` is the peers' second one).
+/// [`Storage::cells_for`] its table's length (`link_index` is the peers' second one), `told` and `reserved` have a cell for
+/// each pair of a service and a peer, `marks` and `starved` the words of [`Storage::marks_for`] peers and services.
 #[allow(
     missing_docs,
     reason = "each is the table of the same name in `Capacity`, or its index"
@@ -120,6 +134,10 @@ pub struct Storage<'s> {
     pub take_index: Slots<'s, u32>,
     pub peer_index: Slots<'s, u32>,
     pub link_index: Slots<'s, u32>,
+    pub told: Slots<'s, u8>,
+    pub reserved: Slots<'s, u16>,
+    pub marks: Slots<'s, u32>,
+    pub starved: Slots<'s, u32>,
     pub timer_heap: Slots<'s, u32>,
     pub timer_cells: Slots<'s, TimerCell>,
     pub dirty: Slots<'s, u32>,
@@ -129,6 +147,11 @@ impl Storage<'_> {
     /// Cells that an index over `slots` entries needs.
     pub const fn cells_for(slots: usize) -> usize {
         Index::cells_for(slots)
+    }
+
+    /// Words that the marks of so many peers over so many services need.
+    pub const fn marks_for(peers: usize, services: usize) -> usize {
+        Marks::words_for(peers, services)
     }
 
     /// What fits.
@@ -159,6 +182,12 @@ impl Storage<'static> {
             Slots::boxed(slots, || 0)
         }
         let index = |slots: u32| words(Index::cells_for(slots as usize));
+        let marks = || {
+            words(Marks::words_for(
+                capacity.peers as usize,
+                capacity.services as usize,
+            ))
+        };
         Self {
             messages: table(capacity.messages),
             reservations: table(capacity.reservations),
@@ -179,6 +208,10 @@ impl Storage<'static> {
             take_index: index(capacity.takes),
             peer_index: index(capacity.peers),
             link_index: index(capacity.peers),
+            told: Slots::boxed(capacity.pairs(), || 0),
+            reserved: Slots::boxed(capacity.pairs(), || 0),
+            marks: marks(),
+            starved: marks(),
             timer_heap: words(capacity.entities()),
             timer_cells: Slots::boxed(capacity.entities(), || TimerCell::EMPTY),
             dirty: words(capacity.entities()),
@@ -194,7 +227,6 @@ pub(crate) enum Entity {
     Delivery(Ix),
     Consumer(Ix),
     Peer(Ix),
-    Route(Ix),
     Relay(Ix),
     /// The end of the recovery window.
     Core,
@@ -210,7 +242,6 @@ impl Entity {
             Self::Delivery(ix) => c.messages + c.reservations + at(ix),
             Self::Consumer(ix) => c.messages + c.reservations + c.deliveries + at(ix),
             Self::Peer(ix) => c.messages + c.reservations + c.deliveries + c.consumers + at(ix),
-            Self::Route(ix) => c.messages + c.reservations + c.deliveries + c.consumers + c.peers + at(ix),
             Self::Relay(ix) => Self::Core.number(c) - c.relays + at(ix),
             Self::Core => c.entities() as u32 - 1,
         }
@@ -236,8 +267,6 @@ impl Entity {
             Self::Consumer
         } else if is_in(c.peers) {
             Self::Peer
-        } else if is_in(c.routes) {
-            Self::Route
         } else if is_in(c.relays) {
             Self::Relay
         } else {
@@ -269,6 +298,25 @@ mod tests {
             assert_eq!(Entity::of(number, &c).number(&c), number);
         }
         assert_eq!(Entity::of(c.entities() as u32 - 1, &c), Entity::Core);
+    }
+
+    /// A root of a large mesh: each service is announced to it by two of its peers.
+    #[test]
+    fn a_thousand_peers_and_ten_thousand_services_fit_their_budget() {
+        let root = Capacity {
+            peers: 1_000,
+            services: 10_000,
+            routes: 20_000,
+            ..Capacity::default()
+        };
+        let none = Capacity {
+            peers: 0,
+            services: 0,
+            routes: 0,
+            ..root
+        };
+        let bytes = root.bytes() - none.bytes();
+        assert!(bytes < 48 << 20, "{bytes} bytes");
     }
 
     /// A message slot is most of a large core's memory; growing it is a decision.

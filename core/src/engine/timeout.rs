@@ -52,7 +52,7 @@ impl Core<'_> {
             Entity::Reservation(_) => Why::Reservation,
             Entity::Delivery(_) => Why::Delivery,
             Entity::Consumer(_) => Why::Consumer,
-            Entity::Peer(_) | Entity::Route(_) => Why::Peer,
+            Entity::Peer(_) => Why::Peer,
             Entity::Relay(_) => Why::Relay,
             Entity::Core => Why::Recovery,
         };
@@ -79,7 +79,6 @@ impl Core<'_> {
                 Entity::Delivery(ix) => self.delivery_timeout(ix),
                 Entity::Consumer(ix) => self.remove_consumer(ix),
                 Entity::Peer(ix) => self.peer_timeout(ix),
-                Entity::Route(_) => {}
                 Entity::Relay(ix) => self.relay_timeout(ix),
                 Entity::Core => self.recovery_over(),
             }

@@ -7,6 +7,7 @@ use crate::id::{MessageId, NodeId};
 use crate::input::{LinkId, Outcome};
 use crate::name::Name;
 use crate::time::Duration;
+use core::ops::Range;
 
 /// What happened so far in this life of the core.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
@@ -241,14 +242,9 @@ impl Core<'_> {
             offered: s.offered.len() as u32,
             reserved: (s.reserved.len() + s.forwarded.len()) as u32,
             messages: s.messages,
-            peers: self.peers_of(s.routes.front(), |ix| s.routes.next(&self.routes, ix)),
+            peers: s.routes.len() as u32,
             oldest: oldest.map(|born| self.now.since(born)),
         }
-    }
-
-    fn peers_of(&self, first: Option<Ix>, next: impl Fn(Ix) -> Option<Ix>) -> u32 {
-        let routes = core::iter::successors(first, |&ix| next(ix));
-        routes.filter(|&ix| self.routes[ix].window.is_some()).count() as u32
     }
 
     /// Some messages, as [`Core::services_from`].
@@ -273,26 +269,47 @@ impl Core<'_> {
         (found.map(|(_, s)| self.view_service(s)), next)
     }
 
-    /// Some pairs of a service and a peer, as [`Core::services_from`].
+    /// Some pairs of a service and a peer, as [`Core::services_from`]: first those that the peer has announced, then those
+    /// that it was only told of.
     pub fn routes_from(
         &self,
         from: Cursor,
         most: usize,
     ) -> (impl Iterator<Item = RouteView<'_>>, Option<Cursor>) {
-        let (found, next) = walk(&self.routes, from, most);
-        let known = found.filter(|(_, r)| r.window.is_some() || r.told.is_some());
-        let views = known.map(|(_, r)| RouteView {
-            service: &self.services[r.service].name,
-            peer: &self.peers[r.peer].name,
-            dialled: self.peers[r.peer].dialled,
-            path: &r.path,
-            window: r.window,
-            floor: r.floor,
-            placed: r.placed,
-            reserved: r.reserved,
-            told: r.told.is_some(),
-        });
-        (views, next)
+        let announced = self.routes.capacity();
+        let all = announced + self.capacity.pairs();
+        let pair = move |at: usize| {
+            if at < announced {
+                let (ix, r) = (Ix::new(at), self.routes.get(Ix::new(at))?);
+                return Some((r.service, r.peer, Some(ix)));
+            }
+            let (service, peer) = self.told.pair(at - announced)?;
+            let only_told =
+                self.told.room(service, peer).is_some() && self.find_route(service, peer).is_none();
+            only_told.then_some((service, peer, None))
+        };
+        let found = piece(from, all, most, |at| pair(at).is_some());
+        let next = (found.end < all).then(|| Cursor(found.end.checked_sub(1).map(Ix::new)));
+        let views = found.filter_map(pair);
+        (
+            views.map(|(service, peer, route)| self.view_route(service, peer, route)),
+            next,
+        )
+    }
+
+    fn view_route(&self, service: Ix, peer: Ix, route: Link) -> RouteView<'_> {
+        let r = route.map(|ix| &self.routes[ix]);
+        RouteView {
+            service: &self.services[service].name,
+            peer: &self.peers[peer].name,
+            dialled: self.peers[peer].dialled,
+            path: r.map_or(&[], |r| &r.path),
+            window: r.and_then(|r| r.window),
+            floor: r.and_then(|r| r.floor),
+            placed: r.map_or(0, |r| r.placed),
+            reserved: u32::from(self.told.reserved(service, peer)),
+            told: self.told.room(service, peer).is_some(),
+        }
     }
 
     /// Some peers, as [`Core::services_from`].
@@ -333,7 +350,7 @@ impl Core<'_> {
             node: p.node,
             link: p.link,
             dialled: p.dialled,
-            services: self.peers_of(p.routes.front(), |ix| p.routes.next(&self.routes, ix)),
+            services: p.routes.len() as u32,
             reservations: p.reservations.len() as u32,
             deliveries: p.deliveries.len() as u32,
             granted: p.granted.len() as u32,
@@ -374,13 +391,18 @@ fn walk<'a, T>(
     from: Cursor,
     most: usize,
 ) -> (impl Iterator<Item = (Ix, &'a T)>, Option<Cursor>) {
+    let found = piece(from, slab.capacity(), most, |at| slab.get(Ix::new(at)).is_some());
+    let last = found.end.checked_sub(1).map(Ix::new);
+    let more = !found.is_empty() && slab.next_live(last).is_some();
+    let next = last.filter(|_| more).map(|last| Cursor(Some(last)));
+    let found = found.filter_map(|at| slab.get(Ix::new(at)).map(|found| (Ix::new(at), found)));
+    (found, next)
+}
+
+/// Of so many places those behind a cursor, up to the last that is shown or to the last that was looked at.
+fn piece(from: Cursor, places: usize, most: usize, full: impl Fn(usize) -> bool) -> Range<usize> {
     let start = from.0.map_or(0, |ix| ix.position() + 1);
-    let slots = start..slab.capacity().min(start + LOOKS);
-    let full = |at: usize| slab.get(Ix::new(at)).is_some();
-    // Behind the last that is shown, or behind the last slot that was looked at.
-    let end = slots.clone().filter(|&at| full(at)).nth(most);
-    let end = end.unwrap_or(slots.end);
-    let more = end > start && end < slab.capacity() && slab.next_live(Some(Ix::new(end - 1))).is_some();
-    let found = (start..end).filter_map(|at| slab.get(Ix::new(at)).map(|found| (Ix::new(at), found)));
-    (found, more.then(|| Cursor(Some(Ix::new(end - 1)))))
+    let places = start..places.min(start + LOOKS);
+    let end = places.clone().filter(|&at| full(at)).nth(most);
+    start..end.unwrap_or(places.end)
 }

@@ -3,6 +3,7 @@
 mod alternate;
 mod direct;
 mod duo;
+mod hub;
 mod liar;
 mod mesh;
 mod net;
@@ -10,3 +11,4 @@ mod pair;
 mod room;
 mod seek;
 mod support;
+mod told;

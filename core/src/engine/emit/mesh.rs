@@ -3,11 +3,15 @@
 use super::Said;
 use crate::data::slab::Ix;
 use crate::engine::Core;
-use crate::engine::slots::{Copies, Copy, CopyState, Passing, RouteOut};
+use crate::engine::slots::{Copies, Copy, CopyState, Passing};
+use crate::engine::tables::Entity;
 use crate::id::{GrantToken, OfferId};
 use crate::input::{LinkId, Part, Verb};
 use crate::output::{Attached, Notice, Output, Payload};
 use crate::wire::{Frame, Hello, VERSION};
+
+/// Services of which a peer is told in one turn, while others wait.
+const TURN: u8 = 16;
 
 impl Core<'_> {
     /// The same for a reservation that goes on from here; a place less for each that it passes.
@@ -39,7 +43,7 @@ impl Core<'_> {
         let live = r.copies.iter().flatten().filter(|copy| copy.is_live()).count();
         let frame = Frame::Offer {
             offer,
-            service: self.services[self.routes[r.route].service].name.clone(),
+            service: self.services[r.service].name.clone(),
             priority: r.priority,
             age: self.now.since(r.born),
             remaining: r.deadline.map(|at| self.now.until(at)),
@@ -99,9 +103,32 @@ impl Core<'_> {
             };
             return Said::Out(Output::Notice(Notice::Cycle { link, node }));
         } else {
-            return Said::Nothing;
+            return self.emit_news(ix, buffer);
         };
         Self::say_or_again(self.send(ix, &frame, buffer))
+    }
+
+    /// What there is to tell the peer of a service, one at a time. When it has heard of some, others have their turn.
+    fn emit_news(&mut self, peer: Ix, buffer: &mut [u8]) -> Said {
+        if !self.told.is_marked(peer) {
+            self.turn = 0;
+            return Said::Nothing;
+        }
+        if self.turn == TURN {
+            self.turn = 0;
+            self.current = None;
+            self.touch(Entity::Peer(peer));
+            return Said::Again;
+        }
+        self.turn += 1;
+        let Some(service) = self.told.take_mark(peer) else {
+            return Said::Again;
+        };
+        let frame = self.news_for(service, peer);
+        if self.services.get(service).is_some() {
+            self.drop_idle_service(service);
+        }
+        Self::say_or_again(frame.and_then(|frame| self.send(peer, &frame, buffer)))
     }
 
     pub(super) fn emit_hello(&mut self, link: LinkId, generation: u32, buffer: &mut [u8]) -> Output {
@@ -114,52 +141,6 @@ impl Core<'_> {
             generation,
         });
         self.send_on(link, &hello, Attached::Nothing, buffer)
-    }
-
-    pub(super) fn emit_route(&mut self, ix: Ix, buffer: &mut [u8]) -> Said {
-        let Some(r) = self.routes.get_mut(ix) else {
-            return Said::Nothing;
-        };
-        let (peer, told) = (r.peer, r.told);
-        if r.out == RouteOut::default() {
-            self.current = None;
-            self.drop_idle_route(ix);
-            return Said::Nothing;
-        }
-        let invite = core::mem::take(&mut r.out).invite;
-        self.note_cycle(ix);
-        let service = self.services[self.routes[ix].service].name.clone();
-        let frame = match self.announcement(ix) {
-            Some(a) => {
-                let mark = Some(self.announcement_mark(&a));
-                if a.short {
-                    // It hears of it when more room comes free, even if this is what it was told before.
-                    self.starve(ix);
-                }
-                let roomier = a.room > 0 && self.routes[ix].told_room == 0;
-                if told == mark && !invite && !roomier {
-                    return Said::Again;
-                }
-                self.set_told(ix, mark.map(|mark| (mark, a.room)));
-                if invite && !a.short {
-                    // One that has nothing to offer must not swallow the room that another waits for.
-                    self.invite_one();
-                }
-                Frame::Announce {
-                    service,
-                    window: a.window,
-                    room: a.room,
-                    path: a.path,
-                }
-            }
-            None if told.is_some() => {
-                self.set_told(ix, None);
-                self.forget_offers_of(ix);
-                Frame::Withdraw { service }
-            }
-            None => return Said::Again,
-        };
-        Self::say_or_again(self.send(peer, &frame, buffer))
     }
 
     pub(super) fn emit_relay(&mut self, ix: Ix, buffer: &mut [u8]) -> Said {

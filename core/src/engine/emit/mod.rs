@@ -51,7 +51,6 @@ impl Core<'_> {
                 Entity::Message(ix) => self.emit_message(ix, buffer),
                 Entity::Delivery(ix) => self.emit_delivery(ix, buffer),
                 Entity::Peer(ix) => self.emit_peer(ix, buffer),
-                Entity::Route(ix) => self.emit_route(ix, buffer),
                 Entity::Reservation(ix) => self.emit_reservation(ix, buffer),
                 Entity::Relay(ix) => self.emit_relay(ix, buffer),
                 Entity::Consumer(ix) => {

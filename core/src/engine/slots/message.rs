@@ -86,7 +86,7 @@ impl State {
 /// One copy of an offer, placed at a peer.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Copy {
-    /// The route that it was placed over; a retract may outlive it.
+    /// The route that it was placed over; one that does not count may outlive it.
     pub(crate) route: Ix,
     /// The peer it was placed at.
     pub(crate) peer: Ix,
@@ -110,6 +110,12 @@ pub(crate) enum CopyState {
 }
 
 impl Copy {
+    /// Whether it was placed at this peer over this route. One that does not count may outlive its route, whose slot may be
+    /// another peer's by now.
+    pub(crate) fn is_at(&self, route: Ix, peer: Ix) -> bool {
+        (self.route, self.peer) == (route, peer)
+    }
+
     /// Whether it counts: it is at the peer, or goes there.
     pub(crate) const fn is_live(&self) -> bool {
         matches!(self.state, CopyState::ToOffer | CopyState::Placed)

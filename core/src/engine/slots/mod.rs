@@ -13,7 +13,7 @@ pub use delivery::Delivery;
 pub(crate) use delivery::{DeliveryOut, Keeping, Source, Stage};
 pub(crate) use message::{COPIES, Copies, Copy, CopyState, Holder, MessageOut, any_live};
 pub use message::{Message, State};
-pub(crate) use peer::{Direction, PeerOut, RouteOut};
+pub(crate) use peer::{Direction, PeerOut};
 pub use peer::{Peer, Route, Rule};
 pub use registry::{Consumer, Service, Take};
 pub use relay::Relay;
@@ -35,12 +35,9 @@ pub(crate) struct OfService;
 /// Among the consumers of a service that have room and a waiting take.
 #[derive(Debug)]
 pub(crate) struct Hungry;
-/// Among the routes whose peer was declined and is to be invited when a reservation comes free.
+/// Among the peers that were declined and are to be invited when a reservation comes free.
 #[derive(Debug)]
 pub(crate) struct Starved;
-/// Among the routes whose peer has used up the room that it was told of.
-#[derive(Debug)]
-pub(crate) struct Spent;
 /// In order of priority, then age.
 #[derive(Debug)]
 pub(crate) struct ByRank;

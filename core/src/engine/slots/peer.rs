@@ -1,6 +1,6 @@
-//! Peers, and what each was told of each service.
+//! Peers, and which services each has consumers of.
 
-use super::{OfPeer, OfService, OfState, Spent, Starved};
+use super::{OfPeer, OfService, OfState, Starved};
 use crate::data::list::{List, ListLinks, ListNode};
 use crate::data::slab::Ix;
 use crate::id::{Boot, NodeId};
@@ -47,8 +47,6 @@ pub struct Peer {
     pub(crate) unsaid: u32,
     /// It announced something that there was no room for.
     pub(crate) missed: bool,
-    /// There was no room for a route by which it would be told of something.
-    pub(crate) untold: bool,
     /// It is to the north and also below this node.
     pub(crate) cycle: bool,
     /// When it was asked last to announce all anew.
@@ -63,8 +61,19 @@ pub struct Peer {
     pub(crate) deliveries: List<OfPeer>,
     /// This node's messages that its consumers hold.
     pub(crate) granted: List<OfState>,
-    /// What is to be told to it.
+    /// In the list of those that were declined for want of room and are to be invited.
+    pub(crate) starved: ListLinks,
+    /// What is to be told to it, beside the news of services (`told`).
     pub(crate) out: PeerOut,
+}
+
+impl ListNode<Starved> for Peer {
+    fn links(&self) -> &ListLinks {
+        &self.starved
+    }
+    fn links_mut(&mut self) -> &mut ListLinks {
+        &mut self.starved
+    }
 }
 
 /// Pending outputs of a peer, in the order they are polled.
@@ -86,16 +95,14 @@ pub(crate) struct PeerOut {
     pub(crate) cycle: bool,
 }
 
-/// What one peer and this node told each other about one service.
+/// A peer's consumers of one service: what it announced, and what is placed there. Goes with the announcement.
 #[derive(Debug)]
 pub struct Route {
     /// The service.
     pub(crate) service: Ix,
     /// The peer.
     pub(crate) peer: Ix,
-    /// The service may be announced to the peer, and so offered by it.
-    pub(crate) exports: bool,
-    /// The peer has consumers and takes this many offers.
+    /// The peer takes this many offers; none once it was lost, for the moment until its slot is free.
     pub(crate) window: Option<u16>,
     /// The peer said that only higher priorities find room.
     pub(crate) floor: Option<u8>,
@@ -103,24 +110,12 @@ pub struct Route {
     pub(crate) room: u16,
     /// This node's copies that are placed there.
     pub(crate) placed: u32,
-    /// The peer's offers that wait here.
-    pub(crate) reserved: u32,
     /// The way to the nearest consumers that the peer has announced.
     pub(crate) path: Path,
-    /// What the peer was told last: a mark of the path and the window, `None` if nothing.
-    pub(crate) told: Option<u64>,
-    /// The room that the peer was told of, less its offers since.
-    pub(crate) told_room: u16,
-    /// What is to be told to it.
-    pub(crate) out: RouteOut,
     /// In its service's list.
     pub(crate) of_service: ListLinks,
     /// In its peer's list.
     pub(crate) of_peer: ListLinks,
-    /// In the list of those to be invited.
-    pub(crate) starved: ListLinks,
-    /// In its service's list of those that know of no room, if the peer was told of the service.
-    pub(crate) spent: ListLinks,
 }
 
 /// Which services may pass over a peer's links: one rule of them.
@@ -154,15 +149,6 @@ impl ListNode<OfPeer> for Rule {
     }
 }
 
-/// Pending outputs of a route. What there is to announce is found out when it is polled.
-#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
-pub(crate) struct RouteOut {
-    /// Something has changed that the peer may have to be told.
-    pub(crate) refresh: bool,
-    /// Room came free: the peer is told even if nothing else has changed.
-    pub(crate) invite: bool,
-}
-
 impl ListNode<OfService> for Route {
     fn links(&self) -> &ListLinks {
         &self.of_service
@@ -178,24 +164,6 @@ impl ListNode<OfPeer> for Route {
     }
     fn links_mut(&mut self) -> &mut ListLinks {
         &mut self.of_peer
-    }
-}
-
-impl ListNode<Starved> for Route {
-    fn links(&self) -> &ListLinks {
-        &self.starved
-    }
-    fn links_mut(&mut self) -> &mut ListLinks {
-        &mut self.starved
-    }
-}
-
-impl ListNode<Spent> for Route {
-    fn links(&self) -> &ListLinks {
-        &self.spent
-    }
-    fn links_mut(&mut self) -> &mut ListLinks {
-        &mut self.spent
     }
 }
 

@@ -1,6 +1,6 @@
 //! Services, consumers and their takes.
 
-use super::{ByRank, Hungry, OfConsumer, OfService, Spent};
+use super::{ByRank, Hungry, OfConsumer, OfService};
 use crate::data::list::{List, ListLinks, ListNode};
 use crate::data::slab::Ix;
 use crate::data::tree::Tree;
@@ -18,10 +18,12 @@ pub struct Service {
     pub(crate) consumers: List<OfService>,
     /// Those of them that have room and a waiting take; the front is next.
     pub(crate) hungry: List<Hungry>,
-    /// Routes to and from peers.
+    /// Routes to peers that have consumers of it.
     pub(crate) routes: List<OfService>,
-    /// Those of them whose peer has used up the room that it was told of.
-    pub(crate) spent: List<Spent>,
+    /// Peers that were told of it, or that there is news of it for.
+    pub(crate) told: u32,
+    /// Those of them that have used up the room that they were told of.
+    pub(crate) spent: u32,
     /// This node's messages that are placed nowhere.
     pub(crate) waiting: Tree<ByRank>,
     /// This node's messages that are placed at peers.

@@ -25,8 +25,10 @@ pub struct Reservation {
     pub(crate) priority: u8,
     /// Next hops that it may be placed at from here.
     pub(crate) budget: u8,
-    /// How it came, and its service.
-    pub(crate) route: Ix,
+    /// Its service.
+    pub(crate) service: Ix,
+    /// Whose offer it is: the peer that it came from.
+    pub(crate) peer: Ix,
     /// Nodes that it has passed: its origin first, the peer that it came from last.
     pub(crate) path: Path,
     /// Where it was placed.

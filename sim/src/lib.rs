@@ -28,6 +28,7 @@ pub mod scenario;
 pub mod shrink;
 mod store;
 mod straight;
+mod ways;
 mod world;
 
 pub use check::{Class, Violation};

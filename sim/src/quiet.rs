@@ -10,6 +10,7 @@ use crate::check::reach::{Hop, Reach, reach};
 use crate::host::{service_name, service_number};
 use crate::rng::Rng;
 use crate::scenario::{SECOND, Scenario, Time};
+use crate::ways::Way;
 use crate::world::{Event, World};
 use redlink_core::wire::HOPS;
 use redlink_core::{Duration, MessageId, Outcome, Terms};
@@ -323,6 +324,36 @@ impl World {
                         "node {h} hears of s{service} from {peers} peers, it may reach it: {} (from {} at most)",
                         model.reaches[h], model.peers[h]
                     ));
+                }
+            }
+        }
+        self.misheard(first)
+    }
+
+    /// A link whose one end knows something else than the other would tell it; none if there is none.
+    fn misheard(&self, first: usize) -> Option<String> {
+        let both = |cable: &crate::net::Cable| {
+            let ends = [cable.south, cable.north];
+            let live = |at: usize| {
+                Some((
+                    &self.hosts[ends[at]].live.as_ref()?.core,
+                    self.hosts[ends[at]].name(),
+                ))
+            };
+            Some([live(0)?, live(1)?])
+        };
+        for cable in &self.cables {
+            let Some(ends) = both(cable) else { continue };
+            for to in 0..2 {
+                let way = Way {
+                    from: (ends[1 - to].0, &ends[1 - to].1),
+                    to: (ends[to].0, &ends[to].1),
+                    policy: &cable.policies[to],
+                    up: to == 1,
+                };
+                let mut services = first..self.plan.services;
+                if let Some(what) = services.find_map(|service| way.disagreement(&service_name(service))) {
+                    return Some(what);
                 }
             }
         }

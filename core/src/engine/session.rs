@@ -23,7 +23,7 @@ impl Core<'_> {
         hash_words(seed, &[u64::from(link.0)])
     }
 
-    fn find_peer(&self, name: &str) -> Link {
+    pub(super) fn find_peer(&self, name: &str) -> Link {
         let same = |ix: Ix| self.peers[ix].name.as_str() == name;
         self.peer_index
             .find(hash_bytes(self.seed(), name.as_bytes()), same)

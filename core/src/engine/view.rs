@@ -1,12 +1,13 @@
 //! Looking in from outside: what status pages, lists and checks show.
 
-use super::slots::{Message, Peer, Service, State};
+use super::slots::{Direction, Message, Peer, Service, State};
 use super::{Capacity, Core};
 use crate::data::slab::{Ix, Link, Slab};
 use crate::id::{MessageId, NodeId};
 use crate::input::{LinkId, Outcome};
 use crate::name::Name;
 use crate::time::Duration;
+use crate::wire::Path;
 use core::ops::Range;
 
 /// What happened so far in this life of the core.
@@ -310,6 +311,17 @@ impl Core<'_> {
             reserved: u32::from(self.told.reserved(service, peer)),
             told: self.told.room(service, peer).is_some(),
         }
+    }
+
+    /// The way to a service that a peer is to know through this node, which is its first; none if it is to know of none. The peer
+    /// does know it when all is told and has arrived. For checks from outside.
+    pub fn tells(&self, service: &str, peer: &str) -> Option<Path> {
+        let (service, peer) = (self.find_service(service)?, self.find_peer(peer)?);
+        let may = self.may_pass_over(peer, Direction::Export, &self.services[service].name);
+        let told = self
+            .announcement(service, peer)
+            .filter(|_| may && self.is_up(peer));
+        told.map(|told| told.path)
     }
 
     /// Some peers, as [`Core::services_from`].

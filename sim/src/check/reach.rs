@@ -108,7 +108,7 @@ pub(crate) fn reach(nodes: usize, hops: &[Hop], service: &str, consumers: &[bool
 }
 
 /// What rules say of a service: the first that matches; where none does, whether all of them deny.
-fn may_pass(rules: &str, service: &str) -> bool {
+pub(crate) fn may_pass(rules: &str, service: &str) -> bool {
     let mut denials = true;
     for word in rules.split_whitespace() {
         let (allow, pattern) = match word.strip_prefix('!') {

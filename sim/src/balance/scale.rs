@@ -31,11 +31,12 @@ const LEASE: Duration = Duration::from_secs(60);
 /// What was seen.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub(crate) struct Seen {
+    /// What the root was told: one for each service.
     pub(crate) routes: u32,
-    /// Bytes of the root's tables for its routes.
+    /// Bytes of the root's tables that grow with its peers, services and routes.
     pub(crate) bytes: usize,
-    /// Bytes of the routes alone that lead somewhere: one for each service.
-    pub(crate) learned: usize,
+    /// Of those the bytes of what it told, and of what there may be to tell: for each service to each peer.
+    pub(crate) pairs: usize,
     /// From the last join until the last frame had arrived.
     pub(crate) settled: Time,
     pub(crate) frames: u64,
@@ -44,16 +45,15 @@ pub(crate) struct Seen {
     pub(crate) events: u64,
 }
 
-/// What a core's tables take for so many routes.
-fn route_bytes(routes: u32) -> usize {
-    let with = |routes| {
-        let capacity = Capacity {
-            routes,
-            ..Capacity::default()
-        };
-        capacity.bytes()
+/// What the tables of a core take for its peers, services and routes, with their indexes and timers.
+fn route_bytes(of: Capacity) -> usize {
+    let without = Capacity {
+        peers: 0,
+        services: 0,
+        routes: 0,
+        ..of
     };
-    with(routes) - with(0)
+    of.bytes() - without.bytes()
 }
 
 fn capacity(peers: u32, services: u32, routes: u32, consumers: u32) -> Capacity {
@@ -99,8 +99,8 @@ pub(crate) fn measure(options: &Options) -> Result<Seen> {
         seed,
     } = *options;
     let mut cores = Cores::new(MS, seed, None);
-    // Whoever is linked to the root hears of every service, so there is a route for each pair.
-    cores.add(capacity(nodes, services, nodes.saturating_mul(services), 1))?;
+    // Each service is announced to the root by one node; whoever is linked to it hears of every service.
+    cores.add(capacity(nodes, services, services, 1))?;
     let each = services.div_ceil(nodes.max(1));
     for _ in 0..nodes {
         cores.add(capacity(1, services, services, each))?;
@@ -158,8 +158,8 @@ pub(crate) fn measure(options: &Options) -> Result<Seen> {
     let idle = (cores.cost.bytes - bytes) as f64 / f64::from(nodes) / (IDLE / SECOND) as f64;
     Ok(Seen {
         routes: root.routes,
-        bytes: route_bytes(root.routes),
-        learned: route_bytes(services),
+        bytes: route_bytes(cores.core(0).capacity()),
+        pairs: cores.core(0).capacity().pair_bytes(),
         settled,
         frames,
         frames_before: before,
@@ -202,11 +202,11 @@ pub fn run(options: &Options, outside: &mut Outside<'_>) -> Result<String> {
     );
     let _ = writeln!(
         out,
-        "  {} routes in its tables: {:.1} MiB, {} bytes each; {:.1} MiB for one of each service",
-        seen.routes,
+        "  {:.1} MiB of tables for {} routes that it was told, and {} that it told; {:.1} MiB of it for the latter",
         mib(seen.bytes),
-        seen.bytes / seen.routes.max(1) as usize,
-        mib(seen.learned)
+        seen.routes,
+        u64::from(options.nodes) * u64::from(options.services) - u64::from(seen.routes),
+        mib(seen.pairs)
     );
     let _ = writeln!(
         out,
@@ -239,6 +239,13 @@ mod tests {
         assert!(seen.settled <= 3 * SECOND, "{seen:?}");
         // The newcomer hears of all and tells of its own, which everybody else hears of.
         assert!(seen.frames < 60 + 5 * 12 + 10, "{seen:?}");
+        // Each service is announced to the root once, and told once to each node that has not announced it; and for each
+        // link there are two hellos and two end marks.
+        assert_eq!(
+            seen.frames + seen.frames_before,
+            60 + 60 * 11 + 12 * 4,
+            "{seen:?}"
+        );
         assert!(seen.idle_bytes < 1_024.0, "{seen:?}");
         assert_eq!(seen, measure(&options).unwrap());
     }

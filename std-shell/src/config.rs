@@ -36,6 +36,8 @@ pub const PORT: u16 = 7411;
 const TRACE_MEMORY: u64 = 8 << 20;
 /// More would be scanned too long by who asks.
 const TRACE_MEMORY_LIMIT: u64 = 1 << 30;
+/// Most pairs of a service and a peer that a core has a place for.
+const PAIRS_MAX: u64 = 1 << 30;
 /// The environment's word on norths.
 const NORTH_VARIABLE: &str = "REDLINK_NORTH";
 /// Longest payload unless said otherwise.
@@ -112,7 +114,7 @@ pub struct Capacity {
     pub takes: Option<u32>,
     /// Peers.
     pub peers: Option<u32>,
-    /// Pairs of a service and a peer that know it of each other.
+    /// Pairs of a service and a peer that has announced it.
     pub routes: Option<u32>,
     /// Messages that pass between a peer and another.
     pub relays: Option<u32>,
@@ -329,6 +331,12 @@ impl NodeConfig {
             return Err(wrong("hosts", &format!("`{bad}` is no host name and no address")));
         }
         let capacity = told.capacity.unwrap_or_default();
+        let default = redlink_core::Capacity::default();
+        let services = u64::from(capacity.services.unwrap_or(default.services));
+        if services * u64::from(capacity.peers.unwrap_or(default.peers)) > PAIRS_MAX {
+            let what = "`services` times `peers` is at most 1073741824; each such pair takes 3 bytes";
+            return Err(wrong("capacity", what));
+        }
         let certificate_life = told.certificate_life.as_deref().map_or(Ok(LIFE_DEFAULT), life)?;
         let programs = told.programs.unwrap_or_default().into_iter();
         let programs = programs

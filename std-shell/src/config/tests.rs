@@ -79,6 +79,7 @@ fn mistakes_are_named_with_their_place() {
         ("north = ['https://a/b']", "https://HOST"),
         ("hosts = ['a b']", "`hosts`"),
         ("[capacity]\nmesages = 1", "mesages"),
+        ("[capacity]\npeers = 4000000000", "`services` times `peers`"),
         ("certificate_life = '9s'", "10s to 366d"),
         ("certificate_life = '367d'", "`certificate_life`"),
         ("certificate_life = '30'", "such as 30d"),

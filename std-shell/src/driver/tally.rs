@@ -40,8 +40,8 @@ impl Complaints {
         if is_news(&mut self.routes, counters.routes_full, now) {
             tracing::warn!(
                 times = counters.routes_full,
-                "the table of routes or of services is full: some peers don't hear of some services, or this node does not; \
-                 raise `capacity.routes` and `capacity.services`"
+                "the table of routes or of services is full: this node does not hear of some services, nor does who would \
+                 hear of them here; raise `capacity.routes` and `capacity.services`"
             );
         }
         if is_news(&mut self.relays, counters.relays_full, now) {

@@ -2,8 +2,8 @@
 
 use redlink_core::{Body, Payload, Tag};
 
-/// Longest payload, in bytes. A longer one is not taken. With its length it fills up a slot.
-pub const BODY_MAX: usize = 63;
+/// Longest payload, in bytes. A longer one is not taken.
+pub const BODY_MAX: usize = 64;
 /// Each message of the leaf may have one, and so may what the peer sends and what is answered.
 const BODIES: usize = super::MESSAGES + 4;
 

@@ -12,7 +12,7 @@ use crate::mesh::PolicyPlan;
 use crate::scenario::{Kind, MS, SECOND, Time};
 use crate::world::{Event, Transfer, World};
 use redlink_core::wire::Frame;
-use redlink_core::{Attached, Input, LinkId, NodeId, Part, Payload};
+use redlink_core::{Attached, Fault, Input, LinkId, NodeId, Part, Payload};
 
 /// What a south node is configured to dial.
 #[derive(Debug)]
@@ -179,7 +179,7 @@ impl World {
         self.end_over(conn, side);
     }
 
-    pub(crate) fn on_close(&mut self, h: usize, link: LinkId) {
+    pub(crate) fn on_close(&mut self, h: usize, link: LinkId, fault: Fault) {
         let known = self.hosts[h]
             .live
             .as_ref()
@@ -196,6 +196,13 @@ impl World {
             }
             return;
         };
+        // P11: whatever a liar says, no honest node says what another closes its link for.
+        let peer = &self.conns[conn].ends[1 - side];
+        let honest = self.plan.honest() && self.plan.liar != Some(peer.host);
+        if honest && matches!(fault, Fault::Malformed | Fault::Order) {
+            let text = format!("node {h} closes its link with {}: {fault:?}", peer.host);
+            self.check.fail("P11", text);
+        }
         self.shut(conn, side);
         self.check.order.link_gone(h, link);
     }

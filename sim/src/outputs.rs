@@ -60,7 +60,7 @@ impl World {
             } => self.on_fetch(h, link, token, part, size),
             Output::Fetch { token, .. } => self.expect(h, token),
             Output::FetchDirect { token, size, address } => self.fetch_direct(h, token, size, address),
-            Output::CloseLink { link, .. } => self.on_close(h, link),
+            Output::CloseLink { link, fault } => self.on_close(h, link, fault),
             Output::Free(body) => {
                 let known = self.hosts[h]
                     .live

@@ -55,6 +55,7 @@ struct Probe {
     service: usize,
     reaches: bool,
     sent: Time,
+    priority: u8,
     /// Open messages of its service that rank before it, at all nodes: what is left of the trouble is worked off first.
     ahead: u64,
 }
@@ -199,7 +200,9 @@ impl World {
             // The first service is the liar's to spoil; what it sees there tells it numbers of messages to come.
             self.probe(0, SECOND);
             self.quiet.probes.retain(|probe| probe.service > 0);
-            self.probe(1 + left % (self.plan.services - 1), BESIDE_A_LIAR * 2);
+            // All nodes call at once, and somewhere one worker does all the work.
+            let many = self.hosts.len() as u64 * EACH_AHEAD;
+            self.probe(1 + left % (self.plan.services - 1), BESIDE_A_LIAR * 2 + many);
             self.quiet.stage = Stage::Beside(left - 1);
             return;
         }
@@ -414,10 +417,17 @@ impl World {
                     service,
                     reaches,
                     sent: self.now,
-                    ahead: self.ahead_of(service, terms.priority),
+                    priority: terms.priority,
+                    ahead: 0,
                 });
             }
         }
+        // The other calls are among what is worked off first.
+        let mut probes = std::mem::take(&mut self.quiet.probes);
+        for probe in &mut probes {
+            probe.ahead = self.ahead_of(probe.service, probe.priority);
+        }
+        self.quiet.probes = probes;
     }
 
     fn ahead_of(&self, service: usize, priority: u8) -> u64 {

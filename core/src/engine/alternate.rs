@@ -106,6 +106,16 @@ impl Core<'_> {
         self.drop_idle_service(service);
     }
 
+    /// After a grant: the windows that were the message's are for others, under its own service too if it was claimed as
+    /// offered under another.
+    pub(super) fn fill_both(&mut self, ix: Ix, offered: Ix) {
+        self.fill(offered);
+        let own = self.messages[ix].service;
+        if own != offered {
+            self.fill(own);
+        }
+    }
+
     /// Under which service a granted message was claimed.
     pub(super) fn granted_service(&self, ix: Ix) -> Ix {
         let m = &self.messages[ix];

@@ -48,7 +48,7 @@ impl Core<'_> {
                     claim.lease = claim.lease.min(RESERVED_LEASE);
                 }
                 self.grant_to_peer(ix, peer, &claim);
-                self.fill(service);
+                self.fill_both(ix, service);
             }
             // Its grant is under way. In one that was sent already a claim would find an attempt that its consumer has
             // said to hold, or has answered meanwhile: that one is not delivered twice (P6).

@@ -113,7 +113,7 @@ impl Core<'_> {
         if let Some(d) = self.insert_delivery(slot, Some(consumer)) {
             self.hand_over(d);
         }
-        self.fill(service);
+        self.fill_both(ix, service);
     }
 
     /// After `leave_state`: a consumer of this node has the message.

@@ -112,11 +112,11 @@ impl Core<'_> {
         &mut self,
         message: Message,
         terms: &Terms,
-        alternate: Option<(Name, Duration)>,
+        alternate: Option<(Name, Instant)>,
     ) -> Result<Ix, Refused> {
         let (sequence, inserted) = (message.sequence, message.inserted);
         let (size, born, service) = (message.size, message.born, message.service);
-        let Some((name, after)) = alternate else {
+        let Some((name, from)) = alternate else {
             return self.insert_message(message);
         };
         let other = match self.service(&name) {
@@ -128,7 +128,7 @@ impl Core<'_> {
         };
         let ix = self.insert_message(message)?;
         let twin = Self::blank(sequence, inserted, other, terms, size, born);
-        self.add_alternate(ix, twin, born + after);
+        self.add_alternate(ix, twin, from);
         Ok(ix)
     }
 
@@ -158,6 +158,8 @@ impl Core<'_> {
         let mut message = Self::blank(sequence, inserted, service, &submit.terms, submit.size, self.now);
         message.tag = submit.tag;
         message.out.insert = true;
+        let now = self.now;
+        let alternate = alternate.map(|(name, after)| (name, now + after));
         let ix = self.file_message(message, &submit.terms, alternate)?;
         self.next_sequence += 1;
         self.counters.submitted += 1;
@@ -187,6 +189,10 @@ impl Core<'_> {
         message.state = State::Recovering;
         let overdue = message.deadline.is_some_and(|at| at <= self.now);
         message.overdue = overdue;
+        // As the deadline: what is left of it counts from now on.
+        let left = |after: Duration| after.as_micros().saturating_sub(stored.age.as_micros());
+        let now = self.now;
+        let alternate = alternate.map(|(name, after)| (name, now + Duration::from_micros(left(after))));
         let ix = self.file_message(message, &stored.terms, alternate)?;
         self.recovering.push_back(&mut self.messages, ix);
         if overdue {

@@ -227,3 +227,55 @@ fn it_takes_two_places_or_none() {
     node.submit("a", Terms::default(), b"");
     assert_eq!(node.core.messages().count(), 2, "a message is shown once");
 }
+
+/// The machine was started anew: its clock knows nothing of the time that the message has waited.
+#[test]
+fn a_time_that_is_over_at_the_start_is_over() {
+    let mut mesh = star();
+    worker(&mut mesh, "B", "b");
+    mesh.run(ms(100));
+    let node = mesh.node("O");
+    submit(node, secs(60));
+    let row = node.disk.messages.values_mut().next().expect("its row");
+    // It was inserted long before this clock began.
+    row.waited = secs(3_600);
+    mesh.restart("O");
+    mesh.restore("O", "H");
+    mesh.run(secs(10));
+    assert_eq!(delivered(&mut mesh, "B"), 1);
+}
+
+/// What waits behind a full window goes there as soon as a worker of the alternate service takes what stood before it.
+#[test]
+fn a_claim_by_the_alternate_makes_room_for_others_of_its_own_service() {
+    let mut mesh = star();
+    worker(&mut mesh, "A", "a");
+    mesh.run(ms(100));
+    for name in ["H", "A"] {
+        mesh.node(name).config.window = 1;
+        mesh.restart(name);
+    }
+    for (south, north) in [("O", "H"), ("A", "H"), ("B", "H")] {
+        mesh.restore(south, north);
+    }
+    worker(&mut mesh, "A", "a");
+    mesh.run(secs(6));
+    mesh.node("O").submit("a", Terms::default(), b"held");
+    mesh.run(ms(100));
+    assert_eq!(delivered(&mut mesh, "A"), 1);
+    let urgent = Terms {
+        priority: 9,
+        ..Terms::default()
+    };
+    let tag = mesh
+        .node("O")
+        .submit_for("a", Some(("b", ms(500))), urgent, b"first");
+    tag.expect("the submit is taken");
+    mesh.node("O").submit("a", Terms::default(), b"second");
+    mesh.run(ms(100));
+    assert_eq!(reserved(&mut mesh, "H"), 1, "the window is one");
+    worker(&mut mesh, "O", "b");
+    mesh.run(secs(1));
+    assert_eq!(delivered(&mut mesh, "O"), 1);
+    assert_eq!(reserved(&mut mesh, "H"), 1, "the second has its place");
+}

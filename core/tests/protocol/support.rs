@@ -28,6 +28,8 @@ pub(crate) struct DiskMessage {
     pub(crate) terms: Terms,
     pub(crate) size: u64,
     pub(crate) at: Instant,
+    /// Time before that, which this clock knows nothing of.
+    pub(crate) waited: Duration,
 }
 
 #[derive(Clone, Debug)]
@@ -194,7 +196,7 @@ impl Node {
         self.submits.clear();
         let disk = self.disk.clone();
         for (sequence, row) in disk.messages {
-            let age = row.at.until(self.now);
+            let age = row.at.until(self.now) + row.waited;
             let left = |ett: Duration| self.now.until(row.at + ett);
             let terms = Terms {
                 ett: row.terms.ett.map(left),
@@ -465,6 +467,7 @@ impl Node {
                             terms,
                             size,
                             at,
+                            waited: Duration::ZERO,
                         },
                     );
                     self.payloads.insert(sequence, payload);

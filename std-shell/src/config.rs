@@ -14,6 +14,7 @@ pub use values::{NorthUrl, Size};
 pub use ways::{OwnWay, ProxyText, Way, Ways};
 
 use crate::content::PAYLOAD_MAX;
+use crate::link::frame::ORIGIN_MAX;
 use crate::proxy::Environment;
 use crate::trust::programs::Permissions;
 use crate::trust::{self, LIFE_DEFAULT, LIFE_MAX, LIFE_MIN, OwnFiles, Wishes};
@@ -315,6 +316,12 @@ impl NodeConfig {
             return Err(wrong("max_connections", "it is from 1 to 1048576"));
         }
         let advertise = told.advertise.map(|url| value("advertise", &url)).transpose()?;
+        if advertise
+            .as_ref()
+            .is_some_and(|url: &NorthUrl| url.to_string().len() > ORIGIN_MAX)
+        {
+            return Err(wrong("advertise", "it is longer than 255 characters"));
+        }
         let direct = match told.path.as_deref() {
             None | Some("reverse") => false,
             Some("direct") if advertise.is_some() => true,

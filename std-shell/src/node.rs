@@ -184,6 +184,7 @@ impl Node {
             programs,
             peers: peers.clone(),
             direct: config.direct,
+            advertises: config.advertise.is_some(),
         };
         let listening = tokio::spawn(async move {
             let limits = Limits {

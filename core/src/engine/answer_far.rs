@@ -198,9 +198,11 @@ impl Core<'_> {
         self.away.push_back(&mut self.messages, ix);
         let m = &mut self.messages[ix];
         m.holder = Holder::Away(way);
-        m.reply_verb = None;
         m.out.grant = false;
-        m.out.fetch = false;
+        // What is being brought straight needs no way.
+        if core::mem::take(&mut m.out.fetch) || !m.reply_direct {
+            m.reply_verb = None;
+        }
         self.seek_holder(ix);
     }
 }

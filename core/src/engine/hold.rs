@@ -304,12 +304,12 @@ impl Core<'_> {
                 self.set_stage(d, Stage::Fetching);
                 let slot = &mut self.deliveries[d];
                 let address = address.filter(|_| grant.direct);
-                slot.direct = grant.direct;
+                slot.direct = address.is_some();
                 slot.payload = address.map(Payload::Held);
-                slot.out.fetch = true;
                 // One that says it is elsewhere and not where.
-                slot.out.reverse = grant.direct && address.is_none();
-                slot.out.fetch &= !slot.out.reverse;
+                slot.reversed = grant.direct && address.is_none();
+                slot.out.reverse = slot.reversed;
+                slot.out.fetch = !slot.reversed;
                 self.fetching(d);
                 if address.is_some() {
                     Kept::Body
@@ -340,13 +340,14 @@ impl Core<'_> {
     /// A grant comes once more, since its payload could not be had straight.
     fn reversed(&mut self, d: Ix, peer: Ix, grant: &Granted) {
         let slot = &mut self.deliveries[d];
-        let waits = slot.stage == Stage::Fetching && !slot.direct && slot.token == grant.token;
+        let waits = slot.stage == Stage::Fetching && slot.reversed && slot.token == grant.token;
         if waits
             && slot.source == Source::Peer(peer)
             && !grant.direct
             && !grant.inline
             && slot.size == grant.size
         {
+            slot.reversed = false;
             slot.out.fetch = true;
             self.fetching(d);
         }
@@ -364,7 +365,10 @@ impl Core<'_> {
         match (part, slot.stage) {
             (Part::Payload, Stage::Fetching) => {
                 slot.direct = false;
+                slot.reversed = true;
                 slot.out.reverse = true;
+                // The origin's lease began with the grant.
+                slot.out.extend = true;
                 self.fetching(d);
             }
             (Part::Reply, Stage::Answering) => {

@@ -164,6 +164,7 @@ impl Core<'_> {
             token,
             alternate: false,
             direct: false,
+            reversed: false,
             source,
             consumer: None,
             stage: Stage::Held,

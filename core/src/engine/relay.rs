@@ -262,7 +262,7 @@ impl Core<'_> {
         // Something is passing already; what is said twice is said once more later.
         if same && moves
             || r.out.fetch_answer
-            || r.out.answer
+            || (r.out.answer && (answer.direct || !r.direct))
             || r.out.grant
             || (r.verb.is_some() && r.size > 0 && r.body.is_none() && !r.direct)
         {

@@ -142,3 +142,41 @@ fn the_way_breaks_while_it_comes() {
     assert_eq!(mesh.node("S").outcome(sequence), Some(Outcome::Replied));
     assert!(mesh.node("N").bodies.is_empty());
 }
+
+/// The worker's link goes down while its answer goes straight: it is there, and counts.
+#[test]
+fn an_answer_that_is_brought_straight_needs_no_way() {
+    let mut mesh = line();
+    let sequence = mesh.node("S").submit("s", terms(), b"abc");
+    mesh.run(ms(100));
+    let delivery = mesh.node("N").only_delivery();
+    mesh.hold_transfers(true);
+    mesh.node("N")
+        .answer(delivery.token, Verb::Reply, Some(&[9; LARGE]));
+    mesh.run(ms(100));
+    mesh.cut("T", "N");
+    mesh.run(ms(100));
+    mesh.hold_transfers(false);
+    mesh.run(ms(100));
+    assert_eq!(mesh.node("S").outcome(sequence), Some(Outcome::Replied));
+    assert_eq!(mesh.node("S").core.counters().granted, 1);
+}
+
+/// The node can't reach the origin and says so at once: both announcements come to the node between in one breath.
+#[test]
+fn an_answer_that_is_announced_anew_at_once_is_not_held_up() {
+    let mut mesh = line();
+    mesh.straight = false;
+    let sequence = mesh.node("S").submit("s", terms(), b"abc");
+    mesh.run(ms(100));
+    let delivery = mesh.node("N").only_delivery();
+    let node = mesh.node("N");
+    node.answer(delivery.token, Verb::Reply, Some(&[9; LARGE]));
+    node.brings.clear();
+    node.must(Input::NotDirect {
+        token: delivery.token,
+        part: Part::Reply,
+    });
+    mesh.run(ms(100));
+    assert_eq!(mesh.node("S").outcome(sequence), Some(Outcome::Replied));
+}

@@ -173,6 +173,10 @@ pub(super) enum Command {
         key: TransferKey,
         content: Content,
     },
+    /// What was brought straight is there.
+    Brought {
+        key: TransferKey,
+    },
     /// What was to go straight can't.
     NotDirect {
         key: TransferKey,

@@ -45,6 +45,10 @@ impl Driver {
             token,
             part: Part::Reply,
         };
+        // It is said again while it is on its way, and its consumer may be done with it by then.
+        if !self.transfers.brings(key) {
+            return;
+        }
         let job = self.origin_of(&token).and_then(|origin| {
             let source = self.outgoing(payload)?;
             Some(Job::Bring { key, source, origin })
@@ -77,6 +81,7 @@ impl Driver {
     /// What was to go straight can't: it goes along the way of the offer.
     pub(super) fn not_direct(&mut self, key: TransferKey) {
         self.tally.payloads_not_direct += 1;
+        self.transfers.brought(&key);
         let TransferKey { token, part } = key;
         let what = match part {
             Part::Payload => "can't be had at its origin itself",

@@ -554,6 +554,11 @@ impl Handle {
         let _ = self.send(Command::Straight { key, content }).await;
     }
 
+    /// An answer has been brought to its origin.
+    pub(crate) async fn brought(&self, key: TransferKey) {
+        let _ = self.send(Command::Brought { key }).await;
+    }
+
     /// A payload can't go straight.
     pub(crate) async fn not_direct(&self, key: TransferKey) {
         let _ = self.send(Command::NotDirect { key }).await;

@@ -197,6 +197,7 @@ impl Driver {
                 self.tally.payloads_direct += 1;
                 self.next.push_back(Next::Fetched(key, Some(content)));
             }
+            Command::Brought { key } => self.transfers.brought(&key),
             Command::NotDirect { key } => self.next.push_back(Next::NotDirect(key)),
             Command::Progress { key } => {
                 self.transfers.progress(&key, self.now);

@@ -15,7 +15,7 @@ use crate::link::transfer::{Job, TransferKey, TransferRefusal};
 use redlink_core::{
     Body, ConsumerKey, Duration, Fence, GrantToken, Instant, LinkId, MessageId, Name, NodeId, Part, Payload,
 };
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use tokio::sync::oneshot;
 
 /// How long a payload that was announced may take to begin, or to go on.
@@ -85,6 +85,8 @@ pub(super) struct Transfers {
     early: BTreeMap<TransferKey, Early>,
     passing: BTreeMap<TransferKey, Passing>,
     offered: BTreeMap<TransferKey, Offered>,
+    /// Answers that this node brings to their origins.
+    bringing: HashSet<TransferKey>,
     /// Which of what is offered or passes are bytes that the core will free.
     bodies: HashMap<u64, TransferKey>,
     /// Nothing ends, and nothing has to be looked at, before this.
@@ -146,6 +148,16 @@ impl Transfers {
             until: Some(now + FETCH),
         };
         self.begin(key, fetch);
+    }
+
+    /// An answer is to be brought to its origin; false if it is on its way.
+    pub(super) fn brings(&mut self, key: TransferKey) -> bool {
+        self.bringing.insert(key)
+    }
+
+    /// It is there, or will not be.
+    pub(super) fn brought(&mut self, key: &TransferKey) {
+        self.bringing.remove(key);
     }
 
     /// Whether that is waited for from whoever shows the grant.

@@ -36,6 +36,8 @@ pub struct Node {
     pub peers: Arc<Peers>,
     /// Large payloads of its messages go straight, unless they say it themselves.
     pub direct: bool,
+    /// Other nodes know where to reach this one, so that they may.
+    pub advertises: bool,
 }
 
 #[cfg(test)]

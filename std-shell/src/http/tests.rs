@@ -201,6 +201,7 @@ impl Api {
         let store = opened.store.clone();
         let running = driver::start(opened, done, settings).unwrap();
         let node = Node {
+            advertises: false,
             direct: false,
             handle: running.handle.clone(),
             identity: identity.clone(),

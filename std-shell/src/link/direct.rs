@@ -6,23 +6,24 @@
 
 use super::connect::{Target, Version};
 use super::mover::{Brought, Mover};
-use super::transfer::TransferKey;
+use super::transfer::{TransferKey, longest};
 use crate::config::{NorthUrl, OwnWay, Ways};
 use crate::driver::{Handle, Outgoing};
 use crate::trust::Identity;
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{Semaphore, SemaphorePermit, mpsc};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-/// How long an origin has to answer the dial.
+/// How long a transfer waits for its turn with an origin, and that has to answer the dial.
 const DIAL: Duration = Duration::from_secs(2);
 /// How long an origin that did not is left alone.
 const APART: Duration = Duration::from_secs(60);
-/// Origins that are remembered, and transfers with all of them that go at once. More wait for their turn.
+/// Origins that are remembered.
 const ORIGINS: usize = 256;
+/// Transfers with one origin that go at once. A slow one holds up none with others.
 const AT_ONCE: usize = 16;
 
 /// What is to be moved.
@@ -48,11 +49,39 @@ pub(crate) enum Job {
     },
 }
 
-/// What is known of an origin.
-enum Known {
-    Reached(Arc<Mover>),
+/// An origin, as far as it is known.
+struct Origin {
+    mover: Mover,
+    turns: Semaphore,
     /// Not to be tried before then.
-    Away(Instant),
+    away: Mutex<Option<Instant>>,
+}
+
+impl Origin {
+    fn is_away(&self) -> bool {
+        let away = *self.away.lock().unwrap_or_else(PoisonError::into_inner);
+        away.is_some_and(|until| Instant::now() < until)
+    }
+
+    fn leave(&self) {
+        *self.away.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now() + APART);
+    }
+
+    /// Waits for a turn and a connection, but not for long; why not, if there is none.
+    async fn reach(&self) -> Result<SemaphorePermit<'_>, Option<String>> {
+        // Never closed.
+        let turn = timeout(DIAL, self.turns.acquire()).await;
+        let turn = turn.map_err(|_| None)?.map_err(|_| None)?;
+        // It may have been found out meanwhile.
+        if self.is_away() {
+            return Err(None);
+        }
+        match timeout(DIAL, self.mover.warm_up()).await {
+            Ok(Ok(())) => Ok(turn),
+            Ok(Err(error)) => Err(Some(error.to_string())),
+            Err(_) => Err(Some("no answer in time".to_owned())),
+        }
+    }
 }
 
 /// Works off the jobs until their sender is gone.
@@ -62,33 +91,21 @@ pub(crate) async fn run(
     identity: Arc<Identity>,
     mut jobs: mpsc::UnboundedReceiver<Job>,
 ) {
-    let mut origins: HashMap<Arc<str>, Known> = HashMap::new();
-    let turns = Arc::new(Semaphore::new(AT_ONCE));
+    let mut origins: HashMap<Arc<str>, Arc<Origin>> = HashMap::new();
     let mut under_way = JoinSet::new();
     loop {
         tokio::select! {
             job = jobs.recv() => {
                 let Some(job) = job else { return };
-                let origin = match &job {
-                    Job::Get { origin, .. } | Job::Bring { origin, .. } => origin.clone(),
-                };
-                match find(&mut origins, &origin, &handle, &ways, &identity) {
-                    Some(mover) => {
-                        let (handle, turns) = (handle.clone(), turns.clone());
-                        under_way.spawn(async move {
-                            // Never closed.
-                            let _turn = turns.acquire_owned().await;
-                            (origin, work(job, &mover, &handle).await)
-                        });
+                match find(&mut origins, job.origin(), &handle, &ways, &identity) {
+                    Some(origin) => {
+                        let handle = handle.clone();
+                        under_way.spawn(async move { work(job, &origin, &handle).await });
                     }
                     None => handle.not_direct(job.key()).await,
                 }
             }
-            Some(ended) = under_way.join_next() => {
-                if let Ok((origin, false)) = ended {
-                    origins.insert(origin, Known::Away(Instant::now() + APART));
-                }
-            }
+            Some(_) = under_way.join_next() => {}
         }
     }
 }
@@ -99,39 +116,44 @@ impl Job {
             Self::Get { key, .. } | Self::Bring { key, .. } => *key,
         }
     }
+
+    fn origin(&self) -> &Arc<str> {
+        match self {
+            Self::Get { origin, .. } | Self::Bring { origin, .. } => origin,
+        }
+    }
 }
 
-/// Who moves what goes to this origin, if that may be tried.
+/// The origin, if it may be tried.
 fn find(
-    origins: &mut HashMap<Arc<str>, Known>,
-    origin: &Arc<str>,
+    origins: &mut HashMap<Arc<str>, Arc<Origin>>,
+    url: &Arc<str>,
     handle: &Handle,
     ways: &Ways,
     identity: &Arc<Identity>,
-) -> Option<Arc<Mover>> {
-    let now = Instant::now();
-    match origins.get(origin) {
-        Some(Known::Reached(mover)) => return Some(mover.clone()),
-        Some(Known::Away(until)) if now < *until => return None,
-        _ => {}
+) -> Option<Arc<Origin>> {
+    if let Some(known) = origins.get(url) {
+        return (!known.is_away()).then(|| known.clone());
     }
     if origins.len() >= ORIGINS {
         // Whoever is not known costs a dial, and no more.
         origins.clear();
     }
-    let known = match target(origin, ways, identity) {
-        Ok(target) => Known::Reached(Arc::new(Mover::to_anybody(handle.clone(), target))),
-        Err(error) => {
-            tracing::warn!(%origin, %error, "an origin says that it is where it can't be");
-            Known::Away(now + APART)
+    match target(url, ways, identity) {
+        Ok(target) => {
+            let origin = Arc::new(Origin {
+                mover: Mover::to_anybody(handle.clone(), target),
+                turns: Semaphore::new(AT_ONCE),
+                away: Mutex::default(),
+            });
+            origins.insert(url.clone(), origin.clone());
+            Some(origin)
         }
-    };
-    let mover = match &known {
-        Known::Reached(mover) => Some(mover.clone()),
-        Known::Away(_) => None,
-    };
-    origins.insert(origin.clone(), known);
-    mover
+        Err(error) => {
+            tracing::warn!(origin = %url, %error, "an origin says that it is where it can't be");
+            None
+        }
+    }
 }
 
 fn target(origin: &str, ways: &Ways, identity: &Arc<Identity>) -> Result<Target, String> {
@@ -142,32 +164,44 @@ fn target(origin: &str, ways: &Ways, identity: &Arc<Identity>) -> Result<Target,
     Ok(target)
 }
 
-/// Moves one; false if the origin can't be reached.
-async fn work(job: Job, mover: &Mover, handle: &Handle) -> bool {
+/// Moves one, or has it go the other way.
+async fn work(job: Job, origin: &Origin, handle: &Handle) {
     let key = job.key();
-    let reached = match timeout(DIAL, mover.warm_up()).await {
-        Ok(dialled) => dialled.map_err(|error| error.to_string()),
-        Err(_) => Err("no answer in time".to_owned()),
-    };
-    if let Err(why) = reached {
-        tracing::info!(origin = mover.host(), %why, "an origin can't be reached straight; its payloads go along the way of their offers");
-        handle.not_direct(key).await;
-        return false;
-    }
-    let moved = match job {
-        Job::Get { key, size, origin } => match mover.fetch(key, size).await {
-            Some(mut content) => {
-                // The answer can go the same way.
-                content.origin = Some(origin);
-                handle.straight(key, content).await;
-                Brought::Yes
+    let _turn = match origin.reach().await {
+        Ok(turn) => turn,
+        Err(why) => {
+            if let Some(why) = why {
+                tracing::info!(
+                    origin = %job.origin(),
+                    %why,
+                    "an origin can't be reached straight; its payloads go along the way of their offers"
+                );
+                origin.leave();
             }
-            None => Brought::No,
-        },
-        Job::Bring { key, source, .. } => mover.bring_once(key, source).await,
+            return handle.not_direct(key).await;
+        }
     };
-    if moved == Brought::No {
-        handle.not_direct(key).await;
+    let moved = match job {
+        Job::Get {
+            key,
+            size,
+            origin: url,
+        } => {
+            // One that brings a byte now and then must not keep the message for ever.
+            match timeout(longest(size), origin.mover.fetch(key, size)).await {
+                Ok(Some(mut content)) => {
+                    // The answer can go the same way.
+                    content.origin = Some(url);
+                    return handle.straight(key, content).await;
+                }
+                Ok(None) | Err(_) => Brought::No,
+            }
+        }
+        Job::Bring { key, source, .. } => origin.mover.bring_once(key, source).await,
+    };
+    match moved {
+        Brought::Yes => handle.brought(key).await,
+        Brought::No => handle.not_direct(key).await,
+        Brought::Already => {}
     }
-    true
 }

@@ -2,7 +2,8 @@
 //!
 //! `PUT` and `GET /v1/link/payloads/{token}/{payload|reply}`: the token is the grant's, in unpadded base64url; the body is the
 //! payload as it is, with its content type. Both ends know the transfer from the frame that announced it, so only the
-//! peer that the frame came from, or went to, can move it (P9, P12). A `GET` may ask for the rest from an offset. The body
+//! peer that the frame came from, or went to, can move it (P9, P12); one that goes straight (`direct`) may be moved by any
+//! node of the mesh that shows the grant. A `GET` may ask for the rest from an offset. The body
 //! of a `PUT` is not read before its frame is there, so what comes early waits at its sender.
 
 use super::pass::{Short, feed};

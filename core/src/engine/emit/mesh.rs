@@ -172,6 +172,8 @@ impl Core<'_> {
             let (priority, send_only, direct) = (r.priority, r.send_only, r.direct);
             let (mut attached, inline) =
                 self.attach(payload.unwrap_or(Payload::Empty), size, token, Part::Payload);
+            // However short it is: what is not here can't ride in the frame.
+            let inline = inline && !direct;
             if let Some(payload) = payload.filter(|_| inline || direct) {
                 // Also if it has no bytes: the origin's address may be beside it.
                 attached = Attached::Inline(payload);

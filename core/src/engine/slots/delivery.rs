@@ -100,6 +100,8 @@ pub struct Delivery {
     pub(crate) alternate: bool,
     /// Its large payload, while it is fetched, or its large answer goes straight between this node and the origin.
     pub(crate) direct: bool,
+    /// The payload could not be had straight, and its grant is to come once more.
+    pub(crate) reversed: bool,
     /// Where the message came from.
     pub(crate) source: Source,
     /// Its consumer, while that is registered.

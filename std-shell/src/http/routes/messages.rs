@@ -38,6 +38,13 @@ pub(super) async fn submit(
     super::service(&service)?;
     let wait = wait.get()?;
     let terms = headers::terms(&headers, node.direct)?;
+    if terms.direct && !node.advertises {
+        return Err(Problem::new(
+            Kind::BadHeader,
+            "`Redlink-Path: direct` is not possible here: this node does not say where others reach it. An administrator sets \
+             `advertise`.",
+        ));
+    }
     let alternate = headers::alternate(&headers)?;
     if let Some(alternate) = &alternate {
         super::service(&alternate.service)?;

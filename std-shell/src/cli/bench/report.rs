@@ -150,9 +150,14 @@ impl Report {
         ];
         output::table(&heading, &self.rows.iter().map(Row::cells).collect::<Vec<_>>())?;
         for row in &self.rows {
-            if let Some(Traffic { frames, writes }) = row.link {
+            if let Some(Traffic {
+                frames,
+                writes,
+                far_writes,
+            }) = row.link
+            {
                 output::line(&format!(
-                    "{}: {frames:.2} frames and {writes:.3} writes each at the producers' node, {} links",
+                    "{}: {frames:.2} frames and {writes:.3} writes each at the producers' node, {far_writes:.3} writes at the workers', {} links",
                     row.what, self.links
                 ))?;
             }

@@ -54,13 +54,18 @@ impl Site {
         }
     }
 
-    /// What has passed over the links of the producers' node so far.
+    /// What has passed over the links of the producers' and of the workers' node so far.
     pub(super) async fn link_traffic(&self) -> Result<Traffic, Failure> {
-        let status: NodeStatus = self.client.get("/v1/node").await?;
-        let count = |name: &str| status.counters.get(name).copied().unwrap_or_default() as f64;
+        let count = |of: &NodeStatus, name: &str| of.counters.get(name).copied().unwrap_or_default() as f64;
+        let near: NodeStatus = self.client.get("/v1/node").await?;
+        let far_writes = match &self.far {
+            Some(far) => count(&far.get("/v1/node").await?, "link_writes"),
+            None => 0.0,
+        };
         Ok(Traffic {
-            frames: count("frames_in") + count("frames_out"),
-            writes: count("link_writes"),
+            frames: count(&near, "frames_in") + count(&near, "frames_out"),
+            writes: count(&near, "link_writes"),
+            far_writes,
         })
     }
 
@@ -116,11 +121,13 @@ impl Site {
     }
 }
 
-/// Frames over links, and the pieces that the sent ones were written in.
+/// Frames over the links of the producers' node, and the pieces that the sent ones were written in, there and at the workers'
+/// node.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub(super) struct Traffic {
     pub(super) frames: f64,
     pub(super) writes: f64,
+    pub(super) far_writes: f64,
 }
 
 impl Traffic {
@@ -128,6 +135,7 @@ impl Traffic {
         Self {
             frames: self.frames - before.frames,
             writes: self.writes - before.writes,
+            far_writes: self.far_writes - before.far_writes,
         }
     }
 
@@ -137,6 +145,7 @@ impl Traffic {
         (self.frames > 0.0).then(|| Self {
             frames: share(self.frames),
             writes: share(self.writes),
+            far_writes: share(self.far_writes),
         })
     }
 }

@@ -13,8 +13,8 @@ const HOLD: Duration = Duration::from_millis(1);
 const WORTH: u32 = 4;
 /// The average is over about so many writes.
 const WRITES: u32 = 8;
-/// After a wait in which less than half as many came again, so many writes are not waited with.
-const REST: u32 = 64;
+/// After a wait in which less than a quarter as many came again, so many writes are not waited with.
+const REST: u32 = 16;
 /// With so many bytes there is no sense in waiting.
 const FULL: usize = 16 << 10;
 
@@ -63,7 +63,7 @@ impl Pace {
     pub(super) fn written(&mut self, now: Instant) {
         self.rest = self.rest.saturating_sub(1);
         if let Some(waiting) = self.waiting.take()
-            && self.frames < waiting + waiting / 2
+            && self.frames < waiting + waiting / 4
         {
             self.rest = REST;
         }

@@ -1,11 +1,10 @@
 //! A message's settings as headers, and durations as text.
 
-use super::problem::{Kind, Problem};
+use super::options::Options;
+use super::problem::Problem;
 use crate::store::Alternate;
 use http::HeaderMap;
 use redlink_core::{Duration, Terms};
-use std::fmt;
-use std::str::FromStr;
 use std::time::{Duration as StdDuration, SystemTime};
 
 /// The path to answer a delivery at.
@@ -25,8 +24,8 @@ pub const SEND_ONLY: &str = "redlink-send-only";
 /// What became of a message.
 pub const OUTCOME: &str = "redlink-outcome";
 const ETT: &str = "redlink-ett";
-const ALTERNATE: &str = "redlink-alternate";
-const PATH: &str = "redlink-path";
+pub(super) const ALTERNATE: &str = "redlink-alternate";
+pub(super) const PATH: &str = "redlink-path";
 const REOFFER: &str = "redlink-reoffer";
 const MAX_ATTEMPTS: &str = "redlink-max-attempts";
 const RETENTION: &str = "redlink-retention";
@@ -91,66 +90,10 @@ pub fn format_duration(duration: StdDuration) -> String {
 
 /// A moment as RFC 3339, UTC, in milliseconds; none if it lies beyond the year 9999.
 pub fn format_time(at: SystemTime) -> Option<String> {
-    use fmt::Write;
+    use std::fmt::Write;
     let mut text = String::new();
     write!(text, "{}", humantime::format_rfc3339_millis(at)).ok()?;
     Some(text)
-}
-
-fn bad(name: &str, value: &str, form: &str) -> Problem {
-    Problem::new(
-        Kind::BadHeader,
-        format!("`{name}: {value}` is not possible here: {form}."),
-    )
-}
-
-/// A header's text, if it is there. Twice is a mistake: which one was meant?
-fn text<'a>(headers: &'a HeaderMap, name: &str) -> Result<Option<&'a str>, Problem> {
-    let mut all = headers.get_all(name).iter();
-    let Some(value) = all.next() else { return Ok(None) };
-    if all.next().is_some() {
-        return Err(Problem::new(
-            Kind::BadHeader,
-            format!("`{name}` is there more than once; say it once."),
-        ));
-    }
-    let text = value
-        .to_str()
-        .map_err(|_| bad(name, "…", "only visible ASCII characters"))?;
-    Ok(Some(text.trim()))
-}
-
-fn number<T: FromStr>(headers: &HeaderMap, name: &str, form: &str, default: T) -> Result<T, Problem> {
-    text(headers, name)?.map_or(Ok(default), |text| {
-        text.parse().map_err(|_| bad(name, text, form))
-    })
-}
-
-/// A duration in a range, or nothing if `none` is said and allowed.
-fn duration(
-    headers: &HeaderMap,
-    name: &str,
-    (least, most): (StdDuration, StdDuration),
-    none: bool,
-    default: Option<Duration>,
-) -> Result<Option<Duration>, Problem> {
-    let Some(text) = text(headers, name)? else {
-        return Ok(default);
-    };
-    if none && text == "none" {
-        return Ok(None);
-    }
-    let or_none = if none { ", or none" } else { "" };
-    let form = format!(
-        "it is from {} to {}{or_none}",
-        format_duration(least),
-        format_duration(most)
-    );
-    let given = parse_duration(text).map_err(|e| bad(name, text, &format!("{e}; {form}")))?;
-    if given < least || given > most {
-        return Err(bad(name, text, &form));
-    }
-    Ok(Some(core_duration(given)))
 }
 
 /// The core's measure, microseconds; more than it can count is the most that it can.
@@ -161,52 +104,38 @@ pub(super) fn core_duration(duration: StdDuration) -> Duration {
 /// The settings of a submit, with the defaults of the API for what is not said; `direct` is this node's.
 ///
 /// # Errors
-/// A value out of range; a `Redlink-` header, or another that would change what a submit means, that this node doesn't
-/// know.
-pub fn terms(headers: &HeaderMap, direct: bool) -> Result<Terms, Problem> {
-    only(headers, TERMS)?;
+/// A value out of range; an option that this node doesn't know. `also` are an entry's members that are no options.
+pub(super) fn terms(options: Options<'_>, also: &[&str], direct: bool) -> Result<Terms, Problem> {
+    options.only(TERMS, REFUSED, also)?;
     let default = Terms::default();
     let least = MILLISECOND;
     let or = |found: Option<Duration>, default: Duration| found.unwrap_or(default);
     Ok(Terms {
-        priority: number(headers, PRIORITY, "it is from 0 to 255", default.priority)?,
-        ett: duration(headers, ETT, (least, YEAR), true, default.ett)?,
+        priority: options.number(PRIORITY, "it is from 0 to 255", default.priority)?,
+        ett: options.duration(ETT, (least, YEAR), true, default.ett)?,
         reoffer: or(
-            duration(
-                headers,
-                REOFFER,
-                (100 * MILLISECOND, DAY),
-                false,
-                Some(default.reoffer),
-            )?,
+            options.duration(REOFFER, (100 * MILLISECOND, DAY), false, None)?,
             default.reoffer,
         ),
-        send_only: match text(headers, SEND_ONLY)? {
+        send_only: match options.text(SEND_ONLY)?.as_deref() {
             None | Some("false") => false,
             Some("true") => true,
-            Some(other) => return Err(bad(SEND_ONLY, other, "it is true or false")),
+            Some(other) => return Err(options.bad(SEND_ONLY, other, "it is true or false")),
         },
-        max_attempts: number(
-            headers,
+        max_attempts: options.number(
             MAX_ATTEMPTS,
             "it is from 0, no limit, to 65535",
             default.max_attempts,
         )?,
         retention: or(
-            duration(
-                headers,
-                RETENTION,
-                (1_000 * MILLISECOND, YEAR),
-                false,
-                Some(default.retention),
-            )?,
+            options.duration(RETENTION, (1_000 * MILLISECOND, YEAR), false, None)?,
             default.retention,
         ),
-        direct: match text(headers, PATH)? {
+        direct: match options.text(PATH)?.as_deref() {
             None => direct,
             Some("reverse") => false,
             Some("direct") => true,
-            Some(other) => return Err(bad(PATH, other, "it is reverse or direct")),
+            Some(other) => return Err(options.bad(PATH, other, "it is reverse or direct")),
         },
     })
 }
@@ -215,12 +144,12 @@ pub fn terms(headers: &HeaderMap, direct: bool) -> Result<Terms, Problem> {
 ///
 /// # Errors
 /// The text is something else, or the time is longer than a year.
-pub fn alternate(headers: &HeaderMap) -> Result<Option<Alternate>, Problem> {
+pub(super) fn alternate(options: Options<'_>) -> Result<Option<Alternate>, Problem> {
     let form = "it is SERVICE;after=TIME, with a time of at most 365d, like resize-slow;after=10s";
-    let Some(text) = text(headers, ALTERNATE)? else {
+    let Some(text) = options.text(ALTERNATE)? else {
         return Ok(None);
     };
-    let bad = || bad(ALTERNATE, text, form);
+    let bad = || options.bad(ALTERNATE, &text, form);
     let (service, after) = text.split_once(';').ok_or_else(bad)?;
     let (name, after) = after.split_once('=').ok_or_else(bad)?;
     if name.trim() != "after" {
@@ -236,35 +165,25 @@ pub fn alternate(headers: &HeaderMap) -> Result<Option<Alternate>, Problem> {
     }))
 }
 
-/// Refuses options that this call doesn't have: ignoring one silently would break what its sender relies on.
+/// Refuses options that this call doesn't have.
 ///
 /// # Errors
 /// Names the first one, and what there is.
-pub fn only(headers: &HeaderMap, known: &[&str]) -> Result<(), Problem> {
-    for name in headers.keys().map(http::HeaderName::as_str) {
-        let option = name.starts_with("redlink-") || REFUSED.contains(&name);
-        if option && !known.contains(&name) {
-            let there = match known {
-                [] => "this call has no such headers".to_owned(),
-                known => format!("it knows {}", known.join(", ")),
-            };
-            let detail = format!("This node does not know the header `{name}` here; {there}.");
-            return Err(Problem::new(Kind::BadHeader, detail));
-        }
-    }
-    Ok(())
+pub(super) fn only(headers: &HeaderMap, known: &[&str]) -> Result<(), Problem> {
+    Options::Headers(headers).only(known, REFUSED, &[])
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::http::problem::Kind;
 
     fn read(headers: &[(&'static str, &'static str)]) -> Result<Terms, Problem> {
         let mut map = HeaderMap::new();
         for (name, value) in headers {
             map.append(*name, value.parse().unwrap());
         }
-        terms(&map, false)
+        terms(Options::Headers(&map), &[], false)
     }
 
     #[test]
@@ -319,11 +238,12 @@ mod tests {
             };
             for known in TERMS {
                 headers.insert(*known, value.clone());
-                let _ = (terms(&headers, false), alternate(&headers));
+                let options = Options::Headers(&headers);
+                let _ = (terms(options, &[], false), alternate(options));
                 headers.remove(*known);
             }
             headers.insert(name, value);
-            let _ = terms(&headers, false);
+            let _ = terms(Options::Headers(&headers), &[], false);
         }
     }
 
@@ -332,9 +252,9 @@ mod tests {
         let read = |value: &str| {
             let mut headers = HeaderMap::new();
             headers.insert(ALTERNATE, value.parse().unwrap());
-            alternate(&headers)
+            alternate(Options::Headers(&headers))
         };
-        assert_eq!(alternate(&HeaderMap::new()).unwrap(), None);
+        assert_eq!(alternate(Options::Headers(&HeaderMap::new())).unwrap(), None);
         for text in ["slow;after=10s", "slow ; after = 10s"] {
             let found = read(text).unwrap().unwrap();
             assert_eq!((&*found.service, found.after), ("slow", Duration::from_secs(10)));

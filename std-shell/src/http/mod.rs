@@ -9,6 +9,7 @@ mod body;
 mod connection;
 pub mod headers;
 mod listen;
+mod options;
 pub mod problem;
 mod query;
 mod rest;

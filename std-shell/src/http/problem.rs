@@ -43,6 +43,8 @@ kinds! {
     BadRequest = 400 "bad-request" "The request can't be understood";
     /// A `Redlink-` header.
     BadHeader = 400 "bad-header" "A header is unknown here, or its value is out of range";
+    /// One entry of a batch.
+    BadEntry = 400 "bad-entry" "An entry of the batch can't be taken";
     /// A service's, consumer's or node's.
     BadName = 400 "bad-name" "Not a name";
     /// No token and no certificate, or a wrong token.

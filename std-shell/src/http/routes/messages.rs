@@ -1,12 +1,13 @@
 //! Producers: submit, look, wait, collect, cancel.
 
-use super::super::auth;
 use super::super::body::{self, Handed};
 use super::super::headers::{self, MESSAGE, OUTCOME};
+use super::super::options::Options;
 use super::super::query::{self, In, Wait, With};
 use super::super::{Kind, Node, Problem};
+use super::submit::Addressed;
 use super::{Acting, NoQuery, build, empty, json, name, payload_head};
-use crate::driver::{Called, Handle, NewMessage, Settlement, Submitted};
+use crate::driver::{Called, Handle, Settlement, Submitted};
 use crate::trust::programs::Pass;
 use axum::Extension;
 use axum::body::Body;
@@ -35,34 +36,10 @@ pub(super) async fn submit(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
-    super::service(&service)?;
     let wait = wait.get()?;
-    let terms = headers::terms(&headers, node.direct)?;
-    if terms.direct && !node.advertises {
-        return Err(Problem::new(
-            Kind::BadHeader,
-            "`Redlink-Path: direct` is not possible here: this node does not say where others reach it. An administrator sets \
-             `advertise`.",
-        ));
-    }
-    let alternate = headers::alternate(&headers)?;
-    if let Some(alternate) = &alternate {
-        super::service(&alternate.service)?;
-        if *alternate.service == *service {
-            return Err(Problem::new(
-                Kind::BadHeader,
-                format!("The alternate service of a message for `{service}` must be another one."),
-            ));
-        }
-        auth::may_produce(&pass, &alternate.service)?;
-    }
+    let addressed = Addressed::check(&node, &pass, service, Options::Headers(&headers), &[])?;
     let body::Payload { content, _room } = body::payload(&handle, &headers, body).await?;
-    let new = NewMessage {
-        service,
-        alternate,
-        terms,
-        content,
-    };
+    let new = addressed.with(content);
     match wait.filter(|wait| !wait.is_zero()) {
         None => accepted(&handle.submit(new).await?),
         Some(wait) => match handle.call(new, wait).await? {

@@ -7,6 +7,7 @@ mod link;
 mod messages;
 mod operate;
 mod peers;
+mod submit;
 mod tokens;
 mod trust;
 

@@ -1,0 +1,70 @@
+//! What a submit says beside its payload, in headers or as an entry of a batch: the one way from there to a message.
+
+use super::super::auth;
+use super::super::headers;
+use super::super::options::Options;
+use super::super::{Node, Problem};
+use crate::Content;
+use crate::driver::NewMessage;
+use crate::store::Alternate;
+use crate::trust::programs::Pass;
+use redlink_core::Terms;
+
+/// A message without its payload, which its producer may submit.
+#[derive(Debug)]
+pub(super) struct Addressed {
+    service: String,
+    alternate: Option<Alternate>,
+    terms: Terms,
+}
+
+impl Addressed {
+    /// Reads the options, and checks what of them depends on the node and on who asks. Whether he may produce to the
+    /// service itself is the caller's to check. `also` are an entry's members that are no options.
+    ///
+    /// # Errors
+    /// An option that isn't known or possible, or a service that may not be addressed.
+    pub(super) fn check(
+        node: &Node,
+        pass: &Pass,
+        service: String,
+        options: Options<'_>,
+        also: &[&str],
+    ) -> Result<Self, Problem> {
+        super::service(&service)?;
+        let terms = headers::terms(options, also, node.direct)?;
+        if terms.direct && !node.advertises {
+            let form = "this node does not say where others reach it; an administrator sets `advertise`";
+            return Err(options.bad(headers::PATH, "direct", form));
+        }
+        let alternate = headers::alternate(options)?;
+        if let Some(alternate) = &alternate {
+            super::service(&alternate.service)?;
+            if *alternate.service == *service {
+                let form = format!("a message for `{service}` needs another one as its alternate service");
+                return Err(options.bad(headers::ALTERNATE, &service, &form));
+            }
+            auth::may_produce(pass, &alternate.service)?;
+        }
+        Ok(Self {
+            service,
+            alternate,
+            terms,
+        })
+    }
+
+    /// The whole message.
+    pub(super) fn with(self, content: Content) -> NewMessage {
+        let Self {
+            service,
+            alternate,
+            terms,
+        } = self;
+        NewMessage {
+            service,
+            alternate,
+            terms,
+            content,
+        }
+    }
+}

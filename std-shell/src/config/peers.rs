@@ -30,15 +30,17 @@ impl fmt::Display for North {
 }
 
 /// What may pass over the links with a peer.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct PeerPolicy {
     /// Of a north peer: what it announces may be told to this node's south peers.
     pub redistribute: bool,
     /// Of a south peer: what it announces is taken.
     pub accept_from_south: bool,
     /// What the peer may announce to this node.
+    #[schema(value_type = Vec<String>)]
     pub import: Rules,
     /// What this node announces to the peer.
+    #[schema(value_type = Vec<String>)]
     pub export: Rules,
 }
 

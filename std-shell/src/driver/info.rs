@@ -5,7 +5,7 @@ use crate::store::StoreStats;
 use serde::{Deserialize, Serialize};
 
 /// A message or an outcome that waits to be collected.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct MessageInfo {
     /// Its id.
     pub id: String,
@@ -37,7 +37,7 @@ pub struct MessageInfo {
 }
 
 /// Where else a message is offered.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct AlternateInfo {
     /// Its alternate service.
     pub service: String,
@@ -46,7 +46,7 @@ pub struct AlternateInfo {
 }
 
 /// A service that is known at this node.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct ServiceInfo {
     /// Its name.
     pub name: String,
@@ -64,7 +64,7 @@ pub struct ServiceInfo {
 }
 
 /// What this node and a peer told each other of a service.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct RouteInfo {
     /// The service.
     pub service: String,
@@ -91,7 +91,7 @@ pub struct RouteInfo {
 }
 
 /// A node on a way.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct PathNode {
     /// Its identity.
     pub node: String,
@@ -100,7 +100,7 @@ pub struct PathNode {
 }
 
 /// A consumer of this node.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct ConsumerInfo {
     /// What it offers.
     pub service: String,
@@ -120,7 +120,7 @@ pub struct ConsumerInfo {
 }
 
 /// A peer: another node that this one has, or had, a link with.
-#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct PeerInfo {
     /// Its name; none for a north that was not met yet and whose settings don't say it.
     pub name: Option<String>,
@@ -163,7 +163,7 @@ pub struct PeerInfo {
 }
 
 /// One step of a message, as far as this node has seen it.
-#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct TraceStep {
     /// When, by the wall clock of the node that was asked: microseconds since 1970. What other nodes tell is put on that
     /// clock, wrong by at most the time that asking them took.
@@ -191,7 +191,7 @@ pub struct TraceStep {
 }
 
 /// What became of the question for a message's steps at a node.
-#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct TraceNode {
     /// The node's name.
     pub name: String,
@@ -213,7 +213,7 @@ pub struct TraceNode {
 }
 
 /// All that a node remembers of a message, or all nodes on its way.
-#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct MessageTrace {
     /// The message.
     pub id: String,
@@ -234,7 +234,7 @@ pub struct MessageTrace {
 }
 
 /// A node's state in a few numbers.
-#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct NodeStatus {
     /// Its name.
     pub name: String,
@@ -276,7 +276,7 @@ pub struct NodeStatus {
 }
 
 /// What any program may know of its node; a [`NodeStatus`] says it too.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct NodeBasics {
     /// Its name.
     pub name: String,

@@ -31,7 +31,7 @@ const MAX_ATTEMPTS: &str = "redlink-max-attempts";
 const RETENTION: &str = "redlink-retention";
 
 /// What a submit may say.
-const TERMS: &[&str] = &[
+pub(super) const TERMS: &[&str] = &[
     PRIORITY,
     ETT,
     REOFFER,

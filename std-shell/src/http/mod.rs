@@ -1,9 +1,10 @@
 //! The one port of a node: HTTPS for programs, peers and people.
 //!
 //! [`Listener`] takes connections, HTTP/1.1 and HTTP/2 over TLS ([`listen`], [`connection`]); [`routes`] says what each
-//! path does; [`problem`] holds every error that an answer may be. A payload is a body as it is, coming and going;
+//! path does and [`api`] tells the world of it; [`problem`] holds every error that an answer may be. A payload is a body as it is, coming and going;
 //! its settings are headers ([`headers`]).
 
+mod api;
 mod auth;
 mod body;
 mod connection;

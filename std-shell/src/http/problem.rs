@@ -5,6 +5,7 @@ use axum::response::{IntoResponse, Response};
 use http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderName, HeaderValue, StatusCode};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 /// Media type of a problem document (RFC 9457).
 pub const MEDIA_TYPE: &str = "application/problem+json";
@@ -150,6 +151,21 @@ impl Kind {
     }
 }
 
+/// A problem document (RFC 9457).
+#[derive(Serialize, ToSchema)]
+#[schema(as = Problem)]
+pub(super) struct Document<'a> {
+    /// What it is; programs tell problems apart by this. Later versions may have more of them.
+    #[serde(rename = "type")]
+    urn: String,
+    /// The same in words, the same each time.
+    title: &'a str,
+    /// The HTTP status.
+    status: u16,
+    /// What it was this time, and what to do.
+    detail: &'a str,
+}
+
 /// A problem as it is answered.
 #[derive(Debug, Clone)]
 pub struct Problem {
@@ -183,14 +199,6 @@ impl Problem {
 
     /// The document.
     pub(super) fn document(&self) -> Vec<u8> {
-        #[derive(Serialize)]
-        struct Document<'a> {
-            #[serde(rename = "type")]
-            urn: String,
-            title: &'a str,
-            status: u16,
-            detail: &'a str,
-        }
         let kind = self.kind;
         let document = Document {
             urn: kind.urn(),

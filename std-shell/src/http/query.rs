@@ -9,6 +9,7 @@ use http::request::Parts;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use std::time::Duration;
+use utoipa::IntoParams;
 
 /// Longest that one request may wait.
 pub(super) const WAIT_MAX: Duration = Duration::from_secs(3_600);
@@ -51,9 +52,12 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for With<T> {
 pub(super) struct Nothing {}
 
 /// `?wait=`.
-#[derive(Deserialize)]
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Wait {
+    /// How long to wait for an outcome: a duration such as `30s`, at most `1h`.
+    #[param(example = "30s")]
     wait: Option<String>,
 }
 

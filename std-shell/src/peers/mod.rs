@@ -19,7 +19,7 @@ use tokio::sync::Mutex;
 use tokio::task::JoinHandle;
 
 /// What is asked for a peer; what it does not say is the default, but for the way to a north, which stays as it is.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Wish {
     /// Where to dial it; none for a peer that dials this node, or a north that is known already.
@@ -33,12 +33,15 @@ pub struct Wish {
     pub accept_from_south: Option<bool>,
     /// What the peer may announce to this node.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Vec<String>>)]
     pub import: Option<Rules>,
     /// What this node announces to the peer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Vec<String>>)]
     pub export: Option<Rules>,
     /// Of a north: the HTTP proxy to it, or `none`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
     pub proxy: Option<ProxyText>,
     /// Of a north: how its link travels: `auto`, `stream` or `poll`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -46,7 +49,7 @@ pub struct Wish {
 }
 
 /// A change that is in force.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Changed {
     /// The peer's name, if it is known.
     pub name: Option<String>,

@@ -242,7 +242,7 @@ pub struct StoredReplyContent {
 }
 
 /// How the store is doing.
-#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize, utoipa::ToSchema)]
 pub struct StoreStats {
     /// False while the database can't be used and the store tries to open it again.
     pub up: bool,

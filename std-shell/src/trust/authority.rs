@@ -56,7 +56,7 @@ pub enum AuthorityError {
 }
 
 /// One certificate that was signed.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Signed {
     /// Its serial number, in hexadecimal digits.
     pub serial: String,
@@ -91,7 +91,7 @@ impl Issued {
 }
 
 /// What the authority knows of a node, as `GET /v1/ca` tells it.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct NodeRecord {
     /// Its name.
     pub name: String,

@@ -15,17 +15,22 @@ use http::{HeaderMap, StatusCode};
 use redlink_core::{GrantToken, Name, Verb};
 use serde::Deserialize;
 use std::time::{Duration, SystemTime};
+use utoipa::{IntoParams, ToSchema};
 
 const LIMIT: u16 = 1;
 const LEASE_DEFAULT: Duration = Duration::from_secs(30);
 const LEASE_MIN: Duration = Duration::from_secs(1);
 const LEASE_MAX: Duration = Duration::from_secs(86_400);
 
-/// Body of a registration.
-#[derive(Deserialize)]
+/// A consumer's limits.
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct Registration {
+    /// In-transit limit: how many messages it may hold at once.
+    #[schema(minimum = 1, default = 1)]
     limit: Option<u16>,
+    /// How long a delivery holds without a sign of life, from 1s to 1d.
+    #[schema(default = "30s", example = "30s")]
     lease: Option<String>,
 }
 
@@ -45,6 +50,17 @@ fn refused(refusal: Refusal) -> Problem {
 }
 
 /// `PUT /v1/services/{service}/consumers/{consumer}`
+#[utoipa::path(
+    put,
+    path = "/v1/services/{service}/consumers/{consumer}",
+    tag = "consumers",
+    summary = "Register a consumer, or change its limits",
+    description = "Programs that use the same name share its limits.",
+    params(("service" = String, Path, description = "What it offers."),
+        ("consumer" = String, Path, description = "Its name, unique for the service at this node.")),
+    request_body(content = Registration, description = "What is left out is the default.", content_type = "application/json"),
+    responses((status = 204, description = "It is registered.")),
+)]
 pub(super) async fn register(
     Acting(handle): Acting,
     In(path): In<(String, String)>,
@@ -85,6 +101,15 @@ pub(super) async fn register(
 }
 
 /// `DELETE /v1/services/{service}/consumers/{consumer}`
+#[utoipa::path(
+    delete,
+    path = "/v1/services/{service}/consumers/{consumer}",
+    tag = "consumers",
+    summary = "A consumer leaves",
+    params(("service" = String, Path, description = "What it offers."),
+        ("consumer" = String, Path, description = "Its name, unique for the service at this node.")),
+    responses((status = 204, description = "It is gone; what it held is offered again.")),
+)]
 pub(super) async fn unregister(
     Acting(handle): Acting,
     In(path): In<(String, String)>,
@@ -97,10 +122,15 @@ pub(super) async fn unregister(
 }
 
 /// `?max=&wait=`
-#[derive(Deserialize)]
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(super) struct TakeQuery {
+    /// How many at most.
+    #[param(minimum = 1, maximum = 1)]
     max: Option<u16>,
+    /// How long to wait for one: a duration such as `30s`, at most `1h`.
+    #[param(example = "30s")]
     wait: Option<String>,
 }
 
@@ -108,6 +138,18 @@ pub(super) struct TakeQuery {
 ///
 /// The future is dropped when the client goes; the driver then ends the take and releases what it had found. From its
 /// return on, the answer's body is responsible for that.
+#[utoipa::path(
+    post,
+    path = "/v1/services/{service}/consumers/{consumer}/take",
+    tag = "consumers",
+    summary = "Take a message",
+    description = "Long poll. Whoever goes away before the answer has not had the message. An unknown consumer is registered with the defaults.",
+    params(("service" = String, Path, description = "What it offers."),
+        ("consumer" = String, Path, description = "Its name, unique for the service at this node."),
+        TakeQuery),
+    responses((status = 200, description = "A message's payload, as it was submitted.", body = Vec<u8>, content_type = "application/octet-stream", headers(("Redlink-Delivery" = String, description = "Path to answer at."), ("Redlink-Message" = String, description = "The message."), ("Redlink-Attempt" = String, description = "Number of the attempt, from 1."), ("Redlink-Priority" = String, description = "0 to 255, higher first."), ("Redlink-Lease" = String, description = "How long the delivery holds without a sign of life."), ("Redlink-Send-Only" = String, description = "`true`: an ack is wanted, not a reply."), ("Redlink-Deadline" = String, description = "When it expires (RFC 3339), if it does."))),
+        (status = 204, description = "There was none in time.")),
+)]
 pub(super) async fn take(
     State(node): State<Node>,
     Acting(handle): Acting,

@@ -11,6 +11,14 @@ use http::{HeaderMap, StatusCode};
 use redlink_core::{Answered, GrantToken, Verb};
 
 /// `GET {delivery}/payload`
+#[utoipa::path(
+    get,
+    path = "/v1/deliveries/{delivery}/payload",
+    tag = "deliveries",
+    summary = "The payload once more",
+    params(("delivery" = String, Path, description = "What `Redlink-Delivery` held when the message was taken.")),
+    responses((status = 200, description = "As it was submitted.", body = Vec<u8>, content_type = "application/octet-stream")),
+)]
 pub(super) async fn payload(
     State(node): State<Node>,
     Extension(token): Extension<GrantToken>,
@@ -21,6 +29,15 @@ pub(super) async fn payload(
 }
 
 /// `POST {delivery}/reply`
+#[utoipa::path(
+    post,
+    path = "/v1/deliveries/{delivery}/reply",
+    tag = "deliveries",
+    summary = "Reply",
+    params(("delivery" = String, Path, description = "What `Redlink-Delivery` held when the message was taken.")),
+    request_body(content = Vec<u8>, description = "The reply, as it is; `Content-Type` goes with it.", content_type = "application/octet-stream"),
+    responses((status = 204, description = "It is on disk, at the origin or here.")),
+)]
 pub(super) async fn reply(
     State(node): State<Node>,
     Extension(token): Extension<GrantToken>,
@@ -32,6 +49,15 @@ pub(super) async fn reply(
 }
 
 /// `POST {delivery}/fail`; the body is the reason.
+#[utoipa::path(
+    post,
+    path = "/v1/deliveries/{delivery}/fail",
+    tag = "deliveries",
+    summary = "This message can't be processed",
+    params(("delivery" = String, Path, description = "What `Redlink-Delivery` held when the message was taken.")),
+    request_body(content = Vec<u8>, description = "Why, as text.", content_type = "text/plain"),
+    responses((status = 204, description = "It is on disk, at the origin or here.")),
+)]
 pub(super) async fn fail(
     State(node): State<Node>,
     Extension(token): Extension<GrantToken>,
@@ -43,6 +69,14 @@ pub(super) async fn fail(
 }
 
 /// `POST {delivery}/ack`
+#[utoipa::path(
+    post,
+    path = "/v1/deliveries/{delivery}/ack",
+    tag = "deliveries",
+    summary = "A send-only message is done",
+    params(("delivery" = String, Path, description = "What `Redlink-Delivery` held when the message was taken.")),
+    responses((status = 204, description = "It is on disk, at the origin or here.")),
+)]
 pub(super) async fn ack(
     State(node): State<Node>,
     Extension(token): Extension<GrantToken>,
@@ -54,6 +88,14 @@ pub(super) async fn ack(
 }
 
 /// `POST {delivery}/extend`
+#[utoipa::path(
+    post,
+    path = "/v1/deliveries/{delivery}/extend",
+    tag = "deliveries",
+    summary = "Still working: renew the lease",
+    params(("delivery" = String, Path, description = "What `Redlink-Delivery` held when the message was taken.")),
+    responses((status = 204, description = "The lease begins anew.")),
+)]
 pub(super) async fn extend(
     State(node): State<Node>,
     Extension(token): Extension<GrantToken>,
@@ -65,6 +107,14 @@ pub(super) async fn extend(
 }
 
 /// `POST {delivery}/release`
+#[utoipa::path(
+    post,
+    path = "/v1/deliveries/{delivery}/release",
+    tag = "deliveries",
+    summary = "Give it back, untouched",
+    params(("delivery" = String, Path, description = "What `Redlink-Delivery` held when the message was taken.")),
+    responses((status = 204, description = "It is offered again.")),
+)]
 pub(super) async fn release(
     State(node): State<Node>,
     Extension(token): Extension<GrantToken>,

@@ -14,20 +14,23 @@ use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 use tokio::sync::Semaphore;
+use utoipa::ToSchema;
 
 /// Requests of strangers that this node looks at and passes on at once; each is a message (P7, P11).
 const AT_ONCE: usize = 8;
 static PASSING: Semaphore = Semaphore::const_new(AT_ONCE);
 
 /// Body of `POST /v1/tokens` for a node.
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
+#[schema(as = JoinTokenWish)]
 #[serde(deny_unknown_fields)]
-struct Wish {
+pub(super) struct Wish {
     ttl: Option<String>,
 }
 
-#[derive(Serialize)]
-struct Token {
+#[derive(Serialize, ToSchema)]
+#[schema(as = JoinToken)]
+pub(super) struct Token {
     token: String,
     expires: Option<String>,
 }

@@ -1,13 +1,15 @@
 //! Producers: submit, look, wait, collect, cancel.
 
+use super::super::api::TermHeaders;
 use super::super::body::{self, Handed};
 use super::super::headers::{self, MESSAGE, OUTCOME};
 use super::super::options::Options;
+use super::super::problem::Document;
 use super::super::query::{self, In, Wait, With};
 use super::super::{Kind, Node, Problem};
 use super::submit::Addressed;
 use super::{Acting, NoQuery, build, empty, json, name, payload_head};
-use crate::driver::{Called, Handle, Settlement, Submitted};
+use crate::driver::{Called, Handle, MessageInfo, MessageTrace, Settlement, Submitted};
 use crate::trust::programs::Pass;
 use axum::Extension;
 use axum::body::Body;
@@ -19,6 +21,7 @@ use http::{HeaderMap, HeaderName, StatusCode};
 use redlink_core::{MessageId, Outcome};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
+use utoipa::{IntoParams, ToSchema};
 
 /// How much of a failure's text goes into a problem.
 const FAILURE_MAX: usize = 64 * 1024;
@@ -27,6 +30,20 @@ const LIST_MAX: usize = 1_000;
 const LIST_DEFAULT: usize = 100;
 
 /// `POST /v1/services/{service}/messages?wait=`
+#[utoipa::path(
+    post,
+    path = "/v1/services/{service}/messages",
+    tag = "messages",
+    summary = "Submit a message",
+    description = "The payload is the body. Answered when the message is on disk; with `wait`, when its outcome is there or the time is over.",
+    params(("service" = String, Path, description = "The service that is addressed."),
+        Wait,
+        TermHeaders),
+    request_body(content = Vec<u8>, description = "The payload, as it is; `Content-Type` goes with it.", content_type = "application/octet-stream"),
+    responses((status = 200, description = "With `wait`: its reply, or that it was delivered. The outcome is collected.", body = Vec<u8>, content_type = "application/octet-stream", headers(("Redlink-Message" = String, description = "The message."), ("Redlink-Outcome" = String, description = "`replied` or `delivered`."))),
+        (status = 202, description = "It is on disk, and has no outcome yet.", body = Accepted, headers(("Location" = String, description = "Path of the message."))),
+        (status = 424, description = "The outcome is `failed`, `expired`, `dead` or `cancelled`, as `Redlink-Outcome` says.", body = Document, content_type = "application/problem+json")),
+)]
 pub(super) async fn submit(
     State(node): State<Node>,
     Acting(handle): Acting,
@@ -49,12 +66,16 @@ pub(super) async fn submit(
     }
 }
 
+/// A message that is on disk.
+#[derive(Serialize, ToSchema)]
+struct Accepted {
+    /// Its id.
+    id: String,
+    /// When it expires (RFC 3339), if it does.
+    deadline: Option<String>,
+}
+
 fn accepted(submitted: &Submitted) -> Result<Response, Problem> {
-    #[derive(Serialize)]
-    struct Accepted {
-        id: String,
-        deadline: Option<String>,
-    }
     let id = submitted.id.to_string();
     let location = format!("/v1/messages/{id}");
     let mut response = json(
@@ -133,14 +154,26 @@ fn message_id(text: &str) -> Result<MessageId, Problem> {
 }
 
 /// `?max=&service=`
-#[derive(Deserialize)]
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ListQuery {
+    /// At most so many, 100 unless said otherwise.
+    #[param(minimum = 1, maximum = 1000)]
     max: Option<usize>,
+    /// Only of this service.
     service: Option<String>,
 }
 
 /// `GET /v1/messages?max=&service=`
+#[utoipa::path(
+    get,
+    path = "/v1/messages",
+    tag = "messages",
+    summary = "List messages",
+    params(ListQuery),
+    responses((status = 200, description = "Messages, and outcomes that wait to be collected; a program sees its own.", body = Vec<MessageInfo>)),
+)]
 pub(super) async fn list(
     Acting(handle): Acting,
     With(ListQuery { max, service }): With<ListQuery>,
@@ -159,6 +192,14 @@ pub(super) async fn list(
 }
 
 /// `GET /v1/messages/{id}`
+#[utoipa::path(
+    get,
+    path = "/v1/messages/{id}",
+    tag = "messages",
+    summary = "Show a message",
+    params(("id" = String, Path, description = "The message's id, as its submit answered it.")),
+    responses((status = 200, description = "Its state.", body = MessageInfo)),
+)]
 pub(super) async fn show(
     Acting(handle): Acting,
     In(id): In<String>,
@@ -168,15 +209,27 @@ pub(super) async fn show(
 }
 
 /// `?follow=`
-#[derive(Deserialize)]
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(super) struct TraceQuery {
+    /// Ask all nodes that it touched, which takes up to 5 s.
     #[serde(default)]
     follow: bool,
 }
 
 /// `GET /v1/messages/{id}/trace?follow=`: also of other nodes' messages that were seen here. With `follow=true` the steps
 /// of all nodes that the message touched, which takes up to [`PATIENCE`](crate::follow::PATIENCE).
+#[utoipa::path(
+    get,
+    path = "/v1/messages/{id}/trace",
+    tag = "messages",
+    summary = "What became of a message, step by step",
+    description = "Also of messages of other nodes that were seen here.",
+    params(("id" = String, Path, description = "The message's id, as its submit answered it."),
+        TraceQuery),
+    responses((status = 200, description = "All that is remembered of it.", body = MessageTrace)),
+)]
 pub(super) async fn trace(
     Acting(handle): Acting,
     In(id): In<String>,
@@ -191,6 +244,18 @@ pub(super) async fn trace(
 }
 
 /// `GET /v1/messages/{id}/outcome?wait=`. Never collects.
+#[utoipa::path(
+    get,
+    path = "/v1/messages/{id}/outcome",
+    tag = "messages",
+    summary = "Look at an outcome",
+    description = "Never collects it.",
+    params(("id" = String, Path, description = "The message's id, as its submit answered it."),
+        Wait),
+    responses((status = 200, description = "The reply, or that it was delivered.", body = Vec<u8>, content_type = "application/octet-stream", headers(("Redlink-Message" = String, description = "The message."), ("Redlink-Outcome" = String, description = "`replied` or `delivered`."))),
+        (status = 202, description = "It has no outcome yet.", body = MessageInfo),
+        (status = 424, description = "The outcome is `failed`, `expired`, `dead` or `cancelled`, as `Redlink-Outcome` says.", body = Document, content_type = "application/problem+json")),
+)]
 pub(super) async fn outcome(
     Acting(handle): Acting,
     In(id): In<String>,
@@ -206,6 +271,14 @@ pub(super) async fn outcome(
 }
 
 /// `DELETE /v1/messages/{id}/outcome`
+#[utoipa::path(
+    delete,
+    path = "/v1/messages/{id}/outcome",
+    tag = "messages",
+    summary = "Collect an outcome",
+    params(("id" = String, Path, description = "The message's id, as its submit answered it.")),
+    responses((status = 204, description = "It is deleted, on disk too.")),
+)]
 pub(super) async fn collect(
     Acting(handle): Acting,
     In(id): In<String>,
@@ -216,6 +289,14 @@ pub(super) async fn collect(
 }
 
 /// `DELETE /v1/messages/{id}`
+#[utoipa::path(
+    delete,
+    path = "/v1/messages/{id}",
+    tag = "messages",
+    summary = "Cancel a message",
+    params(("id" = String, Path, description = "The message's id, as its submit answered it.")),
+    responses((status = 204, description = "Its outcome is `cancelled`, on disk.")),
+)]
 pub(super) async fn cancel(
     Acting(handle): Acting,
     In(id): In<String>,

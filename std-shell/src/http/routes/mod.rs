@@ -12,6 +12,7 @@ mod tokens;
 mod trust;
 
 use super::Node;
+use super::api;
 use super::auth::{self, Need};
 use super::problem::{Kind, Problem};
 use super::query::{Nothing, With};
@@ -31,9 +32,9 @@ use http::request::Parts;
 use http::{HeaderValue, Method, StatusCode};
 use redlink_core::{NameError, RESERVED};
 use serde::Serialize;
+use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouterExt};
 
-/// One call of the API, for the test that makes all of them.
-#[cfg(test)]
+/// One call.
 pub(super) struct Route {
     /// Its method.
     pub(super) method: Method,
@@ -43,74 +44,100 @@ pub(super) struct Route {
     pub(super) need: Need,
 }
 
-/// There is no way to add a route without saying what it needs.
+/// There is no way to add a route without saying what it needs, and none for programs and people that is not in the API's
+/// document: a `documented` handler bears `#[utoipa::path]`, which says what goes in and out.
 macro_rules! routes {
-    ($($need:ident $method:ident $path:literal $handler:path;)*) => {
-        /// All routes of a node.
-        #[cfg(test)]
-        pub(super) const ROUTES: &[Route] = &[
+    (
+        documented { $($need:ident $method:ident $path:literal $module:ident :: $handler:ident;)* }
+        nodes { $($node_need:ident $node_method:ident $node_path:literal $node_handler:path;)* }
+    ) => {
+        /// What programs and people use.
+        pub(super) const DOCUMENTED: &[Route] = &[
             $(Route { method: Method::$method, path: $path, need: Need::$need },)*
         ];
+        /// What nodes say to each other.
+        #[cfg(test)]
+        pub(super) const NODES: &[Route] = &[
+            $(Route { method: Method::$node_method, path: $node_path, need: Need::$node_need },)*
+        ];
 
-        fn routes(node: &Node) -> Router<Node> {
+        /// What they are said to take and answer.
+        #[cfg(test)]
+        pub(super) fn documented() -> utoipa::openapi::OpenApi {
+            OpenApiRouter::<Node>::new()
+                $(.routes(utoipa_axum::routes!($module::$handler)))*
+                .into_openapi()
+        }
+
+        fn routes(node: &Node) -> OpenApiRouter<Node> {
             let check = |need| from_fn_with_state((node.clone(), need), auth::check);
-            Router::new()$(.route(
-                $path,
-                on(MethodFilter::$method, $handler).route_layer(check(Need::$need)),
-            ))*
+            OpenApiRouter::new()
+                $(.routes(utoipa_axum::routes!($module::$handler).map(|on| on.route_layer(check(Need::$need)))))*
+                $(.route(
+                    $node_path,
+                    on(MethodFilter::$node_method, $node_handler).route_layer(check(Need::$node_need)),
+                ))*
         }
     };
 }
 
 routes! {
-    Produce POST "/v1/services/{service}/messages" messages::submit;
-    Own GET "/v1/messages" messages::list;
-    Own GET "/v1/messages/{id}" messages::show;
-    Administer GET "/v1/messages/{id}/trace" messages::trace;
-    Own DELETE "/v1/messages/{id}" messages::cancel;
-    Own GET "/v1/messages/{id}/outcome" messages::outcome;
-    Own DELETE "/v1/messages/{id}/outcome" messages::collect;
-    Consume PUT "/v1/services/{service}/consumers/{consumer}" consumers::register;
-    Consume DELETE "/v1/services/{service}/consumers/{consumer}" consumers::unregister;
-    Consume POST "/v1/services/{service}/consumers/{consumer}/take" consumers::take;
-    Delivery GET "/v1/deliveries/{delivery}/payload" deliveries::payload;
-    Delivery POST "/v1/deliveries/{delivery}/reply" deliveries::reply;
-    Delivery POST "/v1/deliveries/{delivery}/ack" deliveries::ack;
-    Delivery POST "/v1/deliveries/{delivery}/fail" deliveries::fail;
-    Delivery POST "/v1/deliveries/{delivery}/extend" deliveries::extend;
-    Delivery POST "/v1/deliveries/{delivery}/release" deliveries::release;
-    Own GET "/v1/node" operate::node;
-    Administer GET "/v1/services" operate::services;
-    Administer GET "/v1/consumers" operate::consumers;
-    Administer GET "/v1/routes" operate::routes;
-    Administer GET "/v1/peers" peers::list;
-    Administer POST "/v1/peers" peers::add;
-    Administer PUT "/v1/peers/{name}" peers::put;
-    Administer DELETE "/v1/peers/{name}" peers::remove;
-    Administer POST "/v1/tokens" tokens::create;
-    Administer GET "/v1/tokens" tokens::list;
-    Administer DELETE "/v1/tokens/{id}" tokens::revoke;
-    Administer GET "/v1/ca" trust::book;
-    Administer POST "/v1/ca/revocations" trust::revoke;
-    Peer POST "/v1/link" link::link;
-    Peer POST "/v1/link/probe" link::probe;
-    Peer PUT "/v1/link/sessions/{id}" link::open;
-    Peer DELETE "/v1/link/sessions/{id}" link::close;
-    Peer POST "/v1/link/sessions/{id}/frames" link::frames;
-    Peer POST "/v1/link/sessions/{id}/poll" link::poll;
-    Peer GET "/v1/link/payloads/{token}/{part}" link::payload;
-    Peer PUT "/v1/link/payloads/{token}/{part}" link::payload;
-    Peer GET "/v1/revocations" trust::revocations;
-    Peer PUT "/v1/revocations" trust::learn;
-    Nothing POST "/v1/enrol" join::enrol;
-    Nothing GET "/livez" operate::live;
-    Nothing GET "/readyz" operate::ready;
+    documented {
+        Produce POST "/v1/services/{service}/messages" messages::submit;
+        Own GET "/v1/messages" messages::list;
+        Own GET "/v1/messages/{id}" messages::show;
+        Administer GET "/v1/messages/{id}/trace" messages::trace;
+        Own DELETE "/v1/messages/{id}" messages::cancel;
+        Own GET "/v1/messages/{id}/outcome" messages::outcome;
+        Own DELETE "/v1/messages/{id}/outcome" messages::collect;
+        Consume PUT "/v1/services/{service}/consumers/{consumer}" consumers::register;
+        Consume DELETE "/v1/services/{service}/consumers/{consumer}" consumers::unregister;
+        Consume POST "/v1/services/{service}/consumers/{consumer}/take" consumers::take;
+        Delivery GET "/v1/deliveries/{delivery}/payload" deliveries::payload;
+        Delivery POST "/v1/deliveries/{delivery}/reply" deliveries::reply;
+        Delivery POST "/v1/deliveries/{delivery}/ack" deliveries::ack;
+        Delivery POST "/v1/deliveries/{delivery}/fail" deliveries::fail;
+        Delivery POST "/v1/deliveries/{delivery}/extend" deliveries::extend;
+        Delivery POST "/v1/deliveries/{delivery}/release" deliveries::release;
+        Own GET "/v1/node" operate::node;
+        Administer GET "/v1/services" operate::services;
+        Administer GET "/v1/consumers" operate::consumers;
+        Administer GET "/v1/routes" operate::routes;
+        Administer GET "/v1/peers" peers::list;
+        Administer POST "/v1/peers" peers::add;
+        Administer PUT "/v1/peers/{name}" peers::put;
+        Administer DELETE "/v1/peers/{name}" peers::remove;
+        Administer POST "/v1/tokens" tokens::create;
+        Administer GET "/v1/tokens" tokens::list;
+        Administer DELETE "/v1/tokens/{id}" tokens::revoke;
+        Administer GET "/v1/ca" trust::book;
+        Administer POST "/v1/ca/revocations" trust::revoke;
+        Nothing GET "/livez" operate::live;
+        Nothing GET "/readyz" operate::ready;
+        Nothing GET "/openapi.json" operate::openapi;
+    }
+    nodes {
+        Peer POST "/v1/link" link::link;
+        Peer POST "/v1/link/probe" link::probe;
+        Peer PUT "/v1/link/sessions/{id}" link::open;
+        Peer DELETE "/v1/link/sessions/{id}" link::close;
+        Peer POST "/v1/link/sessions/{id}/frames" link::frames;
+        Peer POST "/v1/link/sessions/{id}/poll" link::poll;
+        Peer GET "/v1/link/payloads/{token}/{part}" link::payload;
+        Peer PUT "/v1/link/payloads/{token}/{part}" link::payload;
+        Peer GET "/v1/revocations" trust::revocations;
+        Peer PUT "/v1/revocations" trust::learn;
+        Nothing POST "/v1/enrol" join::enrol;
+    }
 }
 
 /// What answers a node's requests.
 pub(super) fn router(node: Node) -> Router {
-    routes(&node)
+    let (routes, paths) = routes(&node).split_for_parts();
+    let document = api::document(paths, DOCUMENTED);
+    routes
         .layer(Extension(Polled::default()))
+        .layer(Extension(document))
         .fallback(no_such_route)
         .method_not_allowed_fallback(method_not_allowed)
         .with_state(node)

@@ -11,25 +11,34 @@ use http::{HeaderMap, StatusCode};
 use redlink_core::Name;
 use serde::{Deserialize, Serialize};
 use std::time::SystemTime;
+use utoipa::ToSchema;
 
 /// Body of `POST /v1/tokens` for a program.
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
+#[schema(as = ProgramTokenWish)]
 #[serde(deny_unknown_fields)]
 struct Wish {
+    /// The program's name.
     program: String,
+    /// Patterns of services that it may submit to.
     #[serde(default)]
     produce: Vec<String>,
+    /// Patterns of services that it may consume.
     #[serde(default)]
     consume: Vec<String>,
+    /// It may do everything at this node.
     #[serde(default)]
     administer: bool,
+    /// How long it counts; for ever unless said.
     ttl: Option<String>,
 }
 
 /// What is told about a token.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = ProgramToken)]
 struct Told {
     id: String,
+    #[schema(value_type = String)]
     program: Name,
     #[serde(flatten)]
     permissions: Permissions,
@@ -52,6 +61,15 @@ impl From<ProgramTokenInfo> for Told {
 }
 
 /// `POST /v1/tokens`: for a program if the body names one, else for a node to join with.
+#[utoipa::path(
+    post,
+    path = "/v1/tokens",
+    tag = "trust",
+    summary = "Make a token",
+    description = "For a program if the body names one, else for a node to join with.",
+    request_body(content = TokenWish, content_type = "application/json"),
+    responses((status = 201, description = "It is told once.", body = TokenMade)),
+)]
 pub(super) async fn create(
     State(node): State<Node>,
     _: NoQuery,
@@ -71,13 +89,34 @@ pub(super) async fn create(
     }
 }
 
+/// A program's token, with its secret.
+#[derive(Serialize, ToSchema)]
+#[schema(as = NewProgramToken)]
+struct New {
+    token: String,
+    #[serde(flatten)]
+    told: Told,
+}
+
+/// For a program, or for a node.
+#[derive(Deserialize, ToSchema)]
+#[serde(untagged)]
+#[expect(dead_code, reason = "it says what either body looks like")]
+enum TokenWish {
+    Program(Wish),
+    Node(join::Wish),
+}
+
+/// A token, with its secret.
+#[derive(Serialize, ToSchema)]
+#[serde(untagged)]
+#[expect(dead_code, reason = "it says what either answer looks like")]
+enum TokenMade {
+    Program(New),
+    Node(join::Token),
+}
+
 async fn program(node: Node, wish: Wish) -> Result<Response, Problem> {
-    #[derive(Serialize)]
-    struct New {
-        token: String,
-        #[serde(flatten)]
-        told: Told,
-    }
     let Wish {
         program,
         produce,
@@ -114,12 +153,27 @@ async fn program(node: Node, wish: Wish) -> Result<Response, Problem> {
 }
 
 /// `GET /v1/tokens`: the programs'. No secret is in it.
+#[utoipa::path(
+    get,
+    path = "/v1/tokens",
+    tag = "trust",
+    summary = "List programs' tokens",
+    responses((status = 200, description = "Without their secrets.", body = Vec<Told>)),
+)]
 pub(super) async fn list(State(node): State<Node>, _: NoQuery) -> Result<Response, Problem> {
     let all: Vec<Told> = node.programs.tokens.list().into_iter().map(Told::from).collect();
     json(StatusCode::OK, &all)
 }
 
 /// `DELETE /v1/tokens/{id}`
+#[utoipa::path(
+    delete,
+    path = "/v1/tokens/{id}",
+    tag = "trust",
+    summary = "Revoke a program's token",
+    params(("id" = String, Path, description = "Its id, not the token.")),
+    responses((status = 204, description = "It opens nothing any more, here and now.")),
+)]
 pub(super) async fn revoke(
     State(node): State<Node>,
     In(id): In<String>,

@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use std::time::Duration;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
+use utoipa::ToSchema;
 
 /// How long a list may take to come in.
 const SLOW: Duration = Duration::from_secs(10);
@@ -94,7 +95,7 @@ pub(super) async fn learn(State(node): State<Node>, _: NoQuery, body: Body) -> R
     }
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct Book {
     mesh: String,
     authority: String,
@@ -105,6 +106,13 @@ struct Book {
 }
 
 /// `GET /v1/ca`
+#[utoipa::path(
+    get,
+    path = "/v1/ca",
+    tag = "trust",
+    summary = "Nodes that were let in",
+    responses((status = 200, description = "Only the first node of a mesh keeps this book.", body = Book)),
+)]
 pub(super) async fn book(State(node): State<Node>, _: NoQuery) -> Result<Response, Problem> {
     let authority = authority(&node)?;
     let revocations = node.identity.revocations();
@@ -118,7 +126,7 @@ pub(super) async fn book(State(node): State<Node>, _: NoQuery) -> Result<Respons
     json(StatusCode::OK, &book)
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct Revoked {
     name: String,
     certificates: usize,
@@ -126,13 +134,22 @@ struct Revoked {
 }
 
 /// Body of `POST /v1/ca/revocations`.
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
+#[schema(as = NodeToRevoke)]
 #[serde(deny_unknown_fields)]
 struct Out {
     name: String,
 }
 
 /// `POST /v1/ca/revocations`: puts a node out.
+#[utoipa::path(
+    post,
+    path = "/v1/ca/revocations",
+    tag = "trust",
+    summary = "Put a node out of the mesh",
+    request_body(content = Out, content_type = "application/json"),
+    responses((status = 200, description = "It is out here, and everywhere as soon as the list has come.", body = Revoked)),
+)]
 pub(super) async fn revoke(
     State(node): State<Node>,
     _: NoQuery,

@@ -1,7 +1,7 @@
 //! Programs with tokens and certificates: what each may do, and every way in that must be shut (P12).
 
 use super::super::auth::Need;
-use super::super::routes::ROUTES;
+use super::super::routes::{DOCUMENTED, NODES};
 use super::{Api, LONG, Site, begin, header, json, problem, request};
 use crate::trust::programs::PREFIX;
 use crate::trust::{CA_FILE, CA_KEY_FILE};
@@ -100,6 +100,9 @@ const EXPECTED: &[(Need, &str, &str)] = &[
     (Need::Administer, "DELETE", "/v1/tokens/{id}"),
     (Need::Administer, "GET", "/v1/ca"),
     (Need::Administer, "POST", "/v1/ca/revocations"),
+    (Need::Nothing, "GET", "/livez"),
+    (Need::Nothing, "GET", "/readyz"),
+    (Need::Nothing, "GET", "/openapi.json"),
     (Need::Peer, "POST", "/v1/link"),
     (Need::Peer, "POST", "/v1/link/probe"),
     (Need::Peer, "PUT", "/v1/link/sessions/{id}"),
@@ -111,14 +114,13 @@ const EXPECTED: &[(Need, &str, &str)] = &[
     (Need::Peer, "GET", "/v1/revocations"),
     (Need::Peer, "PUT", "/v1/revocations"),
     (Need::Nothing, "POST", "/v1/enrol"),
-    (Need::Nothing, "GET", "/livez"),
-    (Need::Nothing, "GET", "/readyz"),
 ];
 
 #[test]
 fn every_route_needs_what_it_should() {
-    let found: Vec<_> = ROUTES
+    let found: Vec<_> = DOCUMENTED
         .iter()
+        .chain(NODES)
         .map(|r| (r.need, r.method.as_str(), r.path))
         .collect();
     assert_eq!(found, EXPECTED);
@@ -280,7 +282,7 @@ async fn every_route_is_shut_for_everybody_who_may_not() {
             .unwrap()
             .to_owned();
         let (delivery, _) = api.take().await;
-        for route in ROUTES {
+        for route in DOCUMENTED.iter().chain(NODES) {
             let path = route
                 .path
                 .replace("{service}", "s")
@@ -339,7 +341,7 @@ async fn every_route_is_shut_for_everybody_who_may_not() {
             );
         }
     }
-    assert!(walked > 20 * ROUTES.len() - 1, "{walked}");
+    assert!(walked > 20 * (DOCUMENTED.len() + NODES.len()) - 1, "{walked}");
     foreign.stop().await;
     api.stop().await;
 }
@@ -350,7 +352,7 @@ async fn permission_is_asked_for_before_the_body() {
     let (token, _) = api
         .program_token(serde_json::json!({ "program": "p", "produce": ["x"], "consume": ["x"] }))
         .await;
-    for route in ROUTES {
+    for route in DOCUMENTED.iter().chain(NODES) {
         if route.method == Method::GET || matches!(route.need, Need::Nothing | Need::Own) {
             continue;
         }

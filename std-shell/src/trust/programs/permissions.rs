@@ -7,14 +7,16 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 pub const PATTERNS_MAX: usize = 64;
 
 /// What a program may do at its node. The default is nothing.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Permissions {
     /// It may submit messages to these services.
     #[serde(default, deserialize_with = "read", serialize_with = "write")]
+    #[schema(value_type = Vec<String>)]
     pub produce: Vec<Pattern>,
     /// It may be a consumer of these services.
     #[serde(default, deserialize_with = "read", serialize_with = "write")]
+    #[schema(value_type = Vec<String>)]
     pub consume: Vec<Pattern>,
     /// It may do everything at this node, also with what is others'.
     #[serde(default)]

@@ -1,0 +1,110 @@
+//! The headers of a submit: a message's settings.
+
+use utoipa::IntoParams;
+use utoipa::openapi::path::{Parameter, ParameterBuilder, ParameterIn};
+use utoipa::openapi::schema::{KnownFormat, ObjectBuilder, SchemaFormat, Type};
+
+/// One header.
+pub(super) struct Term {
+    /// Its name, as people write it.
+    pub(super) name: &'static str,
+    /// What it means.
+    pub(super) about: &'static str,
+    /// What it may be.
+    pub(super) form: Form,
+    /// What counts if it is not there.
+    pub(super) default: &'static str,
+}
+
+/// What a value may be.
+pub(super) enum Form {
+    /// A whole number of this range.
+    Number(u32, u32),
+    /// One of these words.
+    Words(&'static [&'static str]),
+    /// A duration, or something else that this is an example of.
+    Text(&'static str),
+}
+
+/// All of them.
+pub(super) const TERMS: &[Term] = &[
+    Term {
+        name: "Redlink-Priority",
+        about: "Higher first.",
+        form: Form::Number(0, 255),
+        default: "0",
+    },
+    Term {
+        name: "Redlink-Ett",
+        about: "How long the producer waits for an outcome: 1ms to 365d, or `none` for ever.",
+        form: Form::Text("30s"),
+        default: "300s",
+    },
+    Term {
+        name: "Redlink-Reoffer",
+        about: "How long it waits unclaimed before it is offered again: 100ms to 1d.",
+        form: Form::Text("15s"),
+        default: "15s",
+    },
+    Term {
+        name: "Redlink-Send-Only",
+        about: "No reply is wanted: the consumer's ack ends it.",
+        form: Form::Words(&["true", "false"]),
+        default: "false",
+    },
+    Term {
+        name: "Redlink-Max-Attempts",
+        about: "Attempts that may end without an answer before it is dead; 0 for no limit.",
+        form: Form::Number(0, 65_535),
+        default: "5",
+    },
+    Term {
+        name: "Redlink-Retention",
+        about: "How long its outcome waits to be collected: 1s to 365d.",
+        form: Form::Text("1h"),
+        default: "1h",
+    },
+    Term {
+        name: "Redlink-Alternate",
+        about: "A second service, and after how long without a claim it is offered there too.",
+        form: Form::Text("resize-slow;after=10s"),
+        default: "none",
+    },
+    Term {
+        name: "Redlink-Path",
+        about: "How large payloads go: along the way of the offer, or straight.",
+        form: Form::Words(&["reverse", "direct"]),
+        default: "the node's",
+    },
+];
+
+/// The headers of a submit.
+pub(in crate::http) struct TermHeaders;
+
+impl IntoParams for TermHeaders {
+    fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
+        TERMS.iter().map(Term::parameter).collect()
+    }
+}
+
+impl Term {
+    fn parameter(&self) -> Parameter {
+        let schema = match self.form {
+            Form::Number(least, most) => ObjectBuilder::new()
+                .schema_type(Type::Integer)
+                .format(Some(SchemaFormat::KnownFormat(KnownFormat::Int32)))
+                .minimum(Some(least))
+                .maximum(Some(most)),
+            Form::Words(words) => ObjectBuilder::new()
+                .schema_type(Type::String)
+                .enum_values(Some(words.iter().copied())),
+            Form::Text(example) => ObjectBuilder::new().schema_type(Type::String).examples([example]),
+        };
+        ParameterBuilder::new()
+            .name(self.name)
+            .parameter_in(ParameterIn::Header)
+            .description(Some(format!("{} Default: {}.", self.about, self.default)))
+            .schema(Some(schema.build()))
+            .build()
+    }
+}

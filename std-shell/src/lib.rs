@@ -11,6 +11,7 @@ pub mod driver;
 mod follow;
 pub mod http;
 pub mod link;
+pub mod metrics;
 pub mod node;
 pub mod owner;
 pub mod peers;

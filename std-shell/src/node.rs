@@ -183,6 +183,7 @@ impl Node {
             identity: identity.clone(),
             programs,
             peers: peers.clone(),
+            web: Arc::default(),
             direct: config.direct,
             advertises: config.advertise.is_some(),
         };

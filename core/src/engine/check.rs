@@ -62,6 +62,7 @@ impl Core<'_> {
             };
             assert_eq!(s.waiting.len(), of(State::Waiting));
             assert_eq!(s.offered.len(), of(State::Offered));
+            assert_eq!(s.granted as usize, of(State::Granted));
             let served = self.draining || s.hungry.is_empty() || self.deliveries.is_full();
             let own = s.waiting.is_empty() && s.offered.is_empty();
             let peers = s.reserved.is_empty() && s.forwarded.is_empty();

@@ -535,6 +535,7 @@ impl<'s> Core<'s> {
             reserved: crate::data::tree::Tree::new(self.config.seed),
             forwarded: crate::data::tree::Tree::new(self.config.seed),
             messages: 0,
+            granted: 0,
         };
         let ix = self
             .services
@@ -571,6 +572,9 @@ impl<'s> Core<'s> {
             m.sequence,
             m.state
         );
+        let service = &mut self.services[m.service];
+        service.granted -= u32::from(m.state == State::Granted);
+        service.granted += u32::from(next == State::Granted);
         m.state = next;
     }
 

@@ -98,8 +98,14 @@ pub struct ServiceView<'a> {
     pub waiting: u32,
     /// Messages of this node that are placed at peers.
     pub offered: u32,
+    /// Messages of this node that a consumer holds, here or elsewhere.
+    pub granted: u32,
     /// Peers' messages that wait here.
     pub reserved: u32,
+    /// Places of this node's consumers that are taken.
+    pub held: u32,
+    /// Messages that they would be handed at once.
+    pub room: u32,
     /// Messages of this node in any state, outcomes included.
     pub messages: u32,
     /// Peers that have consumers of it.
@@ -236,16 +242,30 @@ impl Core<'_> {
             .flatten()
             .filter(|(priority, _)| Some(*priority) == highest);
         let oldest = oldest.map(|(_, born)| born).min();
+        let first = s.consumers.front();
+        let consumers = core::iter::successors(first, |&ix| s.consumers.next(&self.consumers, ix));
+        let (held, room) = consumers.fold((0, 0), |(held, room), ix| {
+            let consumer = &self.consumers[ix];
+            (held + u32::from(consumer.held), room + consumer.room())
+        });
         ServiceView {
             name: &s.name,
             consumers: s.consumers.len() as u32,
             waiting: s.waiting.len() as u32,
             offered: s.offered.len() as u32,
+            granted: s.granted,
+            held,
+            room,
             reserved: (s.reserved.len() + s.forwarded.len()) as u32,
             messages: s.messages,
             peers: s.routes.len() as u32,
             oldest: oldest.map(|born| self.now.since(born)),
         }
+    }
+
+    /// Whether a service is in the table.
+    pub fn knows(&self, service: &Name) -> bool {
+        self.find_service(service).is_some()
     }
 
     /// Some messages, as [`Core::services_from`].

@@ -221,6 +221,7 @@ mod tests {
             "redlink ca revoke south",
             "redlink token create --program shop --produce jobs.* --produce mail --consume wc --ttl 90d",
             "redlink token create --program ops --administer --json",
+            "redlink token create --program prom --watch",
             "redlink token list",
             "redlink tokens --json",
             "redlink token revoke 0123456789abcdef fedcba9876543210",

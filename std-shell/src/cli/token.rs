@@ -32,6 +32,7 @@ pub(super) enum Verb {
   redlink node --north https://HOST:7411 --token TOKEN     on the other machine
   redlink token create --program shop --produce 'jobs.*' > shop-token
   redlink token create --program resizer --consume jobs.resize --ttl 90d > resizer-token
+  redlink token create --program prometheus --watch > prometheus-token
   redlink serve jobs.resize --token-file resizer-token -- convert - -resize 640x -")]
 pub(super) struct CreateOptions {
     /// How long it can be used [default: 1h for a node, until it is revoked for a program]

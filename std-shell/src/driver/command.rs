@@ -14,6 +14,7 @@ use crate::link::frame::Received;
 use crate::link::outbox::Outbox;
 use crate::link::pipe::Pipe;
 use crate::link::transfer::{Job, TransferKey, TransferRefusal};
+use crate::metrics::Driven;
 use crate::owner::{Owner, Who};
 use redlink_core::{Answered, Cursor, GrantToken, LinkId, MessageId, Name, Tag, Verb};
 use std::collections::BTreeMap;
@@ -149,6 +150,9 @@ pub(super) enum Command {
     },
     Status {
         answer: oneshot::Sender<NodeStatus>,
+    },
+    Driven {
+        answer: oneshot::Sender<Driven>,
     },
     Drain {
         over: oneshot::Sender<()>,

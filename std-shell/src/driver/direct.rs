@@ -2,7 +2,7 @@
 
 use super::contents::{Outgoing, Source};
 use super::trace::Step;
-use super::turn::{Driver, Next};
+use super::turn::{Driver, Held, Next};
 use crate::link::direct::Job;
 use crate::link::transfer::TransferKey;
 use redlink_core::{Body, GrantToken, Input, Part, Payload};
@@ -66,7 +66,11 @@ impl Driver {
     /// Where the origin of a delivery can be reached, if it came with its payload.
     pub(super) fn origin_of(&self, token: &GrantToken) -> Option<Arc<str>> {
         match self.deliveries.get(&token.attempt()) {
-            Some((known, Payload::Held(body))) if known == token => self.origin_in(*body),
+            Some(&Held {
+                token: known,
+                payload: Payload::Held(body),
+                ..
+            }) if known == *token => self.origin_in(body),
             _ => None,
         }
     }

@@ -46,14 +46,26 @@ pub struct AlternateInfo {
 }
 
 /// A service that is known at this node.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, utoipa::ToSchema)]
+#[derive(Clone, Default, PartialEq, Eq, Debug, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct ServiceInfo {
     /// Its name.
     pub name: String,
     /// Own messages that wait for a consumer.
     pub queued: u64,
+    /// Those of them that are offered to peers.
+    #[serde(default)]
+    pub offered: u64,
+    /// Own messages that a consumer holds, here or elsewhere.
+    #[serde(default)]
+    pub granted: u64,
     /// Messages of peers that wait for a consumer of this node.
     pub reserved: u64,
+    /// Messages that consumers of this node hold, and claims under way for them.
+    #[serde(default)]
+    pub held: u64,
+    /// Messages that consumers of this node would be handed at once.
+    #[serde(default)]
+    pub room: u64,
     /// Consumers of this node.
     pub consumers: u32,
     /// Peers that have consumers.

@@ -147,8 +147,8 @@ impl Driver {
                 let known = self
                     .deliveries
                     .get(&token.attempt())
-                    .filter(|(known, _)| *known == token);
-                let _ = answer.send(known.and_then(|(_, payload)| self.source(*payload)));
+                    .filter(|held| held.token == token);
+                let _ = answer.send(known.and_then(|held| self.source(held.payload)));
             }
             Command::Drain { over } => self.drain(over),
 
@@ -160,7 +160,8 @@ impl Driver {
             | Command::Peers { .. }
             | Command::Trace { .. }
             | Command::Lines { .. }
-            | Command::Status { .. } => self.look(command),
+            | Command::Status { .. }
+            | Command::Driven { .. } => self.look(command),
 
             Command::Souths { souths, done } => {
                 self.set_souths(souths);
@@ -283,12 +284,16 @@ impl Driver {
             terms,
             content,
         } = new;
-        if let Err(refusal) = self.check(&content) {
-            return answer(to, Err(refusal));
-        }
         let bytes = cost(&content);
-        if !self.contents.fits_submit(bytes) {
-            return answer(to, Err(Refusal::Memory));
+        let fits = self
+            .check(&content)
+            .and_then(|()| match self.contents.fits_submit(bytes) {
+                true => Ok(()),
+                false => Err(Refusal::Memory),
+            });
+        if let Err(refusal) = fits {
+            self.measure_refused(&refusal);
+            return answer(to, Err(refusal));
         }
         let tag = self.shared.tag();
         let size = content.bytes.len() as u64;
@@ -299,7 +304,11 @@ impl Driver {
             alternate: alternate.as_ref().map(Alternate::view),
             size,
         })) {
-            Err(refused) => answer(to, Err(refused.into())),
+            Err(refused) => {
+                let refusal = Refusal::from(refused);
+                self.measure_refused(&refusal);
+                answer(to, Err(refusal));
+            }
             Ok(_) => {
                 self.contents.charge(bytes);
                 let content = Some(content);
@@ -461,7 +470,7 @@ impl Driver {
     }
 
     fn link_down(&mut self, link: LinkId, reason: &str) {
-        let Some(gone) = self.links.remove(link, reason) else {
+        let Some(gone) = self.links.remove(link, reason, &mut self.meters) else {
             return;
         };
         self.tally.links_down += 1;
@@ -473,7 +482,7 @@ impl Driver {
     }
 
     fn frame(&mut self, link: LinkId, header: &[u8], content: Option<Content>) {
-        if !self.links.is_up(link) {
+        if !self.links.came(link, self.marks.is_pong(header), self.now) {
             return;
         }
         self.trace.frame_in(self.wall, link, header);

@@ -7,6 +7,7 @@ use crate::link::frame;
 use crate::link::how::How;
 use crate::link::outbox::{Item, Outbox};
 use crate::link::transfer::Job;
+use crate::metrics::{Meters, Traffic};
 use bytes::{Bytes, BytesMut};
 use redlink_core::{Instant, LinkId, Name, NodeId};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -27,6 +28,10 @@ pub(super) struct Link {
     since: Instant,
     dirty: bool,
     pace: Pace,
+    /// Without its bytes, which the outbox counts.
+    traffic: Traffic,
+    /// A ping went out then, and its answer has not come.
+    pinged: Option<Instant>,
     /// Takes the transfers that this side has to move: it dialled.
     pub(super) jobs: Option<mpsc::UnboundedSender<Job>>,
 }
@@ -110,6 +115,7 @@ impl Links {
     /// A session has begun or ended on a link.
     pub(super) fn session(&mut self, link: LinkId, node: Option<NodeId>) {
         if let Some(link) = self.up.get_mut(&link) {
+            link.traffic.sessions += u64::from(node.is_some());
             link.node = node;
         }
     }
@@ -125,8 +131,41 @@ impl Links {
         lines.collect()
     }
 
-    pub(super) fn is_up(&self, link: LinkId) -> bool {
-        self.up.contains_key(&link)
+    /// A frame has come over a link; whether that is up.
+    pub(super) fn came(&mut self, link: LinkId, pong: bool, now: Instant) -> bool {
+        let Some(link) = self.up.get_mut(&link) else {
+            return false;
+        };
+        link.traffic.frames_in += 1;
+        if pong && let Some(since) = link.pinged.take() {
+            link.traffic.rtt = Some(now.since(since));
+        }
+        true
+    }
+
+    /// A ping goes out.
+    pub(super) fn pinged(&mut self, link: LinkId, now: Instant) {
+        if let Some(link) = self.up.get_mut(&link) {
+            link.pinged = Some(now);
+        }
+    }
+
+    /// What went over links, by peer, direction and whether a session is up now.
+    pub(super) fn traffic(&self, meters: &Meters) -> Vec<(String, &'static str, bool, Traffic)> {
+        let direction = |dialled| if dialled { "north" } else { "south" };
+        let gone = meters.links_gone().iter();
+        let gone =
+            gone.map(|((peer, dialled), traffic)| (peer.clone(), direction(*dialled), false, *traffic));
+        let up = self.up.values().map(|link| {
+            let dialled = link.jobs.is_some();
+            (
+                link.peer.to_string(),
+                direction(dialled),
+                link.node.is_some(),
+                link.traffic(),
+            )
+        });
+        gone.chain(up).collect()
     }
 
     /// Whether there is a link with a peer of this name.
@@ -148,8 +187,9 @@ impl Links {
     }
 
     /// Forgets a link and closes its connection; what is not sent is dropped.
-    pub(super) fn remove(&mut self, link: LinkId, why: &str) -> Option<Link> {
+    pub(super) fn remove(&mut self, link: LinkId, why: &str, meters: &mut Meters) -> Option<Link> {
         let gone = self.up.remove(&link)?;
+        meters.link_gone(gone.peer.as_str(), gone.jobs.is_some(), &gone.traffic());
         gone.outbox.close(why);
         Some(gone)
     }
@@ -162,10 +202,11 @@ impl Links {
     }
 
     /// Puts a frame behind those that wait for the end of the turn.
-    pub(super) fn send(&mut self, link: LinkId, header: &[u8], sending: Sending) {
+    pub(super) fn send(&mut self, link: LinkId, header: &[u8], sending: Sending, meters: &mut Meters) {
         // A frame for a link that was closed in this turn has no use.
         let Some(to) = self.up.get_mut(&link) else { return };
         to.pace.frame();
+        to.traffic.frames_out += 1;
         let mut fits = true;
         match sending {
             Sending::Nothing => frame::put(&mut to.buffer, header, None),
@@ -191,13 +232,16 @@ impl Links {
             fits = to.flush();
         }
         if !fits {
-            self.overflow(link);
+            self.overflow(link, meters);
         }
     }
 
-    fn overflow(&mut self, link: LinkId) {
+    fn overflow(&mut self, link: LinkId, meters: &mut Meters) {
         const WHY: &str = "the peer does not read";
-        if let Some(gone) = self.remove(link, WHY) {
+        if let Some(link) = self.up.get_mut(&link) {
+            link.traffic.overflows += 1;
+        }
+        if let Some(gone) = self.remove(link, WHY, meters) {
             tracing::warn!(peer = %gone.peer, "a link is closed because its peer does not read what is sent");
             self.overflowed.push(link);
         }
@@ -209,7 +253,7 @@ impl Links {
     }
 
     /// Hands this turn's frames over, but for those that wait for others; the links that had to be closed.
-    pub(super) fn flush(&mut self, now: Instant) -> Vec<LinkId> {
+    pub(super) fn flush(&mut self, now: Instant, meters: &mut Meters) -> Vec<LinkId> {
         self.due = None;
         for link in std::mem::take(&mut self.dirty) {
             let Some(to) = self.up.get_mut(&link) else {
@@ -224,7 +268,7 @@ impl Links {
             to.pace.written(now);
             self.writes += 1;
             if !to.flush() {
-                self.overflow(link);
+                self.overflow(link, meters);
             }
         }
         std::mem::take(&mut self.overflowed)
@@ -241,7 +285,19 @@ impl Link {
             since: clock::now(),
             dirty: false,
             pace: Pace::new(clock::now()),
+            traffic: Traffic::default(),
+            pinged: None,
             jobs,
+        }
+    }
+
+    /// What went over it.
+    fn traffic(&self) -> Traffic {
+        let (bytes_in, bytes_out) = self.outbox.bytes();
+        Traffic {
+            bytes_in,
+            bytes_out,
+            ..self.traffic
         }
     }
 

@@ -73,6 +73,9 @@ impl Driver {
             Command::Status { answer } => {
                 let _ = answer.send(self.status());
             }
+            Command::Driven { answer } => {
+                let _ = answer.send(self.driven());
+            }
             _ => {}
         }
     }
@@ -203,7 +206,11 @@ fn service(view: &ServiceView<'_>) -> ServiceInfo {
     ServiceInfo {
         name: view.name.to_string(),
         queued: u64::from(view.waiting) + u64::from(view.offered),
+        offered: view.offered.into(),
+        granted: view.granted.into(),
         reserved: view.reserved.into(),
+        held: view.held.into(),
+        room: view.room.into(),
         consumers: view.consumers,
         peers: view.peers,
         oldest_ms: view.oldest.map(millis),

@@ -22,7 +22,7 @@
 //! | `owners` | whose messages and consumers are |
 //! | `looks`, `pages` | what operators see |
 //! | `trace`, `seen` | what happened to messages lately; what is shown of it |
-//! | `tally` | what the driver counts |
+//! | `tally`, `measure` | what the driver counts, what it measures |
 
 mod command;
 mod contents;
@@ -32,6 +32,7 @@ mod info;
 mod inputs;
 mod links;
 mod looks;
+mod measure;
 mod outputs;
 mod owners;
 mod pace;

@@ -7,7 +7,7 @@ use super::links::Sending;
 use super::looks::outcome_word;
 use super::refusal::Refusal;
 use super::trace::Step;
-use super::turn::{Answering, Driver, Next};
+use super::turn::{Answering, Driver, Held, Next};
 use crate::Content;
 use crate::clock;
 use crate::content::PAYLOAD_MAX;
@@ -39,6 +39,7 @@ impl Driver {
             Output::Rejected { tag } => {
                 self.tally.submits_rejected += 1;
                 if let Some(mut submitting) = self.submits.remove(&tag) {
+                    self.measure_refused(&Refusal::Store);
                     self.discard(&mut submitting);
                     let _ = submitting.answer.send(Err(Refusal::Store));
                 }
@@ -52,6 +53,7 @@ impl Driver {
                     let (message, attempt) = (answering.token.message, answering.token.fence.attempt);
                     self.trace
                         .step(self.wall, Step::Answered, message, attempt, [verb, how]);
+                    self.measure_answered(&answering.token, answering.verb, result);
                     self.forget_delivery(&answering, result);
                     let _ = answering.answer.send(Ok(result));
                 }
@@ -68,14 +70,18 @@ impl Driver {
                 self.trace
                     .step(self.wall, Step::Lost, token.message, attempt, [why_lost, ""]);
                 tracing::debug!(message = %token.message, ?why, "a consumer lost a delivery");
+                self.measure_lost(&token);
                 self.deliveries.remove(&token.attempt());
             }
             Output::Frame { link, len, attached } => {
-                self.trace
-                    .frame_out(self.wall, link, header.get(..len).unwrap_or_default());
+                let frame = header.get(..len).unwrap_or_default();
+                self.trace.frame_out(self.wall, link, frame);
+                self.measure_sent(frame);
+                if self.marks.is_ping(frame) {
+                    self.links.pinged(link, self.now);
+                }
                 if let Some(sending) = self.sending(attached) {
-                    self.links
-                        .send(link, header.get(..len).unwrap_or_default(), sending);
+                    self.links.send(link, frame, sending, &mut self.meters);
                 }
                 match attached {
                     Attached::Apart { payload, token, part } => {
@@ -310,6 +316,7 @@ impl Driver {
             sequence,
         };
         self.own_step(Step::Accepted, sequence, &submitting.service);
+        self.measure_accepted(&submitting.service);
         if let Some(settled) = submitting.settled {
             self.waiters.entry(sequence).or_default().push(settled);
         }
@@ -323,6 +330,7 @@ impl Driver {
             sequence,
         };
         self.own_step(Step::Outcome, sequence, outcome_word(outcome));
+        self.measure_settled(sequence, outcome);
         let content = self.settling.remove(&sequence).unwrap_or_default();
         self.contents.forget(sequence);
         self.transfers.settled(id);
@@ -356,12 +364,19 @@ impl Driver {
             lease: clock::std_duration(deliver.lease),
         });
         self.given.push(deliver.take);
-        self.deliveries.insert(token.attempt(), (token, deliver.payload));
+        let service = std::mem::take(&mut taking.service);
+        let work = self.measure_delivered(&token, &service);
+        if let Some(taking) = self.takes.get_mut(&deliver.take) {
+            taking.service = service;
+        }
+        let payload = deliver.payload;
+        self.deliveries
+            .insert(token.attempt(), Held { token, payload, work });
     }
 
     fn close_link(&mut self, link: LinkId, fault: Fault) {
         let why = reason(fault);
-        let Some(gone) = self.links.remove(link, why) else {
+        let Some(gone) = self.links.remove(link, why, &mut self.meters) else {
             return;
         };
         self.tally.links_closed += 1;
@@ -412,7 +427,7 @@ impl Driver {
             && self
                 .deliveries
                 .get(&attempt)
-                .is_some_and(|(token, _)| *token == answering.token)
+                .is_some_and(|held| held.token == answering.token)
         {
             self.deliveries.remove(&attempt);
         }

@@ -3,6 +3,7 @@
 use super::contents::Contents;
 use super::handle::{Handle, PASSING, Shared};
 use super::links::Links;
+use super::measure::Marks;
 use super::owners::Owners;
 use super::tally::{Complaints, Tally};
 use super::trace::Trace;
@@ -13,6 +14,7 @@ use crate::config::Souths;
 use crate::follow::Desk;
 use crate::link::direct::Job;
 use crate::link::frame;
+use crate::metrics::Meters;
 use crate::store::Alternate;
 use crate::store::{Done, Opened, Recovered};
 use redlink_core::{
@@ -200,6 +202,8 @@ pub fn start(
         tally: Tally::default(),
         complaints: Complaints::default(),
         trace: Trace::new(trace_memory),
+        meters: Meters::default(),
+        marks: Marks::new(),
         next: VecDeque::new(),
         ops: Vec::new(),
         store_ops: 0,

@@ -4,6 +4,7 @@ use super::command::{Answer, Cleanup, Command, Handed};
 use super::contents::{Contents, cost};
 use super::handle::{Settlement, Shared, Submitted};
 use super::links::Links;
+use super::measure::{Marks, Work};
 use super::owners::Owners;
 use super::refusal::Refusal;
 use super::start::Settings;
@@ -14,6 +15,7 @@ use crate::Content;
 use crate::clock;
 use crate::link::direct::Job;
 use crate::link::transfer::TransferKey;
+use crate::metrics::Meters;
 use crate::owner::Owner;
 use crate::store::Alternate;
 use crate::store::{Done, Op, StoreHandle};
@@ -76,6 +78,14 @@ pub(super) struct Collecting {
     pub(super) result: Result<(), Refusal>,
 }
 
+/// A delivery that a consumer of this node holds.
+#[derive(Debug)]
+pub(super) struct Held {
+    pub(super) token: GrantToken,
+    pub(super) payload: Payload,
+    pub(super) work: Work,
+}
+
 /// An answer that the core has not taken yet.
 pub(super) struct Answering {
     pub(super) token: GrantToken,
@@ -123,7 +133,7 @@ pub(super) struct Driver {
     /// Takes that got something, or do not wait, in this turn.
     pub(super) given: Vec<Tag>,
     /// What consumers of this node hold, as far as its payload can be asked for again.
-    pub(super) deliveries: BTreeMap<AttemptId, (GrantToken, Payload)>,
+    pub(super) deliveries: BTreeMap<AttemptId, Held>,
     pub(super) links: Links,
     pub(super) transfers: Transfers,
     /// Takes what is to go straight between this node and another.
@@ -131,6 +141,8 @@ pub(super) struct Driver {
     pub(super) tally: Tally,
     pub(super) complaints: Complaints,
     pub(super) trace: Trace,
+    pub(super) meters: Meters,
+    pub(super) marks: Marks,
     pub(super) next: VecDeque<Next>,
     /// For the store, at the end of the turn: together they make one group.
     pub(super) ops: Vec<Op>,
@@ -215,10 +227,11 @@ impl Driver {
         for op in self.ops.drain(..) {
             self.store.send(op);
         }
-        for link in self.links.flush(self.now) {
+        for link in self.links.flush(self.now, &mut self.meters) {
             self.tally.links_overflowed += 1;
             self.next.push_back(Next::LinkDown(link));
         }
+        self.tidy_meters();
         self.complaints.look(self.core.counters(), self.now);
         self.answer_drainers();
         // P3: after an outage nothing new comes in before the overdue outcomes are in place.

@@ -44,6 +44,8 @@ pub(super) enum Need {
     Delivery,
     /// To be a program, any, or the administrator; the driver shows each what is its own.
     Own,
+    /// To be an administrator, or a program that may watch.
+    Watch,
     /// To be an administrator.
     Administer,
     /// To be a node of the mesh.
@@ -70,7 +72,7 @@ pub(super) async fn check(
                 )),
             };
         }
-        Need::Produce | Need::Consume | Need::Delivery | Need::Own | Need::Administer => {}
+        Need::Produce | Need::Consume | Need::Delivery | Need::Own | Need::Watch | Need::Administer => {}
     }
     let (mut parts, body) = request.into_parts();
     let pass = admit(&node, &parts)?;
@@ -151,8 +153,9 @@ async fn permitted(node: &Node, need: Need, pass: &Pass, parts: &mut Parts) -> R
             parts.extensions.insert(*token);
             Ok(())
         }
+        Need::Watch if !permissions.administer && !permissions.watch => Err(lacks(pass, "watch", None)),
         Need::Administer if !permissions.administer => Err(lacks(pass, "administer", None)),
-        Need::Administer | Need::Own | Need::Peer | Need::Nothing => Ok(()),
+        Need::Administer | Need::Watch | Need::Own | Need::Peer | Need::Nothing => Ok(()),
     }
 }
 
@@ -187,6 +190,7 @@ fn lacks(pass: &Pass, permission: &str, service: Option<&Name>) -> Problem {
     let program = pass.who.owner.program().map(AsRef::as_ref).unwrap_or_default();
     let what = match (permission, service) {
         ("produce", Some(service)) => format!("produce to `{service}`"),
+        ("watch", None) => "watch this node".to_owned(),
         (_, Some(service)) => format!("consume from `{service}`"),
         (_, None) => "administer this node".to_owned(),
     };

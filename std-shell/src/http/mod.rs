@@ -20,6 +20,7 @@ pub use listen::{ADDRESS_FILE, BindError, Limits, Listener};
 pub use problem::{Kind, Problem};
 
 use crate::driver::Handle;
+use crate::metrics::WebMeters;
 use crate::peers::Peers;
 use crate::trust::Identity;
 use crate::trust::programs::Programs;
@@ -36,6 +37,8 @@ pub struct Node {
     pub programs: Arc<Programs>,
     /// Whom this node is linked with.
     pub peers: Arc<Peers>,
+    /// What is counted of requests.
+    pub web: Arc<WebMeters>,
     /// Large payloads of its messages go straight, unless they say it themselves.
     pub direct: bool,
     /// Other nodes know where to reach this one, so that they may.

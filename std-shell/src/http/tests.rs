@@ -4,6 +4,7 @@ mod alternate;
 mod intruders;
 mod join;
 mod listener;
+mod metrics;
 mod owners;
 mod peers;
 mod programs;
@@ -202,6 +203,7 @@ impl Api {
         let running = driver::start(opened, done, settings).unwrap();
         let node = Node {
             advertises: false,
+            web: Arc::default(),
             direct: false,
             handle: running.handle.clone(),
             identity: identity.clone(),

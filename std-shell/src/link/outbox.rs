@@ -13,6 +13,7 @@ use hyper::body::{Body, Frame, SizeHint};
 use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
@@ -75,6 +76,9 @@ struct Shared {
     places: Arc<Semaphore>,
     /// Why it was closed.
     closed: watch::Sender<Option<Arc<str>>>,
+    /// Bytes that came over the link, and that went.
+    came: AtomicU64,
+    went: AtomicU64,
 }
 
 impl Shared {
@@ -174,6 +178,17 @@ impl Outbox {
         &self.how
     }
 
+    /// Bytes have come over the link.
+    pub(crate) fn came(&self, bytes: usize) {
+        self.shared.came.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    /// Bytes that came over the link, and those that went.
+    pub(crate) fn bytes(&self) -> (u64, u64) {
+        let Shared { came, went, .. } = &*self.shared;
+        (came.load(Ordering::Relaxed), went.load(Ordering::Relaxed))
+    }
+
     /// Whether so much waits that payloads should not be copied into it.
     pub(crate) fn is_full(&self) -> bool {
         self.shared.queue().cost > FULL
@@ -210,6 +225,8 @@ pub(crate) fn outbox(store: StoreHandle, how: How) -> (Outbox, OutStream) {
         queue: Mutex::default(),
         places: Arc::new(Semaphore::new(ASIDES)),
         closed: watch::Sender::new(None),
+        came: AtomicU64::new(0),
+        went: AtomicU64::new(0),
     });
     (
         Outbox {
@@ -225,6 +242,11 @@ pub(crate) fn outbox(store: StoreHandle, how: How) -> (Outbox, OutStream) {
 }
 
 impl OutStream {
+    fn goes(&self, bytes: Bytes) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        self.shared.went.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+        Poll::Ready(Some(Ok(Frame::data(bytes))))
+    }
+
     fn poll_item(&self, context: &mut Context<'_>) -> Poll<Option<Item>> {
         // The waker is left before `closed` is looked at: who closes looks for it after having closed.
         let mut queue = self.shared.queue();
@@ -263,7 +285,7 @@ impl Body for OutStream {
                     Ok(Some(content)) => {
                         let mut bytes = BytesMut::new();
                         frame::put(&mut bytes, &header, Some(&content));
-                        return Poll::Ready(Some(Ok(Frame::data(bytes.freeze()))));
+                        return self.goes(bytes.freeze());
                     }
                     // The message got its outcome meanwhile. Nobody needs the frame, and the one that says so follows.
                     Ok(None) => {}
@@ -274,7 +296,7 @@ impl Body for OutStream {
             match self.poll_item(context) {
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(None) => return Poll::Ready(None),
-                Poll::Ready(Some(Item::Frames(bytes))) => return Poll::Ready(Some(Ok(Frame::data(bytes)))),
+                Poll::Ready(Some(Item::Frames(bytes))) => return self.goes(bytes),
                 Poll::Ready(Some(Item::Later { header, source })) => {
                     let store = self.store.clone();
                     self.reading = Some(Box::pin(async move { (header, source.load(&store).await) }));

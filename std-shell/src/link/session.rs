@@ -118,6 +118,7 @@ impl Session {
                 Ok(piece) => piece.into_data().unwrap_or_default(),
                 Err(error) => return broken(format!("reading failed: {}", causes(&*error.into()))),
             };
+            self.outbox.came(bytes.len());
             decoder.extend(&bytes);
             loop {
                 let mut batch: Vec<Received> = Vec::new();

@@ -297,6 +297,7 @@ impl Keeper {
                     self.mark = mark.unwrap_or(self.mark);
                     self.stats.groups += 1;
                     self.stats.commit_micros = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);
+                    self.stats.commits.add_micros(self.stats.commit_micros);
                     self.checkpoint_at = Some(Instant::now() + IDLE);
                     for entry in group {
                         answers.push(Done {

@@ -1,6 +1,7 @@
 //! What goes into the store and what comes out. Wall times are microseconds since the Unix epoch.
 
 use crate::Content;
+use crate::metrics::Histogram;
 use crate::owner::Owner;
 use redlink_core::wire::Path;
 use redlink_core::{AttemptId, Duration, Fence, GrantToken, NodeId, Outcome, Row, Terms, Verb};
@@ -262,6 +263,9 @@ pub struct StoreStats {
     pub reopened: u64,
     /// How long the last commit took, in microseconds.
     pub commit_micros: u64,
+    /// How long all of them took, for `GET /metrics`.
+    #[serde(skip)]
+    pub commits: Box<Histogram>,
     /// Size of the database in bytes, without the bodies in files.
     pub database_bytes: u64,
     /// Size of its write-ahead log in bytes.

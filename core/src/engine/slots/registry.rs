@@ -34,6 +34,8 @@ pub struct Service {
     pub(crate) forwarded: Tree<ByRank>,
     /// Messages of this node in any state.
     pub(crate) messages: u32,
+    /// Those of them that a consumer holds.
+    pub(crate) granted: u32,
 }
 
 /// A program that takes messages of one service from this node.

@@ -25,6 +25,10 @@ pub(super) struct Wish {
     #[arg(long, value_name = "SERVICE", value_parser = programs::pattern, requires = "program", help_heading = "For a program")]
     consume: Vec<Pattern>,
 
+    /// It may read this node's metrics, at /metrics
+    #[arg(long, requires = "program", help_heading = "For a program")]
+    watch: bool,
+
     /// It may do everything at this node
     #[arg(long, requires = "program", help_heading = "For a program")]
     administer: bool,
@@ -38,15 +42,16 @@ impl Wish {
     }
 
     async fn create_for(&self, program: &str, ttl: Option<Duration>, json: bool, target: &Target) -> Done {
-        if !self.administer && self.produce.is_empty() && self.consume.is_empty() {
+        if !self.administer && !self.watch && self.produce.is_empty() && self.consume.is_empty() {
             return Err(Failure::usage(format!("a token for `{program}` that permits nothing is of no use"))
-                .hint("say what it may do: --produce SERVICE, --consume SERVICE, more than once if need be, or --administer"));
+                .hint("say what it may do: --produce SERVICE, --consume SERVICE, more than once if need be, --watch or --administer"));
         }
         let texts = |patterns: &[Pattern]| patterns.iter().map(ToString::to_string).collect::<Vec<_>>();
         let wish = serde_json::json!({
             "program": program,
             "produce": texts(&self.produce),
             "consume": texts(&self.consume),
+            "watch": self.watch,
             "administer": self.administer,
             "ttl": ttl.map(args::api_time),
         });
@@ -82,6 +87,8 @@ struct Info {
     program: String,
     produce: Vec<String>,
     consume: Vec<String>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    watch: bool,
     administer: bool,
     created: Option<String>,
     expires: Option<String>,
@@ -141,7 +148,9 @@ pub(in super::super) async fn list(options: ListOptions) -> Done {
         output::note("no tokens of programs; `redlink token create --program NAME` makes one");
         return Ok(Exit::Done);
     }
-    let heading = ["ID", "PROGRAM", "PRODUCES", "CONSUMES", "EXPIRES", "USED"];
+    let heading = [
+        "ID", "PROGRAM", "PRODUCES", "CONSUMES", "WATCHES", "EXPIRES", "USED",
+    ];
     output::table(&heading, &all.iter().map(row).collect::<Vec<_>>())?;
     Ok(Exit::Done)
 }
@@ -158,6 +167,10 @@ fn row(info: &Info) -> Vec<Cell> {
         Cell::text(&info.program).tone(Tone::Strong),
         services(&info.produce),
         services(&info.consume),
+        match info.watch || info.administer {
+            true => Cell::text("yes"),
+            false => Cell::text("-").tone(Tone::Faint),
+        },
         time(&info.expires, "never"),
         time(&info.last_used, "not since the start"),
     ]

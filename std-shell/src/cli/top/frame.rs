@@ -231,6 +231,7 @@ mod tests {
             consumers: 0,
             peers: 0,
             oldest_ms: (n > 0).then_some(5_000),
+            ..ServiceInfo::default()
         };
         let peer = |n| PeerInfo {
             name: Some(format!("peer-{n}")),

@@ -119,6 +119,7 @@ fn finish(operation: &mut Operation, route: &Route) {
             "That the delivery was handed to whoever asks, and permission to consume from its service still."
         }
         Need::Own => "To be a program, any, or the administrator.",
+        Need::Watch => "Permission to watch or administer the node.",
         Need::Administer => "Permission to administer the node.",
         Need::Peer | Need::Nothing => "",
     };

@@ -5,6 +5,7 @@ mod deliveries;
 mod join;
 mod link;
 mod messages;
+mod metrics;
 mod operate;
 mod peers;
 mod submit;
@@ -19,12 +20,13 @@ use super::query::{Nothing, With};
 use crate::Content;
 use crate::driver::{Handle, Refusal};
 use crate::link::Polled;
+use crate::metrics::RouteMeter;
 use crate::trust::programs::Pass;
 use axum::Extension;
 use axum::Router;
 use axum::body::Body;
-use axum::extract::{FromRequestParts, Request};
-use axum::middleware::from_fn_with_state;
+use axum::extract::{FromRequestParts, Request, State};
+use axum::middleware::{Next, from_fn_with_state};
 use axum::response::Response;
 use axum::routing::{MethodFilter, on};
 use http::header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
@@ -32,6 +34,8 @@ use http::request::Parts;
 use http::{HeaderValue, Method, StatusCode};
 use redlink_core::{NameError, RESERVED};
 use serde::Serialize;
+use std::sync::Arc;
+use std::time::Instant;
 use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouterExt};
 
 /// One call.
@@ -71,11 +75,17 @@ macro_rules! routes {
 
         fn routes(node: &Node) -> OpenApiRouter<Node> {
             let check = |need| from_fn_with_state((node.clone(), need), auth::check);
+            let count = |method, path| from_fn_with_state(node.web.add(method, path), counted);
             OpenApiRouter::new()
-                $(.routes(utoipa_axum::routes!($module::$handler).map(|on| on.route_layer(check(Need::$need)))))*
+                $(.routes(utoipa_axum::routes!($module::$handler).map(|on| {
+                    on.route_layer(check(Need::$need))
+                        .route_layer(count(stringify!($method), $path))
+                })))*
                 $(.route(
                     $node_path,
-                    on(MethodFilter::$node_method, $node_handler).route_layer(check(Need::$node_need)),
+                    on(MethodFilter::$node_method, $node_handler)
+                        .route_layer(check(Need::$node_need))
+                        .route_layer(count(stringify!($node_method), $node_path)),
                 ))*
         }
     };
@@ -112,6 +122,7 @@ routes! {
         Administer DELETE "/v1/tokens/{id}" tokens::revoke;
         Administer GET "/v1/ca" trust::book;
         Administer POST "/v1/ca/revocations" trust::revoke;
+        Watch GET "/metrics" metrics::metrics;
         Nothing GET "/livez" operate::live;
         Nothing GET "/readyz" operate::ready;
         Nothing GET "/openapi.json" operate::openapi;
@@ -141,6 +152,14 @@ pub(super) fn router(node: Node) -> Router {
         .fallback(no_such_route)
         .method_not_allowed_fallback(method_not_allowed)
         .with_state(node)
+}
+
+/// Counts a request, refused ones too.
+async fn counted(State(meter): State<Arc<RouteMeter>>, request: Request, next: Next) -> Response {
+    let begun = Instant::now();
+    let response = next.run(request).await;
+    meter.answered(response.status(), begun.elapsed());
+    response
 }
 
 async fn no_such_route(request: Request) -> Problem {

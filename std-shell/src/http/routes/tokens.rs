@@ -26,6 +26,9 @@ struct Wish {
     /// Patterns of services that it may consume.
     #[serde(default)]
     consume: Vec<String>,
+    /// It may read the node's metrics.
+    #[serde(default)]
+    watch: bool,
     /// It may do everything at this node.
     #[serde(default)]
     administer: bool,
@@ -121,11 +124,14 @@ async fn program(node: Node, wish: Wish) -> Result<Response, Problem> {
         program,
         produce,
         consume,
+        watch,
         administer,
         ttl,
     } = wish;
     let program = Name::new(&program).map_err(|e| bad_name("program", e))?;
-    let permissions = serde_json::json!({ "produce": produce, "consume": consume, "administer": administer });
+    let permissions = serde_json::json!({
+        "produce": produce, "consume": consume, "watch": watch, "administer": administer,
+    });
     let permissions: Permissions = serde_json::from_value(permissions)
         .map_err(|e| Problem::new(Kind::BadRequest, sentence(&e.to_string())))?;
     let ttl = ttl.as_deref().map(headers::parse_duration).transpose();

@@ -100,6 +100,7 @@ const EXPECTED: &[(Need, &str, &str)] = &[
     (Need::Administer, "DELETE", "/v1/tokens/{id}"),
     (Need::Administer, "GET", "/v1/ca"),
     (Need::Administer, "POST", "/v1/ca/revocations"),
+    (Need::Watch, "GET", "/metrics"),
     (Need::Nothing, "GET", "/livez"),
     (Need::Nothing, "GET", "/readyz"),
     (Need::Nothing, "GET", "/openapi.json"),
@@ -143,6 +144,7 @@ enum May {
     Nothing,
     Produce,
     Consume,
+    Watch,
     Everything,
     Link,
 }
@@ -207,6 +209,11 @@ async fn visitors(api: &Api, foreign: &Api) -> Vec<(&'static str, Shows, May)> {
             token(serde_json::json!({ "program": "other", "produce": ["ss", "S"], "consume": ["s?", "x*"] }))
                 .await,
             May::Nothing,
+        ),
+        (
+            "a watcher",
+            token(serde_json::json!({ "program": "watcher", "watch": true })).await,
+            May::Watch,
         ),
         ("an administrator", token(administer).await, May::Everything),
         (
@@ -312,6 +319,8 @@ async fn every_route_is_shut_for_everybody_who_may_not() {
                 (Need::Produce, May::Produce) | (Need::Consume, May::Consume) => None,
                 (Need::Produce, _) => Some((403, "forbidden", "--produce s")),
                 (Need::Consume, _) => Some((403, "forbidden", "--consume s")),
+                (Need::Watch, May::Watch) => None,
+                (Need::Watch, _) => Some((403, "forbidden", "--watch")),
                 (Need::Administer, _) => Some((403, "forbidden", "--administer")),
                 (Need::Delivery, _) => Some((404, "unknown-delivery", "")),
                 (Need::Own, _) if path.contains(&open) => Some((404, "unknown-message", "")),

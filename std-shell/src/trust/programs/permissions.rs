@@ -18,6 +18,9 @@ pub struct Permissions {
     #[serde(default, deserialize_with = "read", serialize_with = "write")]
     #[schema(value_type = Vec<String>)]
     pub consume: Vec<Pattern>,
+    /// It may read the node's metrics.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub watch: bool,
     /// It may do everything at this node, also with what is others'.
     #[serde(default)]
     pub administer: bool,
@@ -28,6 +31,7 @@ impl Permissions {
     pub const ALL: Self = Self {
         produce: Vec::new(),
         consume: Vec::new(),
+        watch: true,
         administer: true,
     };
 
@@ -43,7 +47,7 @@ impl Permissions {
 
     /// Whether it may do nothing at all.
     pub fn is_nothing(&self) -> bool {
-        !self.administer && self.produce.is_empty() && self.consume.is_empty()
+        !self.administer && !self.watch && self.produce.is_empty() && self.consume.is_empty()
     }
 }
 
@@ -106,8 +110,10 @@ mod tests {
             some.may_consume(&name("c1")) && !some.may_consume(&name("c")) && !some.may_consume(&name("b"))
         );
         assert!(!some.is_nothing());
+        let watch = read(r#"{"watch": true}"#).unwrap();
+        assert!(!watch.is_nothing() && !watch.may_produce(&name("a")) && !watch.may_consume(&name("a")));
         let all = read(r#"{"administer": true}"#).unwrap();
-        assert!(all == Permissions::ALL && all.may_produce(&name("x")) && all.may_consume(&name("x")));
+        assert!(all.may_produce(&name("x")) && all.may_consume(&name("x")));
         let again = serde_json::to_string(&some).unwrap();
         assert_eq!(read(&again).unwrap(), some, "{again}");
     }

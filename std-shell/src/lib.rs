@@ -2,6 +2,7 @@
 //!
 //! It moves bytes and makes no decisions; those are `redlink_core`'s.
 
+pub mod batch;
 pub mod cli;
 pub mod client;
 pub mod clock;

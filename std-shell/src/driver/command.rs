@@ -4,6 +4,7 @@ use super::contents::{Outgoing, Source};
 use super::handle::{NewMessage, Settlement, Submitted};
 use super::info::{ConsumerInfo, MessageInfo, NodeStatus, PeerInfo, RouteInfo, ServiceInfo};
 use super::links::Line;
+use super::many::Answering;
 use super::pages::Page;
 use super::refusal::Refusal;
 use super::seen::TracePage;
@@ -50,6 +51,10 @@ pub(super) enum Command {
         new: NewMessage,
         answer: Answer<Submitted>,
         settled: Option<oneshot::Sender<Settlement>>,
+    },
+    SubmitMany {
+        owner: Owner,
+        news: Vec<(NewMessage, Answer<Submitted>)>,
     },
     Cancel {
         who: Who,
@@ -106,6 +111,9 @@ pub(super) enum Command {
         verb: Verb,
         content: Option<Content>,
         answer: Answer<Answered>,
+    },
+    AnswerMany {
+        answers: Vec<(Answering, Answer<Answered>)>,
     },
     Payload {
         token: GrantToken,

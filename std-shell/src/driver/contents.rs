@@ -7,7 +7,7 @@
 
 use crate::Content;
 use crate::link::pipe::{Pipe, Standing};
-use crate::store::{ReadError, StoreHandle};
+use crate::store::{ReadError, Short, StoreHandle};
 use redlink_core::{AttemptId, Body};
 use std::collections::{BTreeMap, HashMap};
 
@@ -29,6 +29,20 @@ impl Source {
             Self::Memory(content) => Ok(Some(content)),
             Self::Message(sequence) => store.payload(sequence).await,
             Self::Reply(attempt) => Ok(store.reply(attempt).await?.and_then(|stored| stored.content)),
+        }
+    }
+}
+
+impl Source {
+    /// As [`Source::load`], without the bytes if there are more than `most`.
+    pub(crate) async fn load_short(
+        self,
+        store: &StoreHandle,
+        most: usize,
+    ) -> Result<Option<Short>, ReadError> {
+        match self {
+            Self::Message(sequence) => store.short_payload(sequence, most).await,
+            other => Ok(other.load(store).await?.map(|content| Short::of(content, most))),
         }
     }
 }

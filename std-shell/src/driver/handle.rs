@@ -5,7 +5,7 @@ use super::contents::Outgoing;
 use super::info::{ConsumerInfo, MessageInfo, NodeStatus};
 use super::links::Line;
 use super::refusal::Refusal;
-use super::take::PendingTake;
+use super::take::{PendingTake, Room};
 use super::transfers::Destination;
 use crate::Content;
 use crate::config::{PeerPolicy, Souths};
@@ -15,7 +15,7 @@ use crate::link::outbox::Outbox;
 use crate::link::pipe::Pipe;
 use crate::link::transfer::{Job, PROGRESS, TransferKey, TransferRefusal};
 use crate::owner::Who;
-use crate::store::{Alternate, StoreHandle};
+use crate::store::{Alternate, Short, StoreHandle};
 use redlink_core::{Answered, GrantToken, LinkId, MessageId, Name, NodeId, Outcome, Tag, Terms, Verb};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -72,6 +72,9 @@ pub struct Delivery {
     pub token: GrantToken,
     /// The message's payload.
     pub content: Content,
+    /// Length in bytes of a payload that was too long to come along, and that `content` does not have: it is asked for
+    /// with [`Handle::payload`].
+    pub long: Option<u64>,
     /// Number of the attempt, from 1.
     pub attempt: u32,
     /// An ack is wanted, not a reply.
@@ -171,11 +174,11 @@ impl Handle {
         self.who.clone()
     }
 
-    async fn send(&self, command: Command) -> Result<(), Refusal> {
+    pub(super) async fn send(&self, command: Command) -> Result<(), Refusal> {
         self.commands.send(command).await.map_err(|_| Refusal::Stopped)
     }
 
-    async fn ask<T>(
+    pub(super) async fn ask<T>(
         &self,
         make: impl FnOnce(oneshot::Sender<Result<T, Refusal>>) -> Command,
     ) -> Result<T, Refusal> {
@@ -190,7 +193,7 @@ impl Handle {
         answered.await.ok()
     }
 
-    fn own(&self, id: MessageId) -> Result<u64, Refusal> {
+    pub(super) fn own(&self, id: MessageId) -> Result<u64, Refusal> {
         if id.node == self.shared.node {
             Ok(id.sequence)
         } else {
@@ -385,7 +388,7 @@ impl Handle {
         .await
     }
 
-    /// Gets up to `max` messages for a consumer. Returns as soon as there is one, and empty if there was none in time; with
+    /// Gets up to `max` messages for a consumer, with all of their payloads. Returns as soon as there is one, and empty if there was none in time; with
     /// no `wait` only what lies at this node counts. Registers an unknown consumer with the node's defaults.
     ///
     /// A dropped future ends the take, and releases what it was given but had not returned.
@@ -400,10 +403,21 @@ impl Handle {
         max: u16,
         wait: Duration,
     ) -> Result<Vec<Delivery>, Refusal> {
+        self.take_with(service.into(), consumer.into(), max, wait, Room::WHOLE)
+            .await
+    }
+
+    pub(super) async fn take_with(
+        &self,
+        service: String,
+        consumer: String,
+        max: u16,
+        wait: Duration,
+        room: Room,
+    ) -> Result<Vec<Delivery>, Refusal> {
         let (answer, answered) = oneshot::channel();
         let tag = self.shared.tag();
         let pending = PendingTake::new(tag, self.cleanup.clone(), answered);
-        let (service, consumer) = (service.into(), consumer.into());
         self.send(Command::Take {
             who: self.who(),
             tag,
@@ -414,7 +428,7 @@ impl Handle {
             answer,
         })
         .await?;
-        pending.finish(wait, &self.store).await
+        pending.finish(wait, &self.store, room).await
     }
 
     /// A consumer answers a delivery. When a reply, ack or failure is `Done`, it is on disk, at the origin or here.
@@ -441,15 +455,29 @@ impl Handle {
     /// # Errors
     /// The store can't be read, or the node has stopped.
     pub async fn payload(&self, token: GrantToken) -> Result<Option<Content>, Refusal> {
+        let found = self.payload_up_to(token, usize::MAX).await?;
+        Ok(found.map(|(content, _)| content))
+    }
+
+    /// As [`Handle::payload`]; one of more than `most` bytes without them, and with their number.
+    ///
+    /// # Errors
+    /// As with [`Handle::payload`].
+    pub async fn payload_up_to(
+        &self,
+        token: GrantToken,
+        most: usize,
+    ) -> Result<Option<(Content, Option<u64>)>, Refusal> {
         let source = self
             .look(|answer| Command::Payload { token, answer })
             .await
             .ok_or(Refusal::Stopped)?;
         let Some(source) = source else { return Ok(None) };
-        source.load(&self.store).await.map_err(|error| {
+        let found = source.load_short(&self.store, most).await.map_err(|error| {
             tracing::warn!(message = %token.message, %error, "a payload could not be read");
             Refusal::Store
-        })
+        })?;
+        Ok(found.map(Short::into_parts))
     }
 
     /// The consumers of this node.
@@ -577,8 +605,17 @@ impl Handle {
     /// Room for a large payload that is coming in; give it back when the driver has it. Bounds what is in memory before
     /// the driver can count it.
     pub(crate) async fn incoming_room(&self, size: u64) -> Result<OwnedSemaphorePermit, TransferRefusal> {
+        self.room(size, self.shared.payload_max).await
+    }
+
+    /// All the room that there is for what comes in, in bytes.
+    pub(super) fn incoming_max(&self) -> u64 {
+        u64::from(self.shared.incoming_max) * 1_024
+    }
+
+    pub(super) async fn room(&self, size: u64, most: u64) -> Result<OwnedSemaphorePermit, TransferRefusal> {
         let permits = u32::try_from(size.div_ceil(1_024)).unwrap_or(u32::MAX);
-        if size > self.shared.payload_max || permits > self.shared.incoming_max {
+        if size > most || permits > self.shared.incoming_max {
             return Err(TransferRefusal::TooLarge);
         }
         let room = self.shared.incoming.clone().acquire_many_owned(permits);

@@ -30,6 +30,11 @@ impl Driver {
                 answer,
                 settled,
             } => self.submit(owner, new, answer, settled),
+            Command::SubmitMany { owner, news } => {
+                for (new, answer) in news {
+                    self.submit(owner.clone(), new, answer, None);
+                }
+            }
             Command::Cancel {
                 who,
                 sequence,
@@ -143,6 +148,11 @@ impl Driver {
                 content,
                 answer,
             } => self.answer(token, verb, content, answer),
+            Command::AnswerMany { answers } => {
+                for (one, answer) in answers {
+                    self.answer(one.token, one.verb, one.content, answer);
+                }
+            }
             Command::Payload { token, answer } => {
                 let known = self
                     .deliveries

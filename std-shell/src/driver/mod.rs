@@ -11,7 +11,7 @@
 //!
 //! | file | what is there |
 //! |---|---|
-//! | `handle`, `take`, `refusal`, `info` | what others see |
+//! | `handle`, `many`, `take`, `refusal`, `info` | what others see |
 //! | `command` | what they ask |
 //! | `start` | recovery, and the thread |
 //! | `turn` | the loop: waiting, batches, time |
@@ -32,6 +32,7 @@ mod info;
 mod inputs;
 mod links;
 mod looks;
+mod many;
 mod measure;
 mod outputs;
 mod owners;
@@ -53,6 +54,7 @@ pub use info::{
     ConsumerInfo, MessageInfo, MessageTrace, NodeBasics, NodeStatus, PathNode, PeerInfo, RouteInfo,
     ServiceInfo, TraceNode, TraceStep,
 };
+pub use many::Answering;
 pub use refusal::Refusal;
 pub use start::{Running, Settings, StartError, start};
 

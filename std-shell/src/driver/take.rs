@@ -3,7 +3,8 @@
 use super::command::{Cleanup, Handed};
 use super::handle::Delivery;
 use super::refusal::Refusal;
-use crate::store::StoreHandle;
+use crate::Content;
+use crate::store::{Short, StoreHandle};
 use redlink_core::{GrantToken, Tag};
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
@@ -18,6 +19,33 @@ pub(super) struct PendingTake {
     given: Vec<GrantToken>,
     /// The driver has answered, so the take is over at its side.
     answered: bool,
+}
+
+/// How many payload bytes may be read.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Room {
+    /// Of each payload.
+    pub(super) each: usize,
+    /// Of all that are still to come.
+    pub(super) all: usize,
+}
+
+impl Room {
+    /// All of whatever comes.
+    pub(super) const WHOLE: Self = Self {
+        each: usize::MAX,
+        all: usize::MAX,
+    };
+
+    fn next(&self) -> usize {
+        self.each.min(self.all)
+    }
+
+    fn taken(&mut self, payload: Short) -> (Content, Option<u64>) {
+        let (content, long) = payload.into_parts();
+        self.all = self.all.saturating_sub(content.bytes.len());
+        (content, long)
+    }
 }
 
 impl PendingTake {
@@ -35,11 +63,12 @@ impl PendingTake {
         }
     }
 
-    /// Waits for what comes, and reads the payloads that are not in memory.
+    /// Waits for what comes, and reads the payloads that are not in memory; `room` says how much of them.
     pub(super) async fn finish(
         mut self,
         wait: Duration,
         store: &StoreHandle,
+        mut room: Room,
     ) -> Result<Vec<Delivery>, Refusal> {
         let answer = if wait.is_zero() {
             // The driver answers such a take at the end of its turn.
@@ -62,16 +91,20 @@ impl PendingTake {
         self.given = handed.iter().map(|one| one.token).collect();
         let mut deliveries = Vec::with_capacity(handed.len());
         for one in handed {
-            match one.source.load(store).await {
-                Ok(Some(content)) => deliveries.push(Delivery {
-                    token: one.token,
-                    content,
-                    attempt: one.token.fence.attempt,
-                    send_only: one.send_only,
-                    priority: one.priority,
-                    remaining: one.remaining,
-                    lease: one.lease,
-                }),
+            match one.source.load_short(store, room.next()).await {
+                Ok(Some(payload)) => {
+                    let (content, long) = room.taken(payload);
+                    deliveries.push(Delivery {
+                        token: one.token,
+                        content,
+                        long,
+                        attempt: one.token.fence.attempt,
+                        send_only: one.send_only,
+                        priority: one.priority,
+                        remaining: one.remaining,
+                        lease: one.lease,
+                    });
+                }
                 // The message got its outcome meanwhile; there is nothing to give back.
                 Ok(None) => self.given.retain(|token| *token != one.token),
                 Err(error) => {

@@ -15,7 +15,7 @@ use axum::response::Response;
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
 use http::request::Parts;
-use redlink_core::Name;
+use redlink_core::{GrantToken, Name};
 use std::collections::HashMap;
 use std::time::SystemTime;
 
@@ -40,7 +40,7 @@ pub(super) enum Need {
     /// Permission to consume from the `{service}` of the path.
     Consume,
     /// That the `{delivery}` of the path was handed to him, and permission to consume from its service still. The
-    /// [`GrantToken`](redlink_core::GrantToken) is in the request's extensions then.
+    /// [`GrantToken`] is in the request's extensions then.
     Delivery,
     /// To be a program, any, or the administrator; the driver shows each what is its own.
     Own,
@@ -130,7 +130,6 @@ fn by_certificate(node: &Node, parts: &Parts, now: SystemTime) -> Result<Pass, P
 }
 
 async fn permitted(node: &Node, need: Need, pass: &Pass, parts: &mut Parts) -> Result<(), Problem> {
-    let Pass { who, permissions, .. } = pass;
     match need {
         Need::Produce => may_produce(pass, &part(parts, "service").await?),
         Need::Consume => {
@@ -139,24 +138,33 @@ async fn permitted(node: &Node, need: Need, pass: &Pass, parts: &mut Parts) -> R
         }
         Need::Delivery => {
             let text = part(parts, "delivery").await?;
-            let opened = Seals::read(&text).ok_or_else(unknown_delivery)?;
-            let Opened { token, service, .. } = &opened;
-            if !permissions.administer {
-                let program = who.owner.program().map(AsRef::as_ref).unwrap_or_default();
-                let service = service
-                    .as_ref()
-                    .filter(|_| node.programs.seals.is_of(&opened, program));
-                // Somebody else's looks like none.
-                let service = service.ok_or_else(unknown_delivery)?;
-                may(pass, "consume", service, Permissions::may_consume)?;
-            }
-            parts.extensions.insert(*token);
+            let token = delivery(node, pass, &text)?;
+            parts.extensions.insert(token);
             Ok(())
         }
-        Need::Watch if !permissions.administer && !permissions.watch => Err(lacks(pass, "watch", None)),
-        Need::Administer if !permissions.administer => Err(lacks(pass, "administer", None)),
+        Need::Watch if !pass.permissions.administer && !pass.permissions.watch => {
+            Err(lacks(pass, "watch", None))
+        }
+        Need::Administer if !pass.permissions.administer => Err(lacks(pass, "administer", None)),
         Need::Administer | Need::Watch | Need::Own | Need::Peer | Need::Nothing => Ok(()),
     }
+}
+
+/// The delivery of a path's last part, if it was handed to who asks, and he may consume from its service still.
+pub(super) fn delivery(node: &Node, pass: &Pass, text: &str) -> Result<GrantToken, Problem> {
+    let Pass { who, permissions, .. } = pass;
+    let opened = Seals::read(text).ok_or_else(unknown_delivery)?;
+    let Opened { token, service, .. } = &opened;
+    if !permissions.administer {
+        let program = who.owner.program().map(AsRef::as_ref).unwrap_or_default();
+        let service = service
+            .as_ref()
+            .filter(|_| node.programs.seals.is_of(&opened, program));
+        // Somebody else's looks like none.
+        let service = service.ok_or_else(unknown_delivery)?;
+        may(pass, "consume", service, Permissions::may_consume)?;
+    }
+    Ok(*token)
 }
 
 /// One part of the path.

@@ -58,14 +58,78 @@ pub(super) async fn payload(handle: &Handle, headers: &HeaderMap, body: Body) ->
 
 /// Claims memory for a body that is coming in, among all that are.
 async fn claim(handle: &Handle, size: u64) -> Result<OwnedSemaphorePermit, Problem> {
-    handle.incoming_room(size).await.map_err(|refusal| match refusal {
-        TransferRefusal::TooLarge => too_large(handle.payload_max()),
+    room(handle.incoming_room(size).await, handle.payload_max())
+}
+
+fn room(
+    got: Result<OwnedSemaphorePermit, TransferRefusal>,
+    max: u64,
+) -> Result<OwnedSemaphorePermit, Problem> {
+    got.map_err(|refusal| match refusal {
+        TransferRefusal::TooLarge => too_large(max),
         TransferRefusal::Stopped => Problem::new(Kind::Draining, "The node is stopping; go to another."),
         _ => Problem::new(
             Kind::MemoryFull,
             "Many large payloads are coming in; try again in a while.",
         ),
     })
+}
+
+/// Reads a batch piece by piece; a long one only when there is room for it in memory.
+pub(super) async fn pieces(
+    handle: &Handle,
+    mut body: Body,
+    mut each: impl FnMut(&[u8]) -> Result<(), Problem>,
+) -> Result<Option<OwnedSemaphorePermit>, Problem> {
+    use hyper::body::Body as _;
+    let max = handle.batch_max();
+    let too_long = || {
+        let detail = format!("This node takes batches of at most {max} bytes; send it in parts.");
+        Problem::new(Kind::TooLarge, detail)
+    };
+    let said = body.size_hint().exact();
+    // Before a byte is read: a client that asked with `Expect: 100-continue` then sends none.
+    if said.is_some_and(|size| size > max) {
+        return Err(too_long());
+    }
+    let mut held = None;
+    if let Some(size) = said.filter(|size| *size > SMALL) {
+        held = Some(room(handle.batch_room(size).await, max)?);
+    }
+    let mut all = 0;
+    while let Some(data) = piece(&mut body, STALL).await? {
+        all += data.len() as u64;
+        if all > max {
+            return Err(too_long());
+        }
+        if held.is_none() && all > SMALL {
+            // Of unknown length: it may become the longest.
+            held = Some(room(handle.batch_room(max).await, max)?);
+        }
+        each(&data)?;
+    }
+    Ok(held)
+}
+
+/// The next bytes of a body; none at its end.
+async fn piece(body: &mut Body, stall: Duration) -> Result<Option<Bytes>, Problem> {
+    loop {
+        match timeout(stall, body.frame()).await {
+            Ok(Some(Ok(frame))) => match frame.into_data() {
+                Ok(data) => return Ok(Some(data)),
+                // Trailers say nothing here.
+                Err(_) => continue,
+            },
+            Ok(Some(Err(e))) => {
+                return Err(Problem::new(
+                    Kind::BadRequest,
+                    format!("The body broke off: {e}."),
+                ));
+            }
+            Ok(None) => return Ok(None),
+            Err(_) => return Err(too_slow(stall)),
+        }
+    }
 }
 
 /// Reads a body that is no payload: JSON, at most 64 KiB. Strangers may send one, so all of it has to come in time.
@@ -86,7 +150,7 @@ fn too_slow(limit: Duration) -> Problem {
     )
 }
 
-fn too_large(max: u64) -> Problem {
+pub(super) fn too_large(max: u64) -> Problem {
     Problem::new(
         Kind::TooLarge,
         format!("This node takes at most {max} bytes here; `max_payload` is its setting."),
@@ -112,20 +176,7 @@ async fn read(
     }
     let mut first = Bytes::new();
     let mut more: Option<BytesMut> = None;
-    loop {
-        let frame = match timeout(stall, body.frame()).await {
-            Ok(Some(Ok(frame))) => frame,
-            Ok(Some(Err(e))) => {
-                return Err(Problem::new(
-                    Kind::BadRequest,
-                    format!("The body broke off: {e}."),
-                ));
-            }
-            Ok(None) => break,
-            Err(_) => return Err(too_slow(stall)),
-        };
-        // Trailers say nothing here.
-        let Ok(data) = frame.into_data() else { continue };
+    while let Some(data) = piece(&mut body, stall).await? {
         let have = more.as_ref().map_or(first.len(), BytesMut::len) as u64;
         let all = have + data.len() as u64;
         if all > max {
@@ -153,22 +204,31 @@ async fn read(
     Ok((more.map_or(first, BytesMut::freeze), held))
 }
 
-type OnEnd = Box<dyn FnOnce(bool) + Send + Sync>;
+type OnEnd = Box<dyn FnOnce(Sent) + Send + Sync>;
+
+/// How much of a body was taken to be sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Sent {
+    /// So many bytes.
+    pub(super) bytes: usize,
+    /// To its end.
+    pub(super) all: bool,
+}
 
 /// A body that reports whether all of it was taken to be sent: what hangs on an answer (the collection of an outcome,
 /// the release of a delivery) must know if there was still somebody.
 pub(super) struct Handed {
     bytes: Bytes,
-    all: bool,
+    sent: Sent,
     end: Option<OnEnd>,
 }
 
 impl Handed {
-    /// `end` is called once: with true after the last piece was taken, with false if that never happened.
-    pub(super) fn new(bytes: Bytes, end: impl FnOnce(bool) + Send + Sync + 'static) -> Self {
+    /// `end` is called once, when nothing more is taken.
+    pub(super) fn new(bytes: Bytes, end: impl FnOnce(Sent) + Send + Sync + 'static) -> Self {
         Self {
             bytes,
-            all: false,
+            sent: Sent { bytes: 0, all: false },
             end: Some(Box::new(end)),
         }
     }
@@ -184,17 +244,18 @@ impl hyper::body::Body for Handed {
     ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
         let piece = self.bytes.len().min(PIECE);
         let piece = self.bytes.split_to(piece);
-        self.all = self.bytes.is_empty();
+        self.sent.bytes += piece.len();
+        self.sent.all = self.bytes.is_empty();
         Poll::Ready((!piece.is_empty()).then(|| Ok(Frame::data(piece))))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.all
+        self.sent.all
     }
 
     fn size_hint(&self) -> SizeHint {
         // An empty body of known length would be dropped unseen, as if nobody had been there.
-        match (self.bytes.len(), self.all) {
+        match (self.bytes.len(), self.sent.all) {
             (0, false) => SizeHint::default(),
             (length, _) => SizeHint::with_exact(length as u64),
         }
@@ -204,7 +265,7 @@ impl hyper::body::Body for Handed {
 impl Drop for Handed {
     fn drop(&mut self) {
         if let Some(end) = self.end.take() {
-            end(self.all);
+            end(self.sent);
         }
     }
 }
@@ -219,8 +280,9 @@ mod tests {
         let seen = Arc::new(AtomicU8::new(0));
         let to = seen.clone();
         (
-            Handed::new(Bytes::from_static(bytes), move |all| {
-                to.store(1 + u8::from(all), Ordering::Relaxed)
+            Handed::new(Bytes::from_static(bytes), move |sent: Sent| {
+                assert!(sent.bytes <= bytes.len() && sent.all == (sent.bytes == bytes.len() && sent.all));
+                to.store(1 + u8::from(sent.all), Ordering::Relaxed)
             }),
             seen,
         )

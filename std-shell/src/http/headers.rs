@@ -23,6 +23,8 @@ pub const LEASE: &str = "redlink-lease";
 pub const SEND_ONLY: &str = "redlink-send-only";
 /// What became of a message.
 pub const OUTCOME: &str = "redlink-outcome";
+/// Number of an exchange.
+pub const EXCHANGE: &str = "redlink-exchange";
 const ETT: &str = "redlink-ett";
 pub(super) const ALTERNATE: &str = "redlink-alternate";
 pub(super) const PATH: &str = "redlink-path";

@@ -6,8 +6,10 @@
 
 mod api;
 mod auth;
+mod batch;
 mod body;
 mod connection;
+mod exchanges;
 pub mod headers;
 mod listen;
 mod options;

@@ -20,7 +20,6 @@ pub(super) enum Options<'a> {
     Headers(&'a HeaderMap),
     /// As members: `Redlink-Max-Attempts` is `max_attempts`. Numbers and truth values may be said as such or as text;
     /// null says nothing.
-    #[cfg_attr(not(test), expect(dead_code, reason = "entries of batches are not read yet"))]
     Members(&'a Map<String, Value>),
 }
 

@@ -44,6 +44,8 @@ kinds! {
     BadRequest = 400 "bad-request" "The request can't be understood";
     /// A `Redlink-` header.
     BadHeader = 400 "bad-header" "A header is unknown here, or its value is out of range";
+    /// A batch that can't be read any further.
+    BadBatch = 400 "bad-batch" "The batch can't be read";
     /// One entry of a batch.
     BadEntry = 400 "bad-entry" "An entry of the batch can't be taken";
     /// A service's, consumer's or node's.
@@ -78,12 +80,16 @@ kinds! {
     UnknownPeer = 404 "unknown-peer" "No such peer here";
     /// Method.
     MethodNotAllowed = 405 "method-not-allowed" "This path has other methods";
+    /// `Accept`.
+    NotAcceptable = 406 "not-acceptable" "There is no answer of the types that are accepted";
     /// Body that does not come.
     TooSlow = 408 "too-slow" "The request's body stopped coming";
     /// Cancel after the end, collect before it.
     WrongState = 409 "wrong-state" "The message is in a state where this can't be";
     /// Fenced (P6).
     StaleAttempt = 409 "stale-attempt" "A newer attempt at this message was granted";
+    /// A lower number than the last.
+    StaleExchange = 409 "stale-exchange" "A later exchange of this consumer has begun";
     /// Two answers at once.
     AnswerUnderWay = 409 "answer-under-way" "An answer to this delivery is being written";
     /// Reply to send-only, or ack to a call.
@@ -197,17 +203,26 @@ impl Problem {
         self.kind
     }
 
+    /// What it was this time.
+    pub(super) fn detail(&self) -> &str {
+        &self.detail
+    }
+
     /// The document.
     pub(super) fn document(&self) -> Vec<u8> {
+        // Texts and a number: this can't fail.
+        serde_json::to_vec(&self.members()).unwrap_or_default()
+    }
+
+    /// The document's members, for an entry of a batch.
+    pub(super) fn members(&self) -> Document<'_> {
         let kind = self.kind;
-        let document = Document {
+        Document {
             urn: kind.urn(),
             title: kind.title(),
             status: kind.status().as_u16(),
             detail: &self.detail,
-        };
-        // Texts and a number: this can't fail.
-        serde_json::to_vec(&document).unwrap_or_default()
+        }
     }
 
     /// Status and headers, for a body of the caller's.

@@ -1,6 +1,8 @@
 //! The listener and its routes over real TLS on loopback.
 
 mod alternate;
+mod batches;
+mod exchange;
 mod intruders;
 mod join;
 mod listener;

@@ -4,9 +4,9 @@ use super::engine::Entry;
 use super::payload::{INLINE_MAX, Job};
 use super::reads::{Body, BodyBytes, Read};
 use super::thread::Command;
-use super::types::{Op, ReadError, StoreStats, StoredOutcomeContent, StoredReplyContent};
+use super::types::{Op, ReadError, Short, StoreStats, StoredOutcomeContent, StoredReplyContent};
 use crate::Content;
-use redlink_core::AttemptId;
+use redlink_core::{AttemptId, Outcome};
 use std::io::Read as _;
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -62,6 +62,33 @@ impl StoreHandle {
     pub async fn payload(&self, sequence: u64) -> Result<Option<Content>, ReadError> {
         match self.ask(|to| Read::Payload(sequence, to)).await? {
             Some(body) => load(body).await.map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// As [`StoreHandle::payload`], without its bytes if there are more than `most`.
+    ///
+    /// # Errors
+    /// It can't be told.
+    pub async fn short_payload(&self, sequence: u64, most: usize) -> Result<Option<Short>, ReadError> {
+        match self.ask(|to| Read::Payload(sequence, to)).await? {
+            Some(body) => load_short(body, most).await.map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// As [`StoreHandle::outcome`], without the bytes of its content if there are more than `most`.
+    ///
+    /// # Errors
+    /// It can't be told.
+    pub async fn short_outcome(
+        &self,
+        sequence: u64,
+        most: usize,
+    ) -> Result<Option<(Outcome, Short)>, ReadError> {
+        match self.ask(|to| Read::Outcome(sequence, to)).await? {
+            Some((outcome, Some(body))) => Ok(Some((outcome, load_short(body, most).await?))),
+            Some((outcome, None)) => Ok(Some((outcome, Short::Whole(Content::default())))),
             None => Ok(None),
         }
     }
@@ -152,6 +179,27 @@ async fn load_some(body: Option<Body>) -> Result<Option<Content>, ReadError> {
     match body {
         Some(body) => load(body).await.map(Some),
         None => Ok(None),
+    }
+}
+
+async fn load_short(body: Body, most: usize) -> Result<Short, ReadError> {
+    let size = match &body.bytes {
+        BodyBytes::Here(bytes) => bytes.len() as u64,
+        // Its inode was in use a moment ago: this waits for no disk.
+        BodyBytes::File(file, path) => {
+            let length = file.metadata().map(|of| of.len());
+            length.map_err(|error| ReadError::File {
+                path: path.clone(),
+                detail: error.to_string(),
+            })?
+        }
+    };
+    match size <= most as u64 {
+        true => load(body).await.map(Short::Whole),
+        false => Ok(Short::Long {
+            content_type: body.content_type,
+            size,
+        }),
     }
 }
 

@@ -35,5 +35,5 @@ pub use payload::INLINE_MAX;
 pub use thread::GROUP_MAX;
 pub use types::{
     Alternate, Done, NewMessage, NodeRecord, Op, OpenError, ReadError, Recovered, RecoveredMessage,
-    RecoveredOutcome, RecoveredReply, StoreStats, StoredOutcomeContent, StoredReplyContent,
+    RecoveredOutcome, RecoveredReply, Short, StoreStats, StoredOutcomeContent, StoredReplyContent,
 };

@@ -242,6 +242,47 @@ pub struct StoredReplyContent {
     pub content: Option<Content>,
 }
 
+/// A content, or what is known of one that is too long to be read now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Short {
+    /// All of it.
+    Whole(Content),
+    /// Its bytes were left where they are.
+    Long {
+        /// What it is said to be.
+        content_type: Option<Arc<str>>,
+        /// Its length in bytes.
+        size: u64,
+    },
+}
+
+impl Short {
+    /// What there is of it, and its length if that is not all.
+    pub(crate) fn into_parts(self) -> (Content, Option<u64>) {
+        match self {
+            Self::Whole(content) => (content, None),
+            Self::Long { content_type, size } => {
+                let content = Content {
+                    content_type,
+                    ..Content::default()
+                };
+                (content, Some(size))
+            }
+        }
+    }
+
+    /// What is at hand already, if it is not too long.
+    pub(crate) fn of(content: Content, most: usize) -> Self {
+        match content.bytes.len() <= most {
+            true => Self::Whole(content),
+            false => Self::Long {
+                content_type: content.content_type,
+                size: content.bytes.len() as u64,
+            },
+        }
+    }
+}
+
 /// How the store is doing.
 #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize, utoipa::ToSchema)]
 pub struct StoreStats {

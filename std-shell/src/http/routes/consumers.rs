@@ -1,20 +1,21 @@
 //! Consumers: come, go, take.
 
-use super::super::body::{self, Handed};
-use super::super::headers::{self, ATTEMPT, DEADLINE, DELIVERY, LEASE, MESSAGE, PRIORITY, SEND_ONLY};
+use super::super::exchanges::Exchanges;
 use super::super::query::{self, In, With};
-use super::super::{Kind, Node, Problem};
-use super::{Acting, NoQuery, bad_name, build, empty, name, payload_head};
-use crate::driver::{Delivery, Handle, Refusal};
+use super::super::{Kind, Node, Problem, batch, body, headers};
+use super::hand_out::{self, Pending, Told};
+use super::{Acting, NoQuery, bad_name, build, empty, name};
+use crate::batch::{ANSWER_MAX, ENTRIES_MAX, PAYLOAD_MAX};
+use crate::driver::Refusal;
 use crate::trust::programs::Pass;
 use axum::Extension;
 use axum::body::Body;
 use axum::extract::State;
 use axum::response::Response;
 use http::{HeaderMap, StatusCode};
-use redlink_core::{GrantToken, Name, Verb};
+use redlink_core::Name;
 use serde::Deserialize;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 use utoipa::{IntoParams, ToSchema};
 
 const LIMIT: u16 = 1;
@@ -34,12 +35,12 @@ struct Registration {
     lease: Option<String>,
 }
 
-fn names((service, consumer): &(String, String)) -> Result<(), Problem> {
+pub(super) fn names((service, consumer): &(String, String)) -> Result<(), Problem> {
     super::service(service)?;
     name("consumer", consumer)
 }
 
-fn refused(refusal: Refusal) -> Problem {
+pub(super) fn refused(refusal: Refusal) -> Problem {
     match refusal {
         Refusal::Unknown => Problem::new(
             Kind::UnknownConsumer,
@@ -112,12 +113,17 @@ pub(super) async fn register(
 )]
 pub(super) async fn unregister(
     Acting(handle): Acting,
+    Extension(exchanges): Extension<Exchanges>,
     In(path): In<(String, String)>,
     _: NoQuery,
 ) -> Result<Response, Problem> {
     names(&path)?;
     let (service, consumer) = path;
-    handle.unregister(service, consumer).await.map_err(refused)?;
+    handle
+        .unregister(service.clone(), consumer.clone())
+        .await
+        .map_err(refused)?;
+    exchanges.forget(&service, &consumer);
     Ok(empty(StatusCode::NO_CONTENT))
 }
 
@@ -127,7 +133,7 @@ pub(super) async fn unregister(
 #[serde(deny_unknown_fields)]
 pub(super) struct TakeQuery {
     /// How many at most.
-    #[param(minimum = 1, maximum = 1)]
+    #[param(minimum = 1, maximum = 1024, default = 1)]
     max: Option<u16>,
     /// How long to wait for one: a duration such as `30s`, at most `1h`.
     #[param(example = "30s")]
@@ -142,8 +148,8 @@ pub(super) struct TakeQuery {
     post,
     path = "/v1/services/{service}/consumers/{consumer}/take",
     tag = "consumers",
-    summary = "Take a message",
-    description = "Long poll. Whoever goes away before the answer has not had the message. An unknown consumer is registered with the defaults.",
+    summary = "Take messages",
+    description = "Long poll. Whoever goes away before the answer has not had the message. An unknown consumer is registered with the defaults. With `max` over 1, or a batch named in `Accept`, the answer is a batch, whose payloads over 64 KiB are linked by `payload`.",
     params(("service" = String, Path, description = "What it offers."),
         ("consumer" = String, Path, description = "Its name, unique for the service at this node."),
         TakeQuery),
@@ -168,63 +174,47 @@ pub(super) async fn take(
             "A take has no body; its parameters are in the query.",
         ));
     }
-    if max.is_some_and(|max| max != 1) {
-        return Err(Problem::new(
-            Kind::BadRequest,
-            "This node hands out one message per take: leave `max` out.",
-        ));
+    let max = max.unwrap_or(1);
+    if !(1..=ENTRIES_MAX).contains(&usize::from(max)) {
+        let detail = format!("`max` is from 1 to {ENTRIES_MAX}.");
+        return Err(Problem::new(Kind::BadRequest, detail));
     }
+    let format = match max {
+        1 => batch::named(&headers),
+        _ => Some(batch::wanted(&headers)?),
+    };
     let wait = wait.as_deref().map_or(Ok(Duration::ZERO), query::wait)?;
     let (service, consumer) = path;
     let name = Name::new(&service).map_err(|e| bad_name("service", e))?;
-    let mut deliveries = handle.take(service, consumer, 1, wait).await.map_err(refused)?;
-    match deliveries.pop() {
-        Some(delivery) => {
-            let sealed = node.programs.seals.seal(&delivery.token, &name, &pass.who.owner);
-            hand_out(&handle, delivery, &format!("/v1/deliveries/{sealed}"))
-        }
-        None => Ok(empty(StatusCode::NO_CONTENT)),
+    let told = |delivery: &_| Told::of(delivery, &node, &name, &pass.who.owner);
+    let Some(format) = format else {
+        let mut deliveries = handle.take(service, consumer, 1, wait).await.map_err(refused)?;
+        return match deliveries.pop() {
+            Some(delivery) => {
+                let told = told(&delivery);
+                hand_out::one(&handle, delivery, &told)
+            }
+            None => Ok(empty(StatusCode::NO_CONTENT)),
+        };
+    };
+    let room = (PAYLOAD_MAX, ANSWER_MAX);
+    let taken = handle.take_many(service, consumer, max, wait, room).await;
+    let deliveries = taken.map_err(refused)?;
+    if deliveries.is_empty() {
+        return Ok(empty(StatusCode::NO_CONTENT));
     }
-}
-
-fn hand_out(handle: &Handle, delivery: Delivery, path: &str) -> Result<Response, Problem> {
-    let Delivery {
-        token,
-        content,
-        attempt,
-        send_only,
-        priority,
-        remaining,
-        lease,
-    } = delivery;
-    let mut head = payload_head(StatusCode::OK, &content)
-        .header(DELIVERY, path)
-        .header(MESSAGE, token.message.to_string())
-        .header(ATTEMPT, attempt)
-        .header(PRIORITY, u16::from(priority))
-        .header(LEASE, headers::format_duration(lease))
-        .header(SEND_ONLY, if send_only { "true" } else { "false" });
-    let deadline = remaining
-        .and_then(|left| SystemTime::now().checked_add(left))
-        .and_then(headers::format_time);
-    if let Some(deadline) = deadline {
-        head = head.header(DEADLINE, deadline);
+    let mut pending = Pending::new(&handle);
+    for delivery in &deliveries {
+        // Whatever goes wrong from here on, they go back.
+        pending.add(delivery.token, usize::MAX);
     }
-    build(
-        head,
-        Body::new(Handed::new(content.bytes, releaser(handle.clone(), token))),
-    )
-}
-
-fn releaser(handle: Handle, token: GrantToken) -> impl FnOnce(bool) + Send + Sync + 'static {
-    let runtime = tokio::runtime::Handle::current();
-    move |taken| {
-        if !taken {
-            runtime.spawn(async move {
-                tracing::debug!(message = %token.message, "a consumer went before it had its message: released");
-                // Refused means that it is released, or over, anyway.
-                let _ = handle.answer(token, Verb::Release, None).await;
-            });
-        }
+    let mut answer = batch::Answer::new(format);
+    let mut ends = Vec::with_capacity(deliveries.len());
+    for delivery in deliveries {
+        told(&delivery).add_to(&mut answer, &delivery.content, delivery.long)?;
+        ends.push((delivery.token, answer.len()));
     }
+    pending.ends(ends);
+    let (head, bytes) = answer.finish();
+    build(head, pending.body(bytes))
 }

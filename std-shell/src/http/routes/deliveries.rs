@@ -155,9 +155,14 @@ async fn without_body(
 }
 
 fn answered(answered: Answered) -> Result<Response, Problem> {
+    settled(answered).map(|()| empty(StatusCode::NO_CONTENT))
+}
+
+/// Whether an answer counted, and why not.
+pub(super) fn settled(answered: Answered) -> Result<(), Problem> {
     let problem = |kind, detail: &str| Err(Problem::new(kind, detail));
     match answered {
-        Answered::Done => Ok(empty(StatusCode::NO_CONTENT)),
+        Answered::Done => Ok(()),
         Answered::Stale => problem(
             Kind::StaleAttempt,
             "The lease ran out and the message was given to another; drop this work. Extend leases in time.",

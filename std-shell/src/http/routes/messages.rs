@@ -1,13 +1,14 @@
 //! Producers: submit, look, wait, collect, cancel.
 
 use super::super::api::TermHeaders;
-use super::super::body::{self, Handed};
-use super::super::headers::{self, MESSAGE, OUTCOME};
+use super::super::body::{self, Handed, Sent};
+use super::super::headers::{MESSAGE, OUTCOME};
 use super::super::options::Options;
 use super::super::problem::Document;
 use super::super::query::{self, In, Wait, With};
 use super::super::{Kind, Node, Problem};
 use super::submit::Addressed;
+use super::submit_many::Accepted;
 use super::{Acting, NoQuery, build, empty, json, name, payload_head};
 use crate::driver::{Called, Handle, MessageInfo, MessageTrace, Settlement, Submitted};
 use crate::trust::programs::Pass;
@@ -19,9 +20,9 @@ use bytes::Bytes;
 use http::header::LOCATION;
 use http::{HeaderMap, HeaderName, StatusCode};
 use redlink_core::{MessageId, Outcome};
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use std::time::Duration;
-use utoipa::{IntoParams, ToSchema};
+use utoipa::IntoParams;
 
 /// How much of a failure's text goes into a problem.
 const FAILURE_MAX: usize = 64 * 1024;
@@ -66,25 +67,10 @@ pub(super) async fn submit(
     }
 }
 
-/// A message that is on disk.
-#[derive(Serialize, ToSchema)]
-struct Accepted {
-    /// Its id.
-    id: String,
-    /// When it expires (RFC 3339), if it does.
-    deadline: Option<String>,
-}
-
 fn accepted(submitted: &Submitted) -> Result<Response, Problem> {
-    let id = submitted.id.to_string();
-    let location = format!("/v1/messages/{id}");
-    let mut response = json(
-        StatusCode::ACCEPTED,
-        &Accepted {
-            id,
-            deadline: submitted.deadline.and_then(headers::format_time),
-        },
-    )?;
+    let accepted = Accepted::of(submitted);
+    let location = format!("/v1/messages/{}", accepted.id);
+    let mut response = json(StatusCode::ACCEPTED, &accepted)?;
     response
         .headers_mut()
         .extend(location.parse().map(|location| (LOCATION, location)));
@@ -134,10 +120,10 @@ fn detail(kind: Kind, text: &[u8]) -> String {
     }
 }
 
-fn collector(handle: Handle, id: MessageId) -> impl FnOnce(bool) + Send + Sync + 'static {
+fn collector(handle: Handle, id: MessageId) -> impl FnOnce(Sent) + Send + Sync + 'static {
     let runtime = tokio::runtime::Handle::current();
-    move |taken| {
-        if taken {
+    move |sent| {
+        if sent.all {
             runtime.spawn(async move {
                 // Collected already by another, or not deleted now: then its retention ends it.
                 if let Err(refusal) = handle.collect(id).await {

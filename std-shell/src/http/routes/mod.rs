@@ -2,6 +2,8 @@
 
 mod consumers;
 mod deliveries;
+mod exchange;
+mod hand_out;
 mod join;
 mod link;
 mod messages;
@@ -9,12 +11,16 @@ mod metrics;
 mod operate;
 mod peers;
 mod submit;
+mod submit_many;
 mod tokens;
 mod trust;
+
+pub(super) use exchange::Record;
 
 use super::Node;
 use super::api;
 use super::auth::{self, Need};
+use super::exchanges::Exchanges;
 use super::problem::{Kind, Problem};
 use super::query::{Nothing, With};
 use crate::Content;
@@ -95,6 +101,7 @@ routes! {
     documented {
         Produce POST "/v1/services/{service}/messages" messages::submit;
         Own GET "/v1/messages" messages::list;
+        Own POST "/v1/messages" submit_many::submit;
         Own GET "/v1/messages/{id}" messages::show;
         Administer GET "/v1/messages/{id}/trace" messages::trace;
         Own DELETE "/v1/messages/{id}" messages::cancel;
@@ -103,6 +110,7 @@ routes! {
         Consume PUT "/v1/services/{service}/consumers/{consumer}" consumers::register;
         Consume DELETE "/v1/services/{service}/consumers/{consumer}" consumers::unregister;
         Consume POST "/v1/services/{service}/consumers/{consumer}/take" consumers::take;
+        Consume POST "/v1/services/{service}/consumers/{consumer}/exchange" exchange::exchange;
         Delivery GET "/v1/deliveries/{delivery}/payload" deliveries::payload;
         Delivery POST "/v1/deliveries/{delivery}/reply" deliveries::reply;
         Delivery POST "/v1/deliveries/{delivery}/ack" deliveries::ack;
@@ -149,6 +157,7 @@ pub(super) fn router(node: Node) -> Router {
     routes
         .layer(Extension(Polled::default()))
         .layer(Extension(document))
+        .layer(Extension(Exchanges::default()))
         .fallback(no_such_route)
         .method_not_allowed_fallback(method_not_allowed)
         .with_state(node)

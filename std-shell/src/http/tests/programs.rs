@@ -61,6 +61,7 @@ fn certificate(site: &Site, uris: &[&str]) -> Arc<rustls::ClientConfig> {
 const EXPECTED: &[(Need, &str, &str)] = &[
     (Need::Produce, "POST", "/v1/services/{service}/messages"),
     (Need::Own, "GET", "/v1/messages"),
+    (Need::Own, "POST", "/v1/messages"),
     (Need::Own, "GET", "/v1/messages/{id}"),
     (Need::Administer, "GET", "/v1/messages/{id}/trace"),
     (Need::Own, "DELETE", "/v1/messages/{id}"),
@@ -80,6 +81,11 @@ const EXPECTED: &[(Need, &str, &str)] = &[
         Need::Consume,
         "POST",
         "/v1/services/{service}/consumers/{consumer}/take",
+    ),
+    (
+        Need::Consume,
+        "POST",
+        "/v1/services/{service}/consumers/{consumer}/exchange",
     ),
     (Need::Delivery, "GET", "/v1/deliveries/{delivery}/payload"),
     (Need::Delivery, "POST", "/v1/deliveries/{delivery}/reply"),

@@ -1,23 +1,33 @@
 //! A node's settings: a flag counts more than the environment, that more than the file, that more than the default.
 
+mod document;
 mod edit;
+mod faults;
 mod peers;
+mod settings;
+mod shown;
 mod values;
 mod ways;
+mod wrong;
 
 #[cfg(test)]
 mod tests;
 
 pub use edit::Change;
+pub use faults::{FaultInfo, Faults};
 pub use peers::{North, NorthEntry, PeerPolicy, Rules, SouthEntry, Souths};
+pub use settings::{Form, Reload, SETTINGS, Setting, Unsaid};
+pub use shown::{Shown, ShownSetting, Source};
 pub use values::{NorthUrl, Size};
 pub use ways::{OwnWay, ProxyText, Way, Ways};
+pub use wrong::{Key, Wrong};
 
 use crate::content::PAYLOAD_MAX;
 use crate::link::frame::ORIGIN_MAX;
 use crate::proxy::Environment;
 use crate::trust::programs::Permissions;
 use crate::trust::{self, LIFE_DEFAULT, LIFE_MAX, LIFE_MIN, OwnFiles, Wishes};
+use document::Document;
 use redlink_core::Name;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -26,6 +36,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
+use toml::Table;
+use wrong::wrong;
 
 /// Directory of a node, in the directory that it is started in.
 pub const DIRECTORY: &str = ".redlink";
@@ -85,16 +97,19 @@ pub struct NodeConfig {
     pub programs: BTreeMap<Name, Permissions>,
 }
 
-/// Certificates of another authority than the mesh's own; paths are taken from the node's directory.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// Certificates of another authority than the mesh's own, all three or none; paths are taken from the node's directory.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Tls {
     /// Certificates of the authorities that may sign for nodes of the mesh.
-    pub ca: PathBuf,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ca: Option<PathBuf>,
     /// The node's certificate, and behind it those that lead to an authority.
-    pub certificate: PathBuf,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub certificate: Option<PathBuf>,
     /// Its private key.
-    pub key: PathBuf,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub key: Option<PathBuf>,
 }
 
 /// Sizes of the core's tables; none means the core's default.
@@ -202,22 +217,12 @@ pub enum ConfigError {
         /// Why.
         what: String,
     },
-    /// The file says something that there is not; names line and column.
-    #[error("{}: {cause}", path.display())]
-    File {
-        /// Which file.
-        path: PathBuf,
-        /// What, and where in it.
-        cause: Box<toml::de::Error>,
-    },
-    /// A value is out of range or of the wrong form.
-    #[error("the setting `{setting}`: {what}")]
-    Value {
-        /// Which setting.
-        setting: &'static str,
-        /// What is wrong, and what would be right.
-        what: String,
-    },
+    /// The file has mistakes.
+    #[error(transparent)]
+    File(#[from] Box<Faults>),
+    /// A flag's or a variable's value is not possible.
+    #[error(transparent)]
+    Value(#[from] Wrong),
     /// The name of the node that lives in the directory can't be read.
     #[error(transparent)]
     Identity(#[from] trust::IdentityError),
@@ -232,9 +237,31 @@ impl NodeConfig {
     /// # Errors
     /// The file can't be read or has an error, or a value is not possible; the error names it.
     pub fn load(dir: &Path, flags: &Partial) -> Result<Self, ConfigError> {
-        Self::load_with(dir, flags, |name| {
-            std::env::var(name).ok().filter(|v| !v.is_empty())
-        })
+        Self::load_with(dir, flags, variable)
+    }
+
+    /// What is wrong in a settings file, whatever flags and environment say; its directory is the node's.
+    ///
+    /// # Errors
+    /// All that is wrong in it, as [`ConfigError::File`]; or it can't be read.
+    pub fn check(path: &Path) -> Result<(), ConfigError> {
+        let dir = path.parent().unwrap_or(Path::new("."));
+        let text = std::fs::read_to_string(path).map_err(|cause| ConfigError::Read {
+            path: path.to_owned(),
+            cause,
+        })?;
+        let mut document = Document::new(path, &text)?;
+        let config = Self::of_layers(dir, &Table::new(), |_| None, &mut document)?;
+        for (name, file) in config.tls.iter().flat_map(OwnFiles::each) {
+            if !file.is_file() {
+                let what = format!("there is no file {}", file.display());
+                document.blame(&Wrong::new(Key::from("tls").member(name), what));
+            }
+        }
+        match document.is_faulty() {
+            true => Err(document.take_faults()),
+            false => Ok(()),
+        }
     }
 
     /// As [`NodeConfig::load`], with the norths from the directory's file, whatever flags and environment say of them:
@@ -249,13 +276,13 @@ impl NodeConfig {
         };
         Self::load_with(dir, &flags, |name| match name {
             NORTH_VARIABLE => None,
-            _ => std::env::var(name).ok().filter(|v| !v.is_empty()),
+            name => variable(name),
         })
     }
 
     /// Whether norths are told by flags or environment, which count more than the file.
     pub fn norths_are_told_elsewhere(flags: &Partial) -> bool {
-        flags.north.is_some() || std::env::var(NORTH_VARIABLE).is_ok_and(|v| !v.is_empty())
+        flags.north.is_some() || variable(NORTH_VARIABLE).is_some()
     }
 
     fn load_with(
@@ -263,14 +290,47 @@ impl NodeConfig {
         flags: &Partial,
         env: impl Fn(&str) -> Option<String>,
     ) -> Result<Self, ConfigError> {
-        let (above, file) = (flags.clone().or(from_environment(&env)?), read_file(dir)?);
-        let ways = Ways::new(&above, &file, Environment::read(&env))?;
-        let told = above.or(file);
-        let tls = told.tls.map(|tls| OwnFiles {
-            ca: dir.join(tls.ca),
-            certificate: dir.join(tls.certificate),
-            key: dir.join(tls.key),
-        });
+        let text = document::read(dir)?;
+        let mut document = Document::new(&dir.join(FILE), &text)?;
+        Self::of_layers(dir, &settings::table(flags)?, env, &mut document)
+    }
+
+    /// The settings by all that say something of them. All that is wrong in the file is found, not only the first.
+    fn of_layers(
+        dir: &Path,
+        flags: &Table,
+        env: impl Fn(&str) -> Option<String>,
+        document: &mut Document<'_>,
+    ) -> Result<Self, ConfigError> {
+        let environment = settings::from_environment(&env)?;
+        let above = settings::merge(flags, &environment);
+        loop {
+            let file = document.settings();
+            let loaded = Self::assemble(dir, &above, &file, Environment::read(&env));
+            let mut wrong = match loaded {
+                Err(ConfigError::Value(wrong)) => wrong,
+                _ if document.is_faulty() => return Err(document.take_faults()),
+                other => return other,
+            };
+            if !wrong.in_file {
+                wrong.told_by = settings::who(&wrong.key, flags, &environment);
+            }
+            // What the file says is taken out there, and the rest looked at again.
+            if wrong.told_by.is_some() || !document.blame(&wrong) {
+                return Err(wrong.into());
+            }
+        }
+    }
+
+    fn assemble(
+        dir: &Path,
+        above: &Table,
+        file: &Table,
+        environment: Environment,
+    ) -> Result<Self, ConfigError> {
+        let told = settings::read(&settings::merge(above, file))?;
+        let ways = Ways::new(&settings::read(above)?, &settings::read(file)?, environment)?;
+        let tls = told.tls.as_ref().map(|tls| own_files(dir, tls)).transpose()?;
         let stored = match &tls {
             Some(own) => own.name(),
             None => trust::stored_name(dir)?,
@@ -291,7 +351,8 @@ impl NodeConfig {
         let listen = told.listen.unwrap_or_else(|| vec![format!("localhost:{PORT}")]);
         let listen = listen
             .iter()
-            .map(|l| parse_listen(l))
+            .enumerate()
+            .map(|(at, text)| parse_listen(text).map_err(|what| wrong(Key::from("listen").entry(at), what)))
             .collect::<Result<Vec<_>, _>>()?
             .concat();
         if listen.is_empty() {
@@ -326,28 +387,31 @@ impl NodeConfig {
             None | Some("reverse") => false,
             Some("direct") if advertise.is_some() => true,
             Some("direct") => {
-                return Err(wrong(
-                    "path",
-                    "`direct` needs `advertise`, the URL at which nodes elsewhere reach this one",
-                ));
+                let what = "`direct` needs `advertise`, the URL at which nodes elsewhere reach this one";
+                return Err(Wrong::new("path", what).for_want_of("advertise").into());
             }
-            Some(other) => return Err(wrong("path", &format!("`{other}` is not reverse or direct"))),
+            Some(other) => return Err(wrong("path", format!("`{other}` is not reverse or direct"))),
         };
         let hosts = told.hosts.unwrap_or_default();
-        if let Some(bad) = hosts.iter().find(|h| !trust::is_host(h)) {
-            return Err(wrong("hosts", &format!("`{bad}` is no host name and no address")));
+        if let Some((at, bad)) = hosts.iter().enumerate().find(|(_, h)| !trust::is_host(h)) {
+            let what = format!("`{bad}` is no host name and no address");
+            return Err(wrong(Key::from("hosts").entry(at), what));
         }
         let capacity = told.capacity.unwrap_or_default();
         let default = redlink_core::Capacity::default();
         let services = u64::from(capacity.services.unwrap_or(default.services));
         if services * u64::from(capacity.peers.unwrap_or(default.peers)) > PAIRS_MAX {
             let what = "`services` times `peers` is at most 1073741824; each such pair takes 3 bytes";
-            return Err(wrong("capacity", what));
+            let key = match capacity.peers {
+                Some(_) => "capacity.peers",
+                None => "capacity.services",
+            };
+            return Err(wrong(key, what));
         }
         let certificate_life = told.certificate_life.as_deref().map_or(Ok(LIFE_DEFAULT), life)?;
         let programs = told.programs.unwrap_or_default().into_iter();
         let programs = programs
-            .map(|(name, permissions)| Ok((value("programs", &name)?, permissions)))
+            .map(|(name, permissions)| Ok((name_of("programs", &name)?, permissions)))
             .collect::<Result<_, ConfigError>>()?;
         Ok(Self {
             dir: dir.to_owned(),
@@ -462,93 +526,42 @@ impl NodeConfig {
     }
 }
 
-impl Partial {
-    /// These, and where they say nothing, `others`.
-    #[must_use]
-    pub fn or(self, others: Self) -> Self {
-        Self {
-            name: self.name.or(others.name),
-            mesh: self.mesh.or(others.mesh),
-            listen: self.listen.or(others.listen),
-            hosts: self.hosts.or(others.hosts),
-            north: self.north.or(others.north),
-            proxy: self.proxy.or(others.proxy),
-            link: self.link.or(others.link),
-            south: self.south.or(others.south),
-            south_default: self.south_default.or(others.south_default),
-            trace_memory: self.trace_memory.or(others.trace_memory),
-            max_payload: self.max_payload.or(others.max_payload),
-            max_connections: self.max_connections.or(others.max_connections),
-            advertise: self.advertise.or(others.advertise),
-            path: self.path.or(others.path),
-            certificate_life: self.certificate_life.or(others.certificate_life),
-            capacity: self.capacity.or(others.capacity),
-            tls: self.tls.or(others.tls),
-            programs: self.programs.or(others.programs),
-        }
-    }
+/// A variable of the environment; an empty one says nothing.
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|text| !text.is_empty())
 }
 
-fn from_environment(env: impl Fn(&str) -> Option<String>) -> Result<Partial, ConfigError> {
-    let list = |text: String| -> Vec<String> { text.split(',').map(|part| part.trim().to_owned()).collect() };
-    let number = |text: String| {
-        text.parse().map_err(|_| {
-            wrong(
-                "max_connections",
-                &format!("REDLINK_MAX_CONNECTIONS=`{text}` is no number"),
-            )
-        })
+/// All three files, or none of them.
+fn own_files(dir: &Path, tls: &Tls) -> Result<OwnFiles, ConfigError> {
+    let file = |name: &str, told: &Option<PathBuf>| match told {
+        Some(path) => Ok(dir.join(path)),
+        None => Err(wrong(
+            "tls",
+            format!("`{name}` is missing; certificates of another authority are ca, certificate and key"),
+        )),
     };
-    Ok(Partial {
-        name: env("REDLINK_NAME"),
-        mesh: env("REDLINK_MESH"),
-        listen: env("REDLINK_LISTEN").map(list),
-        hosts: env("REDLINK_HOSTS").map(list),
-        north: env(NORTH_VARIABLE).map(|text| list(text).into_iter().map(NorthEntry::from).collect()),
-        proxy: env("REDLINK_PROXY").map(Into::into),
-        link: env("REDLINK_LINK"),
-        south: None,
-        south_default: None,
-        trace_memory: None,
-        max_payload: env("REDLINK_MAX_PAYLOAD")
-            .map(|text| value("max_payload", &text))
-            .transpose()?,
-        max_connections: env("REDLINK_MAX_CONNECTIONS").map(number).transpose()?,
-        advertise: env("REDLINK_ADVERTISE"),
-        path: env("REDLINK_PATH"),
-        certificate_life: env("REDLINK_CERTIFICATE_LIFE"),
-        capacity: None,
-        tls: None,
-        programs: None,
+    Ok(OwnFiles {
+        ca: file("ca", &tls.ca)?,
+        certificate: file("certificate", &tls.certificate)?,
+        key: file("key", &tls.key)?,
     })
 }
 
-fn read_file(dir: &Path) -> Result<Partial, ConfigError> {
-    let path = dir.join(FILE);
-    let text = match std::fs::read_to_string(&path) {
-        Ok(text) => text,
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Partial::default()),
-        Err(cause) => return Err(ConfigError::Read { path, cause }),
-    };
-    toml::from_str(&text).map_err(|cause| ConfigError::File {
-        path,
-        cause: Box::new(cause),
-    })
-}
-
-fn wrong(setting: &'static str, what: &str) -> ConfigError {
-    ConfigError::Value {
-        setting,
-        what: what.to_owned(),
-    }
-}
-
-fn value<T: FromStr>(setting: &'static str, text: &str) -> Result<T, ConfigError>
+fn value<T: FromStr>(key: impl Into<Key>, text: &str) -> Result<T, ConfigError>
 where
     T::Err: fmt::Display,
 {
     text.parse()
-        .map_err(|e: T::Err| wrong(setting, &format!("`{text}`: {e}")))
+        .map_err(|e: T::Err| wrong(key, format!("`{text}`: {e}")))
+}
+
+/// A name that is the key of a table of this setting.
+fn name_of(setting: &str, text: &str) -> Result<Name, ConfigError> {
+    let bad = |e: redlink_core::NameError| {
+        let key = Key::from(setting).member(text);
+        Wrong::new(key, format!("`{text}`: {e}")).a_name().into()
+    };
+    text.parse().map_err(bad)
 }
 
 /// Reads how long certificates live.
@@ -561,17 +574,12 @@ fn life(text: &str) -> Result<Duration, ConfigError> {
                 "`{text}` is not possible; it is from {}s to {days}d, such as 30d",
                 LIFE_MIN.as_secs()
             );
-            wrong("certificate_life", &what)
+            wrong("certificate_life", what)
         })
 }
 
-fn parse_listen(text: &str) -> Result<Vec<SocketAddr>, ConfigError> {
-    let bad = || {
-        wrong(
-            "listen",
-            &format!("`{text}` is not ADDRESS:PORT, such as 0.0.0.0:7411, [::]:7411 or localhost:7411"),
-        )
-    };
+fn parse_listen(text: &str) -> Result<Vec<SocketAddr>, String> {
+    let bad = || format!("`{text}` is not ADDRESS:PORT, such as 0.0.0.0:7411, [::]:7411 or localhost:7411");
     let (host, port) = text.rsplit_once(':').ok_or_else(bad)?;
     if host == "localhost" {
         // Which of the two `localhost` is depends on the machine.

@@ -183,8 +183,8 @@ fn the_settings_file_has_a_mistake() {
     let file = node.dir().join(".redlink/redlink.toml");
     std::fs::write(&file, "naem = \"x\"\n").expect("its settings");
     node.cli(&["node"], b"")
-        .code(1)
-        .says(&["redlink.toml", "naem", "line 1"]);
+        .code(2)
+        .says(&["redlink.toml", "naem", "redlink.toml:1:1"]);
 }
 
 /// Without any argument it helps, and each verb has help with an example.

@@ -5,6 +5,7 @@ mod args;
 mod bench;
 mod ca;
 mod collect;
+mod config;
 mod demo;
 mod exit;
 mod family;
@@ -54,6 +55,8 @@ struct Cli {
 enum Verb {
     Demo(demo::Options),
     Node(node::Options),
+    #[command(subcommand)]
+    Config(config::Verb),
     #[command(subcommand)]
     Token(token::Verb),
     #[command(subcommand)]
@@ -125,6 +128,7 @@ fn run(cli: Cli) -> Done {
         Verb::Serve(options) => on_threads(serve::run(options)),
         Verb::Bench(options) => on_threads(bench::run(options)),
         // The rest waits for one thing at a time, and starts faster without threads.
+        Verb::Config(verb) => config::run(verb),
         Verb::Demo(options) => alone(demo::run(options)),
         Verb::Relay(options) => alone(relay::run(options)),
         Verb::Token(verb) => alone(token::run(verb)),
@@ -215,6 +219,10 @@ mod tests {
             "redlink demo",
             "redlink demo --exit",
             "redlink node",
+            "redlink config check",
+            "redlink config check /etc/redlink/redlink.toml --json",
+            "redlink config show --origin --json",
+            "redlink config show somewhere --listen 0.0.0.0:7411",
             "redlink node --north https://localhost:7411 --token redlink-join-1.x",
             "redlink token create --ttl 10m",
             "redlink ca show --json",

@@ -4,7 +4,7 @@ use super::args;
 use super::exit::{Done, Exit, Failure};
 use super::output::{Stream, Tone, note, paint};
 use crate::client::{Client, Context, Place};
-use crate::config::Partial;
+use crate::config::{ConfigError, Partial};
 use crate::driver::NodeStatus;
 use clap::Args;
 use std::path::{Path, PathBuf};
@@ -23,19 +23,36 @@ use std::time::{Duration, Instant};
   redlink node --dir /var/lib/redlink --name hall-3 --listen 0.0.0.0:7411
   redlink node --north https://HOST:7411 --token TOKEN
 
-Settings are kept in .redlink/redlink.toml; a flag counts more than the environment (REDLINK_NAME, REDLINK_MESH,
-REDLINK_LISTEN, REDLINK_HOSTS, REDLINK_NORTH, REDLINK_PROXY, REDLINK_LINK), that more than the file. RUST_LOG=debug shows more.")]
+Settings are kept in .redlink/redlink.toml. A flag counts more than the environment (REDLINK_LISTEN and so on), that more
+than the file. `redlink config show` prints all settings, `redlink config check` finds mistakes. RUST_LOG=debug shows more.")]
 pub(super) struct Options {
     /// Where its .redlink directory is or is made
     #[arg(long, value_name = "DIR", default_value = ".")]
     dir: PathBuf,
 
+    #[command(flatten)]
+    settings: SettingFlags,
+
+    /// Join token, made by `redlink token create` at any node of the mesh
+    #[arg(
+        long,
+        env = "REDLINK_JOIN_TOKEN",
+        hide_env_values = true,
+        requires = "north",
+        conflicts_with = "mesh"
+    )]
+    token: Option<String>,
+}
+
+/// Settings that have a flag; the table of settings says which.
+#[derive(Args, Debug, Default)]
+pub(super) struct SettingFlags {
     /// Its name, unique in its mesh [default: this machine's name]
     #[arg(long, value_parser = args::name)]
     name: Option<String>,
 
     /// The name of a new mesh [default: mesh]
-    #[arg(long, value_parser = args::name, conflicts_with = "token")]
+    #[arg(long, value_parser = args::name)]
     mesh: Option<String>,
 
     /// Where it listens, repeatable [default: localhost:7411]
@@ -65,27 +82,29 @@ pub(super) struct Options {
     /// How links to the norths travel: auto, stream or poll [default: auto]
     #[arg(long, value_name = "MODE")]
     link: Option<String>,
+}
 
-    /// Join token, made by `redlink token create` at any node of the mesh
-    #[arg(long, env = "REDLINK_JOIN_TOKEN", hide_env_values = true, requires = "north")]
-    token: Option<String>,
+impl From<SettingFlags> for Partial {
+    fn from(flags: SettingFlags) -> Self {
+        let list = |values: Vec<String>| (!values.is_empty()).then_some(values);
+        Self {
+            name: flags.name,
+            mesh: flags.mesh,
+            listen: list(flags.listen),
+            hosts: list(flags.host),
+            north: list(flags.north).map(|urls| urls.into_iter().map(Into::into).collect()),
+            proxy: flags.proxy.map(Into::into),
+            link: flags.link,
+            advertise: flags.advertise,
+            path: flags.path,
+            ..Self::default()
+        }
+    }
 }
 
 /// Runs the verb.
 pub(super) async fn run(options: Options) -> Done {
-    let list = |values: Vec<String>| (!values.is_empty()).then_some(values);
-    let flags = Partial {
-        name: options.name,
-        mesh: options.mesh,
-        listen: list(options.listen),
-        hosts: list(options.host),
-        north: list(options.north).map(|urls| urls.into_iter().map(Into::into).collect()),
-        proxy: options.proxy.map(Into::into),
-        link: options.link,
-        advertise: options.advertise,
-        path: options.path,
-        ..Partial::default()
-    };
+    let flags = options.settings.into();
     let directory = options.dir.join(crate::config::DIRECTORY);
     let running = crate::node::run(&directory, flags, options.token);
     let greeting = async {
@@ -95,7 +114,11 @@ pub(super) async fn run(options: Options) -> Done {
     tokio::select! {
         ended = running => match ended {
             Ok(()) => Ok(Exit::Done),
-            Err(error) => Err(Failure::failed(format!("{error:#}"))),
+            Err(error) => Err(match error.downcast_ref() {
+                Some(ConfigError::File(faults)) => super::config::report(faults),
+                Some(ConfigError::Value(_)) => Failure::usage(format!("{error:#}")),
+                _ => Failure::failed(format!("{error:#}")),
+            }),
         },
         () = greeting => Ok(Exit::Done),
     }

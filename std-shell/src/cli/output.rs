@@ -53,7 +53,8 @@ pub(super) fn paint(stream: Stream, tone: Tone, text: &str) -> String {
     }
 }
 
-fn coloured(stream: Stream) -> bool {
+/// Whether the stream is a terminal that wants colour.
+pub(super) fn coloured(stream: Stream) -> bool {
     static OUT: OnceLock<bool> = OnceLock::new();
     static ERR: OnceLock<bool> = OnceLock::new();
     let (cell, terminal) = match stream {

@@ -1,7 +1,7 @@
 //! Peers in the settings: the nodes to dial, and what may pass over links.
 
 use super::values::NorthUrl;
-use super::{ConfigError, OwnWay, ProxyText, Way, Ways, value, wrong};
+use super::{ConfigError, Key, OwnWay, ProxyText, Way, Ways, name_of, value, wrong};
 use redlink_core::{Name, Pattern, Policy};
 use serde::de::value::MapAccessDeserializer;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -247,34 +247,38 @@ impl<'de> Deserialize<'de> for NorthEntry {
 /// The norths that the settings name.
 pub(super) fn norths(entries: &[NorthEntry], ways: &Ways) -> Result<Vec<North>, ConfigError> {
     let mut norths: Vec<North> = Vec::new();
-    for entry in entries {
-        let url: NorthUrl = value("north", &entry.url)?;
-        let name = entry.name.as_deref().map(|name| value("north.name", name));
+    for (at, entry) in entries.iter().enumerate() {
+        let key = Key::from("north").entry(at);
+        let of_url = key.clone().member("url");
+        let of_name = key.clone().member("name");
+        let url: NorthUrl = value(of_url.clone(), &entry.url)?;
+        let name = entry.name.as_deref().map(|name| value(of_name.clone(), name));
         let name: Option<Name> = name.transpose()?;
         if norths.iter().any(|north| north.url == url) {
             return Err(wrong(
-                "north",
-                &format!("`{url}` is there twice; leave one of them"),
+                of_url,
+                format!("`{url}` is there twice; leave one of them"),
             ));
         }
         if let Some(name) = &name
             && norths.iter().any(|north| north.name.as_ref() == Some(name))
         {
             return Err(wrong(
-                "north.name",
-                &format!("`{name}` is there twice, and one link with a node is all that there can be"),
+                of_name,
+                format!("`{name}` is there twice, and one link with a node is all that there can be"),
             ));
         }
-        let rules = |of: &'static str, list: &Option<Vec<String>>| {
-            Rules::new(list.as_deref().unwrap_or_default()).map_err(|e| wrong(of, &format!("of {url}: {e}")))
+        let rules = |of: &str, list: &Option<Vec<String>>| {
+            let list = list.as_deref().unwrap_or_default();
+            rules_at(key.clone().member(of), list)
         };
         let policy = PeerPolicy {
             redistribute: entry.redistribute.unwrap_or(true),
-            import: rules("north.import", &entry.policy.import)?,
-            export: rules("north.export", &entry.policy.export)?,
+            import: rules("import", &entry.policy.import)?,
+            export: rules("export", &entry.policy.export)?,
             ..PeerPolicy::default()
         };
-        let way = ways.to(&url, &entry.way)?;
+        let way = ways.to_entry(&key, &url, &entry.way)?;
         norths.push(North {
             url,
             name,
@@ -293,26 +297,21 @@ pub(super) fn souths(
 ) -> Result<Souths, ConfigError> {
     let base = PeerPolicy::default();
     let others = match others {
-        Some(entry) => south("south_default", "all others", entry, &base)?,
+        Some(entry) => south(Key::from("south_default"), entry, &base)?,
         None => base,
     };
     let named = named.iter().map(|(name, entry)| {
-        let policy = south("south", name, entry, &others)?;
-        Ok((value::<Name>("south", name)?, policy))
+        let policy = south(Key::from("south").member(name), entry, &others)?;
+        Ok((name_of("south", name)?, policy))
     });
     let named = named.collect::<Result<_, ConfigError>>()?;
     Ok(Souths { named, others })
 }
 
-fn south(
-    setting: &'static str,
-    of: &str,
-    entry: &SouthEntry,
-    base: &PeerPolicy,
-) -> Result<PeerPolicy, ConfigError> {
+fn south(key: Key, entry: &SouthEntry, base: &PeerPolicy) -> Result<PeerPolicy, ConfigError> {
     let rules = |what: &str, list: &Option<Vec<String>>, base: &Rules| match list {
         None => Ok(base.clone()),
-        Some(list) => Rules::new(list).map_err(|e| wrong(setting, &format!("`{what}` of {of}: {e}"))),
+        Some(list) => rules_at(key.clone().member(what), list),
     };
     Ok(PeerPolicy {
         redistribute: true,
@@ -320,4 +319,13 @@ fn south(
         import: rules("import", &entry.import, &base.import)?,
         export: rules("export", &entry.export, &base.export)?,
     })
+}
+
+/// The rules at a place in the settings.
+fn rules_at(key: Key, list: &[String]) -> Result<Rules, ConfigError> {
+    // The first that is wrong, with its place.
+    for (at, rule) in list.iter().enumerate() {
+        Rules::new(std::slice::from_ref(rule)).map_err(|what| wrong(key.clone().entry(at), what))?;
+    }
+    Rules::new(list).map_err(|what| wrong(key, what))
 }

@@ -1,4 +1,6 @@
+mod check;
 mod peers;
+mod settings;
 mod ways;
 
 use super::*;
@@ -63,10 +65,10 @@ fn mistakes_are_named_with_their_place() {
             .to_string()
     };
     for (text, says) in [
-        ("name = 'a'\nnmae = 'b'", "line 2"),
+        ("name = 'a'\nnmae = 'b'", "redlink.toml:2:1"),
         ("name = 'a'\nnmae = 'b'", "redlink.toml"),
         ("name = 'a'\nnmae = 'b'", "nmae"),
-        ("name = 3", "line 1"),
+        ("name = 3", "redlink.toml:1:8"),
         ("max_payload = '3 apples'", "apples"),
         ("max_payload = 0", "max_payload"),
         ("trace_memory = '2GiB'", "trace_memory"),
@@ -196,9 +198,9 @@ fn programs_have_their_permissions_by_name() {
     for (bad, says) in [
         ("[programs.shop]\nproduces = ['x']\n", "produces"),
         ("[programs.shop]\nproduce = ['a b']\n", "a b"),
-        ("[programs.shop]\nproduce = 'x'\n", "line 2"),
+        ("[programs.shop]\nproduce = 'x'\n", ":2:"),
         ("[programs.'a/b']\nproduce = ['x']\n", "a/b"),
-        ("programs = ['shop']\n", "line 1"),
+        ("programs = ['shop']\n", ":1:"),
     ] {
         std::fs::write(dir.path().join(FILE), bad).unwrap();
         let error = load(dir.path(), &Partial::default(), &[])

@@ -3,7 +3,7 @@
 //! A flag or the environment counts for all norths. In the settings file a north's own entry counts more than what is said
 //! there for all others.
 
-use super::{ConfigError, NorthUrl, Partial, wrong};
+use super::{ConfigError, Key, NorthUrl, Partial, Wrong, wrong};
 use crate::link::Wish;
 use crate::proxy::{Environment, Proxy, Rule};
 use serde::{Deserialize, Serialize};
@@ -76,13 +76,21 @@ impl<T: Clone + Default> Told<T> {
 }
 
 /// The text itself is not repeated in the error.
-fn parse<T>(setting: &'static str, text: Option<&str>) -> Result<Option<T>, ConfigError>
+fn parse<T>(key: impl Into<Key>, text: Option<&str>) -> Result<Option<T>, Wrong>
 where
     T: FromStr,
     T::Err: fmt::Display,
 {
-    let parsed = text.map(|text| text.parse().map_err(|e: T::Err| wrong(setting, &e.to_string())));
+    let parsed = text.map(|text| text.parse().map_err(|e: T::Err| Wrong::new(key, e.to_string())));
     parsed.transpose()
+}
+
+/// The file says it, whoever else says something of this too.
+fn in_file(wrong: Wrong) -> Wrong {
+    Wrong {
+        in_file: true,
+        ..wrong
+    }
 }
 
 impl Ways {
@@ -97,11 +105,11 @@ impl Ways {
         Ok(Self {
             proxy: Told {
                 all: proxy(above)?,
-                others: proxy(file)?,
+                others: proxy(file).map_err(in_file)?,
             },
             link: Told {
                 all: link(above)?,
-                others: link(file)?,
+                others: link(file).map_err(in_file)?,
             },
             environment,
         })
@@ -112,12 +120,19 @@ impl Ways {
     /// # Errors
     /// It is no proxy or no way; or the environment names a proxy that can't be used, and it would be needed.
     pub fn to(&self, url: &NorthUrl, own: &OwnWay) -> Result<Way, ConfigError> {
+        self.to_entry(&Key::from("north"), url, own)
+    }
+
+    /// As [`Ways::to`], of the entry at `key`.
+    pub(super) fn to_entry(&self, key: &Key, url: &NorthUrl, own: &OwnWay) -> Result<Way, ConfigError> {
         let proxy = own.proxy.as_ref().map(ProxyText::as_str);
-        let rule = self.proxy.of(parse("north.proxy", proxy)?);
+        let rule = self.proxy.of(parse(key.clone().member("proxy"), proxy)?);
         let proxy = rule
             .proxy(&self.environment, &url.host, url.port)
-            .map_err(|e| wrong("proxy", &e.to_string()))?;
-        let link = self.link.of(parse("north.link", own.link.as_deref())?);
+            .map_err(|e| wrong("proxy", e.to_string()))?;
+        let link = self
+            .link
+            .of(parse(key.clone().member("link"), own.link.as_deref())?);
         Ok(Way { proxy, link })
     }
 }

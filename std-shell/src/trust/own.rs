@@ -87,6 +87,15 @@ impl OwnFiles {
         })
     }
 
+    /// Each by the name of its setting.
+    pub(crate) fn each(&self) -> [(&'static str, &Path); 3] {
+        [
+            ("ca", &self.ca),
+            ("certificate", &self.certificate),
+            ("key", &self.key),
+        ]
+    }
+
     /// The name and the mesh in the certificate, if it can be read; what is wrong otherwise shows when it is loaded.
     pub(crate) fn name(&self) -> Option<(Name, Name)> {
         let certificate = CertificateDer::from_pem_file(&self.certificate).ok()?;

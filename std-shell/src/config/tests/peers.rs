@@ -81,21 +81,21 @@ fn souths_have_policies_by_name_and_one_for_all_others() {
 #[test]
 fn mistakes_about_peers_are_named() {
     for (text, says) in [
-        ("north = [3]", &["line 1", "URL"][..]),
+        ("north = [3]", &[":1:10", "URL"][..]),
         ("[[north]]\nname = 'a'", &["url"]),
         (
             "[[north]]\nurl = 'https://a'\nredistribut = true",
-            &["line 3", "redistribut"],
+            &[":3:1", "redistribut"],
         ),
-        ("[[north]]\nurl = 'http://a'", &["`north`", "https"]),
+        ("[[north]]\nurl = 'http://a'", &["`north.url`", "https"]),
         (
             "[[north]]\nurl = 'https://a'\nname = 'a b'",
             &["`north.name`", "a b"],
         ),
-        ("[[north]]\nurl = 'https://a'\nimport = 'x'", &["line 3"]),
+        ("[[north]]\nurl = 'https://a'\nimport = 'x'", &[":3:10"]),
         (
             "[[north]]\nurl = 'https://a'\nimport = ['a/b']",
-            &["`north.import`", "a/b", "https://a", "!secret.*"],
+            &["`north.import`", "a/b", ":3:11", "!secret.*"],
         ),
         (
             "[[north]]\nurl = 'https://a'\nexport = ['!']",
@@ -108,12 +108,12 @@ fn mistakes_about_peers_are_named() {
         ),
         (
             "north = ['https://a']\n[[north]]\nurl = 'https://b'",
-            &["line 2", "north"],
+            &[":2:3", "`north` is there twice"],
         ),
-        ("[south.x]\nredistribute = true", &["line 2", "redistribute"]),
-        ("[south.'a b']\n", &["`south`", "a b"]),
-        ("[south.x]\nimport = ['a b']", &["`south`", "x", "a b"]),
-        ("[south_default]\nexport = ['']", &["`south_default`", "export"]),
+        ("[south.x]\nredistribute = true", &[":2:1", "redistribute"]),
+        ("[south.'a b']\n", &["`south.a b`"]),
+        ("[south.x]\nimport = ['a b']", &["`south.x.import`", "a b"]),
+        ("[south_default]\nexport = ['']", &["`south_default.export`"]),
     ] {
         let error = read(text).expect_err(text);
         for says in says {

@@ -43,7 +43,7 @@ fn a_setting_of_proxies_counts_more_than_the_environment_s_and_can_differ_betwee
 
     for (above, of_b, says) in [
         ("proxy = 'https://u:secret@f'", "", "`proxy`"),
-        ("proxy = 3", "", "line 1"),
+        ("proxy = 3", "", ":1:9"),
         ("", "proxy = 'https://u:secret@f'", "`north.proxy`"),
         ("", "proxi = 'none'", "proxi"),
     ] {

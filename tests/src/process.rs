@@ -170,6 +170,19 @@ impl Said {
         }
         self
     }
+
+    /// Itself, if each of these is in what it wrote to standard output.
+    ///
+    /// # Panics
+    /// One is missing.
+    #[track_caller]
+    pub fn says_out(self, texts: &[&str]) -> Self {
+        let out = self.text();
+        for text in texts {
+            assert!(out.contains(text), "{}: no {text:?} in\n{out}", self.command);
+        }
+        self
+    }
 }
 
 /// Runs a command to its end, with this on its standard input, for at most [`BOUND`].

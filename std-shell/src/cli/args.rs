@@ -1,6 +1,6 @@
 //! Options that several verbs share, and how their texts are read.
 
-use crate::client::{Context, Error, Place, Submission};
+use crate::client::{Context, Contexts, Error, Place, SAVED_VARIABLE, Submission};
 use bytes::Bytes;
 use clap::Args;
 use redlink_core::{MessageId, Name};
@@ -13,15 +13,21 @@ use super::exit::Failure;
 /// Which node a verb talks to.
 #[derive(Args, Clone, Debug)]
 pub(super) struct Target {
-    /// The node: its URL, or the directory in which it was started. Default: the node of this directory
+    /// Its URL, or the directory in which it was started [env: REDLINK_NODE] [default: the node of this directory, else the
+    /// chosen context]
+    #[arg(long, value_name = "URL|DIR", global = true, help_heading = "Which node")]
+    pub(super) node: Option<Place>,
+
+    /// A saved one, by its name [env: REDLINK_CONTEXT]; see `redlink help context`
     #[arg(
         long,
-        env = "REDLINK_NODE",
-        value_name = "URL|DIR",
+        value_name = "NAME",
+        value_parser = name,
         global = true,
+        conflicts_with = "node",
         help_heading = "Which node"
     )]
-    pub(super) node: Option<Place>,
+    pub(super) context: Option<String>,
 
     /// The mesh's certificates (PEM) [default: ca.pem of the node's directory]
     #[arg(
@@ -44,32 +50,90 @@ pub(super) struct Target {
     pub(super) token_file: Option<PathBuf>,
 }
 
+/// How a node was found.
+#[derive(Debug)]
+pub(super) struct Found {
+    /// As the user named it, if it was so.
+    pub(super) place: Option<Place>,
+    /// By what.
+    pub(super) by: String,
+}
+
 impl Target {
     /// Finds the node.
     pub(super) fn context(&self) -> Result<Context, Failure> {
-        let current = std::env::current_dir()
-            .map_err(|e| Failure::usage(format!("can't tell the current directory: {e}")))?;
-        Ok(Context::find(
-            self.node.as_ref(),
-            self.ca.as_deref(),
-            self.token()?.as_deref(),
-            &current,
-        )?)
+        Ok(self.find()?.0)
     }
 
     /// As [`Target::context`], with no node at all being an answer.
     pub(super) fn context_if_any(&self) -> Result<Option<Context>, Failure> {
-        let current = std::env::current_dir()
-            .map_err(|e| Failure::usage(format!("can't tell the current directory: {e}")))?;
-        match Context::find(
-            self.node.as_ref(),
-            self.ca.as_deref(),
-            self.token()?.as_deref(),
-            &current,
-        ) {
-            Ok(context) => Ok(Some(context)),
+        match self.look()? {
+            Ok((context, _)) => Ok(Some(context)),
             Err(Error::NoNode { .. }) => Ok(None),
             Err(other) => Err(other.into()),
+        }
+    }
+
+    /// As [`Target::context`], and what it was found by.
+    pub(super) fn find(&self) -> Result<(Context, Found), Failure> {
+        Ok(self.look()??)
+    }
+
+    /// A flag counts more than the environment, that more than the directory, and that more than a choice of some day.
+    fn look(&self) -> Result<Result<(Context, Found), Error>, Failure> {
+        let current = std::env::current_dir()
+            .map_err(|e| Failure::usage(format!("can't tell the current directory: {e}")))?;
+        let token = self.token()?;
+        let (ca, token) = (self.ca.as_deref(), token.as_deref());
+        let variable = |name| std::env::var(name).ok().filter(|text: &String| !text.is_empty());
+        let of_place = |place: Place, by: &str| {
+            let found = Context::find(Some(&place), ca, token, &current);
+            found.map(|context| {
+                let by = by.to_owned();
+                let place = Some(place);
+                (context, Found { place, by })
+            })
+        };
+        let saved = |text: &str, by: &str| -> Result<_, Failure> {
+            let called = Name::new(text).map_err(|e| Failure::usage(format!("{by}: `{text}`: {e}")))?;
+            let Some(contexts) = Contexts::of_user() else {
+                return Err(Failure::usage("there is no place for saved contexts")
+                    .hint("set HOME, or REDLINK_CONFIG_HOME to a directory of yours"));
+            };
+            let found = contexts.context(&called, ca, token);
+            Ok(found.map(|context| {
+                let by = format!("context {called}, {by}");
+                (context, Found { place: None, by })
+            }))
+        };
+        if let Some(place) = &self.node {
+            return Ok(of_place(place.clone(), "--node"));
+        }
+        if let Some(called) = &self.context {
+            return saved(called, "--context");
+        }
+        if let Some(text) = variable("REDLINK_NODE") {
+            let place = text
+                .parse()
+                .map_err(|e| Failure::usage(format!("REDLINK_NODE: {e}")))?;
+            return Ok(of_place(place, "REDLINK_NODE"));
+        }
+        if let Some(called) = variable(SAVED_VARIABLE) {
+            return saved(&called, SAVED_VARIABLE);
+        }
+        let here = Context::find(None, ca, token, &current).map(|context| {
+            let by = "./.redlink".to_owned();
+            (context, Found { place: None, by })
+        });
+        match (here, Contexts::of_user()) {
+            (Err(Error::NoNode { .. }), Some(contexts)) if contexts.current()?.is_some() => {
+                let called = contexts
+                    .current()?
+                    .map(|name| name.to_string())
+                    .unwrap_or_default();
+                saved(&called, "`redlink context use`")
+            }
+            (here, _) => Ok(here),
         }
     }
 

@@ -1,7 +1,7 @@
 //! `redlink ca show|revoke`: the nodes of the mesh, at the node that holds its authority.
 
 use super::args::{self, Target};
-use super::exit::{Done, Exit};
+use super::exit::{Done, Exit, Failure};
 use super::output::{self, Cell, Stream, Tone, paint, span};
 use crate::client::Client;
 use crate::trust::NodeRecord;
@@ -22,6 +22,10 @@ pub(super) enum Verb {
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:\n  redlink ca show\n  redlink ca show --json")]
 pub(super) struct ShowOptions {
+    /// Print the mesh's certificates (PEM): what programs elsewhere name with --ca
+    #[arg(long, conflicts_with = "json")]
+    pem: bool,
+
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -78,7 +82,14 @@ pub(super) async fn run(verb: Verb) -> Done {
 }
 
 async fn show(options: ShowOptions) -> Done {
-    let client = Client::new(&options.target.context()?)?;
+    let context = options.target.context()?;
+    if options.pem {
+        let pem = std::fs::read(&context.ca)
+            .map_err(|e| Failure::usage(format!("can't read {}: {e}", context.ca.display())))?;
+        output::write(&pem)?;
+        return Ok(Exit::Done);
+    }
+    let client = Client::new(&context)?;
     let book: Book = client.get("/v1/ca").await?;
     if options.json {
         output::json(&book)?;

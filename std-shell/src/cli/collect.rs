@@ -40,7 +40,7 @@ pub(super) struct Options {
 
 /// Runs the verb.
 pub(super) async fn run(options: Options) -> Done {
-    let client = Client::new(&options.target.context()?)?;
+    let client = super::progress::watched(Client::new(&options.target.context()?)?);
     let start = Instant::now();
     let fate = client.outcome(options.id, options.wait).await?;
     hand_over(&client, fate, options.json.then(|| start.elapsed()), options.keep).await

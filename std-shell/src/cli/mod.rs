@@ -6,14 +6,17 @@ mod bench;
 mod ca;
 mod collect;
 mod config;
+mod context;
 mod demo;
 mod exit;
 mod family;
+mod generate;
 mod list;
 mod message;
 mod node;
 mod output;
 mod peer;
+mod progress;
 mod relay;
 mod serve;
 mod status;
@@ -22,7 +25,7 @@ mod token;
 mod top;
 mod trace;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use exit::{Done, Exit, Failure};
 use std::process::ExitCode;
 
@@ -40,13 +43,26 @@ Examples:
   redlink token create                         let another node join
   redlink node --north https://HOST:7411 --token TOKEN
 
-Commands find the node of the current directory (./.redlink) unless --node or REDLINK_NODE names another.";
+Commands find the node of the current directory (./.redlink) unless --node, --context or REDLINK_NODE names another; where \
+there is none, the context that `redlink context use` has chosen.";
 
 #[derive(Parser, Debug)]
 #[command(name = "redlink", version, about = "A mesh of services without a broker", long_about = OVERVIEW)]
 #[command(after_help = format!("{EXAMPLES}\n\n{}", exit::TABLE), arg_required_else_help = true)]
 #[command(max_term_width = 110)]
 struct Cli {
+    /// When to colour: auto (on a terminal, unless NO_COLOR is set or TERM is dumb), always or never
+    #[arg(
+        long,
+        value_enum,
+        value_name = "WHEN",
+        default_value = "auto",
+        global = true,
+        hide_possible_values = true,
+        hide_default_value = true
+    )]
+    color: clap::ColorChoice,
+
     #[command(subcommand)]
     verb: Verb,
 }
@@ -77,7 +93,11 @@ enum Verb {
     Route(list::RouteVerb),
     Status(status::Options),
     Top(top::Options),
+    #[command(subcommand)]
+    Context(context::Verb),
     Bench(bench::Options),
+    Completions(generate::CompletionOptions),
+    Man(generate::ManOptions),
     #[command(hide = true)]
     Relay(relay::Options),
     // A plural alone is its list.
@@ -93,12 +113,20 @@ enum Verb {
     Tokens(token::ListOptions),
     #[command(hide = true)]
     Routes(list::Options),
+    #[command(hide = true)]
+    Contexts(context::ListOptions),
 }
 
 /// Runs the command line of this process.
 pub fn main() -> ExitCode {
     family::follow_parent();
-    let cli = match Cli::try_parse() {
+    // Help and complaints about the line itself are written before it is understood.
+    let choice = output::choose_colour(std::env::args());
+    let parsed = Cli::command()
+        .color(choice)
+        .try_get_matches()
+        .and_then(|matches| Cli::from_arg_matches(&matches));
+    let cli = match parsed {
         Ok(cli) => cli,
         Err(error) => {
             // A closed pipe is the reader's choice (`redlink --help | head -1`).
@@ -129,6 +157,10 @@ fn run(cli: Cli) -> Done {
         Verb::Bench(options) => on_threads(bench::run(options)),
         // The rest waits for one thing at a time, and starts faster without threads.
         Verb::Config(verb) => config::run(verb),
+        Verb::Context(verb) => context::run(verb),
+        Verb::Contexts(options) => context::run(context::Verb::List(options)),
+        Verb::Completions(options) => generate::completions(&options, Cli::command()),
+        Verb::Man(options) => generate::man(&options, Cli::command()),
         Verb::Demo(options) => alone(demo::run(options)),
         Verb::Relay(options) => alone(relay::run(options)),
         Verb::Token(verb) => alone(token::run(verb)),
@@ -182,7 +214,6 @@ fn no_runtime(error: std::io::Error) -> Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory;
     use clap::error::ErrorKind;
 
     fn parse(line: &str) -> Result<Cli, clap::Error> {
@@ -222,6 +253,20 @@ mod tests {
             "redlink config check",
             "redlink config check /etc/redlink/redlink.toml --json",
             "redlink config show --origin --json",
+            "redlink context add home",
+            "redlink context add prod --node https://hub:7411 --ca ca.pem --token-file t --use --replace",
+            "redlink context list --json",
+            "redlink contexts",
+            "redlink context use prod",
+            "redlink context use --none",
+            "redlink context show",
+            "redlink context remove prod",
+            "redlink status --context prod",
+            "redlink completions bash",
+            "redlink man",
+            "redlink man dir",
+            "redlink --color never status",
+            "redlink status --color=always",
             "redlink config show somewhere --listen 0.0.0.0:7411",
             "redlink node --north https://localhost:7411 --token redlink-join-1.x",
             "redlink token create --ttl 10m",
@@ -272,6 +317,12 @@ mod tests {
     fn wrong_lines_are_refused() {
         for line in [
             "redlink frobnicate",
+            "redlink context use",
+            "redlink context use a --none",
+            "redlink context add a/b",
+            "redlink status --context a --node b",
+            "redlink status --context a/b",
+            "redlink completions csh",
             "redlink send",
             "redlink send a/b",
             "redlink send wc --priority 256",

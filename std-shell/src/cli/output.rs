@@ -2,6 +2,7 @@
 
 use super::exit::{Exit, Failure};
 use anstyle::{AnsiColor, Style};
+use clap::ColorChoice;
 use std::io::{ErrorKind, IsTerminal, Write};
 use std::sync::OnceLock;
 
@@ -64,8 +65,33 @@ pub(super) fn coloured(stream: Stream) -> bool {
     *cell.get_or_init(|| {
         let set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
         let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
-        wants_colour(terminal, set("NO_COLOR"), dumb)
+        match CHOICE.get() {
+            Some(ColorChoice::Always) => true,
+            Some(ColorChoice::Never) => false,
+            _ => wants_colour(terminal, set("NO_COLOR"), dumb),
+        }
     })
+}
+
+/// What `--color` says.
+static CHOICE: OnceLock<ColorChoice> = OnceLock::new();
+
+/// Reads `--color` out of a command line that may be wrong otherwise, for all that is written from here on.
+pub(super) fn choose_colour(line: impl Iterator<Item = String>) -> ColorChoice {
+    // What follows is another program's.
+    let mut line = line.take_while(|word| word != "--");
+    let mut choice = ColorChoice::Auto;
+    while let Some(word) = line.next() {
+        let value = match word.strip_prefix("--color") {
+            Some("") => line.next(),
+            Some(rest) => rest.strip_prefix('=').map(str::to_owned),
+            None => None,
+        };
+        if let Some(Ok(said)) = value.map(|text| text.parse()) {
+            choice = said;
+        }
+    }
+    *CHOICE.get_or_init(|| choice)
 }
 
 const fn wants_colour(terminal: bool, no_color: bool, dumb: bool) -> bool {

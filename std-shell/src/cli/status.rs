@@ -1,9 +1,9 @@
 //! `redlink status`: one look at a node.
 
-use super::args::Target;
+use super::args::{Found, Target};
 use super::exit::{Done, Exit, Failure};
 use super::output::{self, Stream, Tone, paint, size, span};
-use crate::client::Client;
+use crate::client::{Client, Error, Request};
 use crate::driver::{NodeBasics, NodeStatus, PeerInfo};
 use clap::Args;
 use std::time::Duration;
@@ -12,11 +12,16 @@ use std::time::Duration;
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
   redlink status
-  redlink status --json | jq .messages")]
+  redlink status --json | jq .messages
+  redlink status --ready || echo not yet")]
 pub(super) struct Options {
     /// Print JSON
     #[arg(long)]
     json: bool,
+
+    /// Print nothing; exit code 0 only if the node takes work (1: it does not, 3: nobody answers). For probes without a shell
+    #[arg(long, conflicts_with = "json")]
+    ready: bool,
 
     #[command(flatten)]
     target: Target,
@@ -24,7 +29,16 @@ pub(super) struct Options {
 
 /// Runs the verb.
 pub(super) async fn run(options: Options) -> Done {
-    let client = Client::new(&options.target.context()?)?;
+    let (context, found) = options.target.find()?;
+    let client = Client::new(&context)?;
+    if options.ready {
+        // Asks for no token, and is cheap for the node.
+        return match client.request(Request::new(http::Method::GET, "/readyz")).await {
+            Ok(_) => Ok(Exit::Done),
+            Err(Error::Refused(problem)) => Err(Failure::failed(problem.to_string())),
+            Err(other) => Err(other.into()),
+        };
+    }
     let document: serde_json::Value = client.get("/v1/node").await?;
     if options.json {
         output::json(&document)?;
@@ -32,7 +46,7 @@ pub(super) async fn run(options: Options) -> Done {
     }
     let status: NodeStatus = match serde_json::from_value(document.clone()) {
         Ok(status) => status,
-        Err(puzzling) => return basics(&client, document, &puzzling),
+        Err(puzzling) => return basics(&client, &found, document, &puzzling),
     };
     let peers: Vec<PeerInfo> = client.get("/v1/peers").await?;
     let peers = match peers.len() {
@@ -74,7 +88,7 @@ pub(super) async fn run(options: Options) -> Done {
             ),
         ),
         ("state", state(status.draining, status.ready)),
-        ("address", client.url().to_owned()),
+        ("address", address(&client, &found)),
         ("peers", peers),
         (
             "messages",
@@ -110,6 +124,12 @@ pub(super) async fn run(options: Options) -> Done {
     Ok(Exit::Done)
 }
 
+/// Where it is, and who said so.
+fn address(client: &Client, found: &Found) -> String {
+    let by = format!("(by {})", found.by);
+    format!("{} {}", client.url(), paint(Stream::Out, Tone::Faint, &by))
+}
+
 fn state(draining: bool, ready: bool) -> String {
     let (state, tone) = match (draining, ready) {
         (true, _) => ("stopping", Tone::Note),
@@ -120,7 +140,7 @@ fn state(draining: bool, ready: bool) -> String {
 }
 
 /// What a program's token shows.
-fn basics(client: &Client, document: serde_json::Value, puzzling: &serde_json::Error) -> Done {
+fn basics(client: &Client, found: &Found, document: serde_json::Value, puzzling: &serde_json::Error) -> Done {
     let node: NodeBasics = serde_json::from_value(document)
         .map_err(|_| Failure::failed(format!("{} says of itself: {puzzling}", client.url())))?;
     for (name, value) in [
@@ -133,7 +153,7 @@ fn basics(client: &Client, document: serde_json::Value, puzzling: &serde_json::E
             ),
         ),
         ("state", state(node.draining, node.ready)),
-        ("address", client.url().to_owned()),
+        ("address", address(client, found)),
         ("identity", node.node),
         ("version", node.version),
     ] {

@@ -85,7 +85,7 @@ const EVER: Duration = Duration::from_secs(100 * 365 * 86_400);
 
 /// Runs `redlink send`.
 pub(super) async fn send(options: SendOptions) -> Done {
-    let client = Client::new(&options.target.context()?)?;
+    let client = super::progress::watched(Client::new(&options.target.context()?)?);
     let payload = args::payload(options.file.as_deref())?;
     let given = client
         .submit(
@@ -103,7 +103,7 @@ pub(super) async fn send(options: SendOptions) -> Done {
 
 /// Runs `redlink call`.
 pub(super) async fn call(options: CallOptions) -> Done {
-    let client = Client::new(&options.target.context()?)?;
+    let client = super::progress::watched(Client::new(&options.target.context()?)?);
     let payload = args::payload(options.file.as_deref())?;
     let wait = options.wait.unwrap_or(match options.terms.ett {
         None => ETT_DEFAULT + MARGIN,

@@ -1,6 +1,7 @@
 //! Which node a command talks to.
 //!
-//! In this order: `--node`, `REDLINK_NODE`, the `.redlink` of the current directory.
+//! In this order: `--node`, `--context`, `REDLINK_NODE`, `REDLINK_CONTEXT`, the `.redlink` of the current directory and of no
+//! parent (what lies in `/tmp` or in a shared folder must not become anybody's node unasked), the chosen context.
 
 use super::error::Error;
 use std::io::ErrorKind;
@@ -130,7 +131,7 @@ fn address(home: &Path) -> Result<String, Error> {
     }
 }
 
-fn read(what: &'static str, path: &Path) -> Result<String, Error> {
+pub(super) fn read(what: &'static str, path: &Path) -> Result<String, Error> {
     match std::fs::read_to_string(path) {
         Ok(text) => Ok(text.trim().to_owned()),
         Err(e) => Err(Error::File {

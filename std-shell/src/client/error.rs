@@ -80,10 +80,20 @@ impl std::fmt::Display for Problem {
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// No node was named and none is in this directory.
-    #[error("no node found: {looked} has no node, and neither --node nor REDLINK_NODE names one")]
+    #[error(
+        "no node found: {looked} has no node, neither --node nor REDLINK_NODE names one, and no context is in use"
+    )]
     NoNode {
         /// Where it was looked for.
         looked: PathBuf,
+    },
+    /// No context of that name is saved.
+    #[error("no context `{name}` is saved in {}", home.display())]
+    NoContext {
+        /// The name.
+        name: String,
+        /// The directory of the user's configuration.
+        home: PathBuf,
     },
     /// What was named is no node.
     #[error("no node at {named}: {why}")]
@@ -166,6 +176,9 @@ impl Error {
             Self::NoNode { .. } => {
                 "start one here with `redlink node`, or say which one with --node URL or --node DIRECTORY"
             }
+            Self::NoContext { .. } => {
+                "`redlink context list` shows those that are, `redlink context add NAME` saves one"
+            }
             Self::NotANode { .. } => {
                 "give the directory in which `redlink node` was started, or a URL such as https://localhost:7411"
             }
@@ -203,7 +216,11 @@ impl Error {
     pub fn is_usage(&self) -> bool {
         matches!(
             self,
-            Self::NoNode { .. } | Self::NotANode { .. } | Self::Untrusted { .. } | Self::File { .. }
+            Self::NoNode { .. }
+                | Self::NoContext { .. }
+                | Self::NotANode { .. }
+                | Self::Untrusted { .. }
+                | Self::File { .. }
         )
     }
 

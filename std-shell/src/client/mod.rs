@@ -7,9 +7,13 @@ mod calls;
 mod context;
 mod error;
 mod peers;
+mod saved;
 mod transport;
+mod upload;
 
 pub use calls::{Fate, Given, Settled, Submission, Taken};
 pub use context::{Context, Place};
 pub use error::{Error, Problem};
+pub use saved::{Contexts, Saved, VARIABLE as SAVED_VARIABLE};
 pub use transport::{Answer, Client, Request};
+pub use upload::{Onlooker, Progress};

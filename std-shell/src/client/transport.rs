@@ -2,10 +2,11 @@
 
 use super::context::Context;
 use super::error::{Error, Problem, root_cause};
+use super::upload::{Onlooker, Progress, Upload};
 use crate::content::PAYLOAD_MAX;
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, Method, StatusCode, Uri, header};
-use http_body_util::{BodyExt, Full};
+use http_body_util::BodyExt;
 use hyper::body::{Body, Incoming};
 use hyper_rustls::HttpsConnector;
 use hyper_util::client::legacy;
@@ -87,9 +88,10 @@ impl Answer {
 /// A node's API. Clones share the connections; each is used by one request at a time and kept for the next.
 #[derive(Clone)]
 pub struct Client {
-    http: legacy::Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
+    http: legacy::Client<HttpsConnector<HttpConnector>, Upload>,
     url: Arc<str>,
     authorization: Option<header::HeaderValue>,
+    onlooker: Option<Onlooker>,
 }
 
 impl std::fmt::Debug for Client {
@@ -176,7 +178,17 @@ impl Client {
             http,
             url: url.into(),
             authorization,
+            onlooker: None,
         })
+    }
+
+    /// The same, with somebody who sees how far each of its requests and answers is.
+    #[must_use]
+    pub fn watched_by(self, onlooker: Onlooker) -> Self {
+        Self {
+            onlooker: Some(onlooker),
+            ..self
+        }
     }
 
     /// Where it talks to.
@@ -226,10 +238,12 @@ impl Client {
         for (name, value) in headers {
             built = built.header(name, value);
         }
-        let request = built.body(Full::new(body)).map_err(|e| Error::NotANode {
-            named: self.url.to_string(),
-            why: e.to_string(),
-        })?;
+        let request = built
+            .body(Upload::new(body, self.onlooker.clone()))
+            .map_err(|e| Error::NotANode {
+                named: self.url.to_string(),
+                why: e.to_string(),
+            })?;
         let whole = async {
             let response = self
                 .http
@@ -237,7 +251,9 @@ impl Client {
                 .await
                 .map_err(|e| self.failed(&e, sent))?;
             let (head, body) = response.into_parts();
-            let body = read(body).await.map_err(|e| self.broken(&e, sent))?;
+            let body = read(body, self.onlooker.as_ref())
+                .await
+                .map_err(|e| self.broken(&e, sent))?;
             Ok(Answer {
                 status: head.status,
                 headers: head.headers,
@@ -286,12 +302,18 @@ impl Client {
 
 /// Reads a body whole. A large one is copied into its place as it comes: held in pieces first it would take twice the
 /// memory.
-async fn read(mut body: Incoming) -> Result<Bytes, hyper::Error> {
-    let said = body.size_hint().exact().unwrap_or(0).min(PAYLOAD_MAX);
+async fn read(mut body: Incoming, onlooker: Option<&Onlooker>) -> Result<Bytes, hyper::Error> {
+    let exact = body.size_hint().exact();
+    let said = exact.unwrap_or(0).min(PAYLOAD_MAX);
+    let mut received = 0;
     let mut first = Bytes::new();
     let mut all = BytesMut::new();
     while let Some(frame) = body.frame().await {
         let Ok(data) = frame?.into_data() else { continue };
+        received += data.len() as u64;
+        if let Some(onlooker) = onlooker {
+            onlooker.see(Progress::Received(received, exact));
+        }
         if first.is_empty() && all.is_empty() {
             first = data;
             continue;

@@ -169,6 +169,7 @@ fn command(line: &[OsString]) -> Command {
     // The commands name their node; what this shell is set to must not get in between.
     for name in [
         "REDLINK_NODE",
+        "REDLINK_CONTEXT",
         "REDLINK_CA",
         "REDLINK_TOKEN",
         "REDLINK_TOKEN_FILE",

@@ -310,6 +310,9 @@ impl World {
         let span = (self.now, self.hosts[h].span(deliver.lease.as_micros()));
         let verdict = self.check.leases.delivered(&key, &deliver.token, span, lied);
         self.check.verdict(verdict);
+        let local = self.hosts[h].local(self.now);
+        let verdict = self.check.rates.delivered(&key, deliver.token.attempt(), local);
+        self.check.verdict(verdict);
         self.work_on(worker, deliver);
     }
 

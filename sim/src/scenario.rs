@@ -5,7 +5,7 @@
 
 use crate::mesh::{PolicyPlan, Written, draw_links, draw_size};
 use crate::rng::Rng;
-use redlink_core::{Capacity, Duration, Timing};
+use redlink_core::{Capacity, Duration, Rate, Timing};
 
 /// Virtual microseconds since the start of the run.
 pub type Time = u64;
@@ -90,6 +90,10 @@ pub enum Kind {
     ClockJump,
     /// Clocks run at different rates.
     Drift,
+    /// Workers say how many they want in a time, and change it.
+    Rates,
+    /// Clients go before they have what was handed to them.
+    Unseen,
 }
 
 /// Kinds of the first generator: what it drew is drawn again with these alone.
@@ -156,6 +160,8 @@ pub(crate) struct WorkerPlan {
     pub(crate) work: (Time, Time),
     /// Whether it registers before it takes.
     pub(crate) registers: bool,
+    /// How many it wants in a time. It registers before each take then, as one does that wants that to hold.
+    pub(crate) rate: Option<Rate>,
 }
 
 /// Everything that is fixed before the first event.
@@ -297,6 +303,9 @@ impl Scenario {
                 (worker.service, worker.host) = (service, host);
             }
         }
+        if kinds.contains(&Kind::Rates) {
+            Self::draw_rates(&mut Rng::new(seed, "rates"), &mut workers);
+        }
         let producers: Vec<ProducerPlan> = (0..rng.range(1, 4))
             .map(|_| {
                 let quick = rng.spread(MS, 2 * SECOND);
@@ -417,9 +426,31 @@ impl Scenario {
                     lease: rng.spread(500 * MS, 30 * SECOND),
                     work: (work, work * rng.range(1, 4)),
                     registers: rng.chance(800),
+                    rate: None,
                 }
             })
             .collect()
+    }
+
+    /// One that shares its name may be registered anew, without a rate, by another's take.
+    fn draw_rates(rng: &mut Rng, workers: &mut [WorkerPlan]) {
+        let names: Vec<String> = workers.iter().map(|worker| worker.name.clone()).collect();
+        for worker in workers {
+            let alone = names.iter().filter(|name| **name == worker.name).count() == 1;
+            let rate = Self::draw_rate(rng);
+            worker.rate = Some(rate).filter(|_| rng.chance(600) && alone && worker.registers);
+        }
+    }
+
+    /// At least one in ten seconds, so that all that waits is worked off in the end.
+    pub(crate) fn draw_rate(rng: &mut Rng) -> Rate {
+        let text = match rng.below(4) {
+            0 => format!("{}/s", rng.range(1, 20)),
+            1 => format!("{}/m", rng.range(6, 200)),
+            2 => format!("{}/h", rng.range(360, 5_000)),
+            _ => format!("{}/d", rng.range(8_640, 1_000_000)),
+        };
+        text.parse().expect("a rate")
     }
 
     /// What an honest node lets pass from the liar: one service.

@@ -323,7 +323,8 @@ impl<'s> Core<'s> {
                 consumer,
                 limit,
                 lease,
-            } => self.register(service, consumer, limit, lease).map(done),
+                rate,
+            } => self.register(service, consumer, limit, lease, rate).map(done),
             Input::Unregister { service, consumer } => self.unregister(service, consumer).map(done),
             Input::Take {
                 tag,
@@ -333,6 +334,10 @@ impl<'s> Core<'s> {
             } => self.take(tag, service, consumer, max).map(done),
             Input::TakeEnded { tag } => {
                 self.take_ended(tag);
+                Ok(Kept::Nothing)
+            }
+            Input::Unseen { token } => {
+                self.unseen(&token);
                 Ok(Kept::Nothing)
             }
             Input::Answer {

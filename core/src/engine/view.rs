@@ -6,6 +6,7 @@ use crate::data::slab::{Ix, Link, Slab};
 use crate::id::{MessageId, NodeId};
 use crate::input::{LinkId, Outcome};
 use crate::name::Name;
+use crate::rate::Rate;
 use crate::time::Duration;
 use crate::wire::Path;
 use core::ops::Range;
@@ -160,6 +161,8 @@ pub struct ConsumerView<'a> {
     pub wanted: u32,
     /// Its lease.
     pub lease: Duration,
+    /// How many it wants at most in a time.
+    pub rate: Option<Rate>,
 }
 
 /// One peer.
@@ -246,7 +249,7 @@ impl Core<'_> {
         let consumers = core::iter::successors(first, |&ix| s.consumers.next(&self.consumers, ix));
         let (held, room) = consumers.fold((0, 0), |(held, room), ix| {
             let consumer = &self.consumers[ix];
-            (held + u32::from(consumer.held), room + consumer.room())
+            (held + u32::from(consumer.held), room + consumer.room(self.now))
         });
         ServiceView {
             name: &s.name,
@@ -368,6 +371,7 @@ impl Core<'_> {
             held: c.held,
             wanted: c.wanted,
             lease: c.lease,
+            rate: c.bucket.rate(),
         })
     }
 

@@ -8,6 +8,7 @@ mod liar;
 mod mesh;
 mod net;
 mod pair;
+mod rate;
 mod room;
 mod seek;
 mod support;

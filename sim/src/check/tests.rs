@@ -4,10 +4,11 @@ use super::Verdict;
 use super::leases::Leases;
 use super::ledger::Ledger;
 use super::order::{Order, Reserved};
+use super::rates::Rates;
 use crate::disk::{Content, MessageRow, OutcomeRow};
 use crate::scenario::{SECOND, Time};
 use redlink_core::{
-    ConsumerKey, Duration, Fence, GrantToken, LinkId, MessageId, NodeId, Outcome, Terms, Verb,
+    ConsumerKey, Duration, Fence, GrantToken, Instant, LinkId, MessageId, NodeId, Outcome, Terms, Verb,
 };
 
 const ID: MessageId = MessageId {
@@ -202,4 +203,34 @@ fn a_better_message_that_waits_is_seen() {
     assert_eq!(chosen(&order, (0, 4), 6), None, "it came later");
     order.claimed(0, LinkId(1), better.offer(), ConsumerKey(1));
     assert_eq!(chosen(&order, (0, 4), 8), None, "it is under way itself");
+}
+
+#[test]
+fn no_consumer_is_handed_more_than_its_rate() {
+    let key = (0, 0, "w".to_owned());
+    let at = Instant::from_micros;
+    let rate = |text: &str| Some(text.parse().expect("a rate"));
+    let mut rates = Rates::default();
+    let got =
+        |rates: &mut Rates, attempt, now| rule(rates.delivered(&key, token(attempt).attempt(), at(now)));
+    assert_eq!(got(&mut rates, 1, 0), None, "it has no rate");
+    rates.registered(&key, rate("2/s"), at(0));
+    assert_eq!(got(&mut rates, 2, 0), None);
+    assert_eq!(got(&mut rates, 3, 499_999), Some("P4"));
+    // From now on with what it may have; five seconds later it is two at once and no third.
+    let mut rates = Rates::default();
+    rates.registered(&key, rate("2/s"), at(0));
+    assert_eq!(got(&mut rates, 1, 5 * SECOND), None);
+    assert_eq!(got(&mut rates, 2, 5 * SECOND), None);
+    rates.registered(&key, rate("2/s"), at(5 * SECOND));
+    rates.unseen(&key, token(1).attempt());
+    assert_eq!(got(&mut rates, 3, 5 * SECOND), None);
+    rates.registered(&key, rate("100/s"), at(5 * SECOND));
+    assert_eq!(
+        got(&mut rates, 4, 5 * SECOND),
+        Some("P4"),
+        "a new rate is no new start"
+    );
+    rates.unregistered(&key);
+    assert_eq!(got(&mut rates, 5, 5 * SECOND), None);
 }

@@ -168,11 +168,12 @@ fn consumer(number: usize) -> String {
 }
 
 impl Bench {
-    fn new() -> Self {
+    fn new(ageing: Option<Duration>) -> Self {
         let name = |text: &str| Name::new(text).expect("a name");
         let mut config = Config::new(NodeId(1), name("n1"), name("mesh"));
         config.key = [9; 16];
         config.lease = LEASE;
+        config.ageing = ageing;
         config.timing.recovery = RECOVERY;
         // Consumers stay until they leave: liveness has a test of its own.
         config.timing.liveness = Duration::from_secs(1_000_000);
@@ -191,6 +192,7 @@ impl Bench {
             deliveries: Vec::new(),
             next: 0,
         };
+        bench.model.ageing = ageing;
         bench.must(Input::Start);
         bench
     }
@@ -620,9 +622,10 @@ proptest! {
 
     #[test]
     fn the_core_does_what_the_reference_allows_and_owes_nothing(
-        commands in proptest::collection::vec(command(), 1..120)
+        ageing in proptest::option::of(duration()),
+        commands in proptest::collection::vec(command(), 1..120),
     ) {
-        let mut bench = Bench::new();
+        let mut bench = Bench::new(ageing);
         for command in commands {
             bench.run(command);
         }

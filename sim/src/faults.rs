@@ -88,7 +88,8 @@ impl World {
             | Kind::Liar
             | Kind::ClockJump
             | Kind::Drift
-            | Kind::Unseen => {}
+            | Kind::Unseen
+            | Kind::Ageing => {}
         }
     }
 

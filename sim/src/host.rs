@@ -204,6 +204,7 @@ impl World {
             limit: 1,
             lease: Duration::from_micros(5 * SECOND),
             delivered_kept: plan.delivered_kept,
+            ageing: plan.ageing,
             timing: self.plan.timing,
             ..Config::new(host.node, name, mesh)
         };

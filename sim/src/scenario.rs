@@ -94,6 +94,8 @@ pub enum Kind {
     Rates,
     /// Clients go before they have what was handed to them.
     Unseen,
+    /// Priority rises with waiting at some nodes, at all alike or at each in its own way.
+    Ageing,
 }
 
 /// Kinds of the first generator: what it drew is drawn again with these alone.
@@ -135,6 +137,7 @@ pub(crate) struct HostPlan {
     pub(crate) capacity: Capacity,
     pub(crate) window: u16,
     pub(crate) delivered_kept: u32,
+    pub(crate) ageing: Option<Duration>,
 }
 
 /// A program that submits.
@@ -348,9 +351,12 @@ impl Scenario {
         // Whom a liar may keep from having room is a question of its own.
         let small = kinds.contains(&Kind::SmallTables) && liar.is_none();
         let degree = ground.degree();
-        let hosts = (0..size)
+        let mut hosts: Vec<HostPlan> = (0..size)
             .map(|_| Self::draw_host(&mut rng, (&kinds, small), workers.len(), services, (size, degree)))
             .collect();
+        if kinds.contains(&Kind::Ageing) {
+            Self::draw_ageing(&mut Rng::new(seed, "ageing"), &mut hosts);
+        }
         let policies = cables
             .iter()
             .map(|&(south, north)| {
@@ -432,6 +438,15 @@ impl Scenario {
             .collect()
     }
 
+    fn draw_ageing(rng: &mut Rng, hosts: &mut [HostPlan]) {
+        let step = |rng: &mut Rng| Duration::from_micros(rng.spread(MS, 60 * SECOND));
+        let common = Some(step(rng)).filter(|_| rng.chance(500));
+        for host in hosts {
+            let own = Some(step(rng)).filter(|_| rng.chance(600));
+            host.ageing = common.or(own);
+        }
+    }
+
     /// One that shares its name may be registered anew, without a rate, by another's take.
     fn draw_rates(rng: &mut Rng, workers: &mut [WorkerPlan]) {
         let names: Vec<String> = workers.iter().map(|worker| worker.name.clone()).collect();
@@ -506,6 +521,7 @@ impl Scenario {
             capacity,
             window,
             delivered_kept: kept,
+            ageing: None,
         }
     }
 

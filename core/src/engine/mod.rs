@@ -10,6 +10,7 @@
 //! | `policy` | which services may pass over a link at all |
 //! | `room` | who is told of room at consumers, and which offers go there |
 //! | `place` | which next hops an offer is placed at, and what comes back from them |
+//! | `rank` | who is before whom |
 //! | `claim` | who gets a message that was offered, and who holds it then |
 //! | `registry` | consumers and their takes |
 //! | `matching` | which message goes to which consumer |
@@ -40,6 +41,7 @@ mod matching;
 mod origin;
 mod place;
 mod policy;
+mod rank;
 mod registry;
 mod relay;
 mod room;

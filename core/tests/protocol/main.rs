@@ -1,5 +1,6 @@
 //! What real cores say to each other: every case of one link (`pair`), and of many (`mesh`).
 
+mod ageing;
 mod alternate;
 mod direct;
 mod duo;

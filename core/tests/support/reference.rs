@@ -97,8 +97,16 @@ impl Message {
         )
     }
 
-    fn better_than(&self, other: &Self) -> bool {
-        (self.terms.priority, other.sequence) > (other.terms.priority, self.sequence)
+    /// What its priority has risen to, in levels; or if it does not rise, only that.
+    fn better_than(&self, other: &Self, ageing: Option<Duration>, now: Instant) -> bool {
+        let risen = |m: &Self| match ageing {
+            None => u128::from(m.terms.priority),
+            Some(step) => {
+                let levels = u128::from(m.terms.priority) * u128::from(step.as_micros());
+                levels + u128::from(m.submitted.until(now).as_micros())
+            }
+        };
+        (risen(self), other.sequence) > (risen(other), self.sequence)
     }
 }
 
@@ -156,6 +164,7 @@ pub(crate) enum Expected {
 #[derive(Clone, Default, Debug)]
 pub(crate) struct Reference {
     pub(crate) now: Instant,
+    pub(crate) ageing: Option<Duration>,
     pub(crate) boot: u32,
     pub(crate) messages: Vec<Message>,
     pub(crate) members: Vec<Member>,
@@ -267,7 +276,7 @@ impl Reference {
         else {
             return;
         };
-        if holder != token || consumer.is_none() {
+        if holder != token {
             return;
         }
         let taken = until - lease;
@@ -732,7 +741,8 @@ impl Reference {
             let Some(chosen) = self.message(chosen) else {
                 continue;
             };
-            let beaten = m.waited && m.was_for(service, self.now) && m.better_than(chosen);
+            let beaten =
+                m.waited && m.was_for(service, self.now) && m.better_than(chosen, self.ageing, self.now);
             assert!(!beaten, "P5: {chosen:?} was chosen before {m:?}");
         }
     }

@@ -46,6 +46,11 @@ pub(super) struct Options {
     #[arg(long, value_name = "HOST")]
     host: Vec<String>,
 
+    /// For each such time that a message has waited at this node it gains one level of priority, so that low priority is
+    /// not starved; or none [default: none]
+    #[arg(long, value_name = "TIME")]
+    ageing: Option<String>,
+
     /// URL at which nodes elsewhere reach this one, so that large payloads may go straight, around the nodes between
     #[arg(long, value_name = "URL")]
     advertise: Option<String>,
@@ -82,6 +87,7 @@ pub(super) async fn run(options: Options) -> Done {
         north: list(options.north).map(|urls| urls.into_iter().map(Into::into).collect()),
         proxy: options.proxy.map(Into::into),
         link: options.link,
+        ageing: options.ageing,
         advertise: options.advertise,
         path: options.path,
         ..Partial::default()

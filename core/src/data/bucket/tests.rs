@@ -174,7 +174,7 @@ proptest! {
         let mut taken: Vec<Instant> = Vec::new();
         for act in acts {
             match act {
-                Act::Pass(micros) => now = now + Duration::from_micros(micros),
+                Act::Pass(micros) => now += Duration::from_micros(micros),
                 Act::Take => {
                     if b.tokens(now) > 0 {
                         b.take(now);
@@ -241,7 +241,7 @@ proptest! {
         let mut kept: Vec<Instant> = Vec::new();
         for act in acts {
             match act {
-                Act::Pass(micros) => now = now + Duration::from_micros(micros % 3_000_000),
+                Act::Pass(micros) => now += Duration::from_micros(micros % 3_000_000),
                 Act::Take => {
                     if b.tokens(now) > 0 {
                         b.take(now);

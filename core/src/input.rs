@@ -1,6 +1,7 @@
 //! What can happen to a core: everything comes in through [`Input`].
 
 use crate::id::{AttemptId, Fence, GrantToken};
+use crate::rate::Rate;
 use crate::time::Duration;
 use crate::wire::Path;
 use serde::{Deserialize, Serialize};
@@ -261,6 +262,9 @@ pub enum Input<'a> {
         limit: u16,
         /// How long a grant holds without a sign of life.
         lease: Duration,
+        /// How many it wants at most in a time; none is no limit. Another one counts at once, and what the old one had left
+        /// stays as far as it fits.
+        rate: Option<Rate>,
     },
     /// A consumer goes; what it holds is offered again at once.
     Unregister {
@@ -285,6 +289,12 @@ pub enum Input<'a> {
     TakeEnded {
         /// The take.
         tag: Tag,
+    },
+    /// The client that a delivery was handed to never had it: it went before. The message is offered again at once, and
+    /// what is left of its token of the consumer's rate is put back.
+    Unseen {
+        /// Its delivery.
+        token: GrantToken,
     },
     /// A consumer answers a delivery.
     Answer {

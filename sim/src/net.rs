@@ -5,7 +5,7 @@
 //! one is up already. Where a run says `mangle`, frames are also damaged, repeated, reordered and invented: then only
 //! what no lie may break is required.
 
-use crate::check::order::Reserved;
+use crate::check::order::{Choice, Reserved};
 use crate::disk::Content;
 use crate::host::service_number;
 use crate::mesh::PolicyPlan;
@@ -547,7 +547,11 @@ impl World {
                     } else {
                         Some(entry.service)
                     };
-                    Some((service?, entry.terms.priority))
+                    Some(Choice {
+                        service: service?,
+                        priority: entry.terms.priority,
+                        born: None,
+                    })
                 });
                 // A liar may have offered it as something else.
                 let offered = self.check.order.offer(h, link, *offer);
@@ -591,12 +595,14 @@ impl World {
                 offer,
                 service,
                 priority,
+                age,
                 remaining,
                 ..
             }) => {
                 let reserved = Reserved {
                     service: service_number(&service),
                     priority,
+                    born: Some(self.hosts[h].local(now) - age),
                     deadline: remaining.map(|left| now.saturating_add(span(left))),
                     event: self.events,
                 };

@@ -113,6 +113,7 @@ impl World {
                     let reserved = Reserved {
                         service: entry.service,
                         priority: entry.terms.priority,
+                        born: self.born(h, id),
                         deadline: entry.deadline,
                         event: self.events,
                     };

@@ -55,6 +55,10 @@ const PAIRS_MAX: u64 = 1 << 30;
 const NORTH_VARIABLE: &str = "REDLINK_NORTH";
 /// Longest payload unless said otherwise.
 const MAX_PAYLOAD: u64 = 64 << 20;
+/// Shortest wait for a level of priority.
+const AGEING_MIN: Duration = Duration::from_millis(1);
+/// Longest.
+const AGEING_MAX: Duration = Duration::from_secs(365 * 86_400);
 /// Connections unless said otherwise.
 const MAX_CONNECTIONS: u32 = 4_096;
 
@@ -87,6 +91,8 @@ pub struct NodeConfig {
     pub direct: bool,
     /// Most connections at once.
     pub max_connections: u32,
+    /// A waiting message gains one level of priority for each such time; none is never.
+    pub ageing: Option<Duration>,
     /// Sizes of the core's tables, where they are not the defaults.
     pub capacity: Capacity,
     /// How long the certificates live that it signs, if it holds the authority.
@@ -178,6 +184,9 @@ pub struct Partial {
     /// Most connections at once.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_connections: Option<u32>,
+    /// For each such time that a message has waited it gains one level of priority, or `none`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ageing: Option<String>,
     /// URL at which nodes elsewhere reach this one, for payloads that go straight.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub advertise: Option<String>,
@@ -376,6 +385,7 @@ impl NodeConfig {
         if !(1..=1 << 20).contains(&max_connections) {
             return Err(wrong("max_connections", "it is from 1 to 1048576"));
         }
+        let ageing = told.ageing.as_deref().map_or(Ok(None), ageing)?;
         let advertise = told.advertise.map(|url| value("advertise", &url)).transpose()?;
         if advertise
             .as_ref()
@@ -427,6 +437,7 @@ impl NodeConfig {
             advertise,
             direct,
             max_connections,
+            ageing,
             capacity,
             certificate_life,
             tls,
@@ -474,6 +485,7 @@ impl NodeConfig {
             advertise,
             direct,
             max_connections,
+            ageing,
             capacity,
             certificate_life,
             tls,
@@ -489,6 +501,7 @@ impl NodeConfig {
             ("advertise", *advertise != new.advertise),
             ("path", *direct != new.direct),
             ("max_connections", *max_connections != new.max_connections),
+            ("ageing", *ageing != new.ageing),
             ("capacity", *capacity != new.capacity),
             ("certificate_life", *certificate_life != new.certificate_life),
             ("tls", *tls != new.tls),
@@ -562,6 +575,19 @@ fn name_of(setting: &str, text: &str) -> Result<Name, ConfigError> {
         Wrong::new(key, format!("`{text}`: {e}")).a_name().into()
     };
     text.parse().map_err(bad)
+}
+
+/// Reads how long a message waits for a level of priority.
+fn ageing(text: &str) -> Result<Option<Duration>, ConfigError> {
+    if text == "none" {
+        return Ok(None);
+    }
+    let step = crate::http::headers::parse_duration(text).ok();
+    let step = step.filter(|step| (AGEING_MIN..=AGEING_MAX).contains(step));
+    step.map(Some).ok_or_else(|| {
+        let what = format!("`{text}` is not possible; it is from 1ms to 365d, such as 1m, or none");
+        wrong("ageing", what)
+    })
 }
 
 /// Reads how long certificates live.

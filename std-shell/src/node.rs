@@ -145,6 +145,7 @@ impl Node {
         settings.capacity = capacity(&config);
         settings.payload_max = config.max_payload;
         settings.trace_memory = config.trace_memory;
+        settings.ageing = config.ageing;
         settings.south = config.south.clone();
         settings.advertise = config.advertise.as_ref().map(|url| url.to_string().into());
         settings.memory_max = settings.memory_max.max(config.max_payload.saturating_mul(4));

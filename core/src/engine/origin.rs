@@ -27,10 +27,18 @@ pub(super) fn from_millis(ms: u32) -> Duration {
 
 impl Core<'_> {
     /// A message slot with nothing decided yet.
-    fn blank(sequence: u64, inserted: u32, service: Ix, terms: &Terms, size: u64, born: Instant) -> Message {
+    fn blank(
+        &self,
+        sequence: u64,
+        inserted: u32,
+        service: Ix,
+        terms: &Terms,
+        size: u64,
+        born: Instant,
+    ) -> Message {
         Message {
             sequence,
-            born,
+            rank: self.rank(born, terms.priority),
             deadline: terms.ett.map(|ett| born + ett),
             wake: None,
             size,
@@ -115,7 +123,8 @@ impl Core<'_> {
         alternate: Option<(Name, Instant)>,
     ) -> Result<Ix, Refused> {
         let (sequence, inserted) = (message.sequence, message.inserted);
-        let (size, born, service) = (message.size, message.born, message.service);
+        let (size, service) = (message.size, message.service);
+        let born = self.born(message.rank, message.priority);
         let Some((name, from)) = alternate else {
             return self.insert_message(message);
         };
@@ -127,7 +136,7 @@ impl Core<'_> {
             }
         };
         let ix = self.insert_message(message)?;
-        let twin = Self::blank(sequence, inserted, other, terms, size, born);
+        let twin = self.blank(sequence, inserted, other, terms, size, born);
         self.add_alternate(ix, twin, from);
         Ok(ix)
     }
@@ -155,7 +164,7 @@ impl Core<'_> {
         let service = self.service(&name)?;
         let sequence = self.next_sequence;
         let inserted = self.config.boot.counter;
-        let mut message = Self::blank(sequence, inserted, service, &submit.terms, submit.size, self.now);
+        let mut message = self.blank(sequence, inserted, service, &submit.terms, submit.size, self.now);
         message.tag = submit.tag;
         message.out.insert = true;
         let now = self.now;
@@ -176,7 +185,7 @@ impl Core<'_> {
         self.room_for_message(alternate.is_some())?;
         let service = self.service(&name)?;
         let born = self.now - stored.age;
-        let mut message = Self::blank(
+        let mut message = self.blank(
             stored.sequence,
             stored.inserted,
             service,
@@ -219,7 +228,7 @@ impl Core<'_> {
             retention: stored.retention,
             ..Terms::default()
         };
-        let mut message = Self::blank(stored.sequence, 0, service, &terms, 0, self.now);
+        let mut message = self.blank(stored.sequence, 0, service, &terms, 0, self.now);
         message.state = State::Settled;
         message.outcome = Some(stored.outcome);
         message.fence = stored.fence.unwrap_or_default();

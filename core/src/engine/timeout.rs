@@ -30,7 +30,7 @@ pub enum Why {
     Reservation,
     /// A delivery's lease or deadline, a claim or an answer without an answer.
     Delivery,
-    /// A consumer's liveness.
+    /// A consumer's liveness, or its next token.
     Consumer,
     /// A link's keep-alive or silence.
     Peer,
@@ -77,7 +77,7 @@ impl Core<'_> {
                 Entity::Message(ix) => self.message_timeout(ix),
                 Entity::Reservation(ix) => self.reservation_timeout(ix),
                 Entity::Delivery(ix) => self.delivery_timeout(ix),
-                Entity::Consumer(ix) => self.remove_consumer(ix),
+                Entity::Consumer(ix) => self.consumer_timeout(ix),
                 Entity::Peer(ix) => self.peer_timeout(ix),
                 Entity::Relay(ix) => self.relay_timeout(ix),
                 Entity::Core => self.recovery_over(),

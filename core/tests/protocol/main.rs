@@ -1,5 +1,6 @@
 //! What real cores say to each other: every case of one link (`pair`), and of many (`mesh`).
 
+mod ageing;
 mod alternate;
 mod direct;
 mod duo;
@@ -8,6 +9,7 @@ mod liar;
 mod mesh;
 mod net;
 mod pair;
+mod rate;
 mod room;
 mod seek;
 mod support;

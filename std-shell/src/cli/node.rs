@@ -63,6 +63,11 @@ pub(super) struct SettingFlags {
     #[arg(long, value_name = "HOST")]
     host: Vec<String>,
 
+    /// For each such time that a message has waited at this node it gains one level of priority, so that low priority is
+    /// not starved; or none [default: none]
+    #[arg(long, value_name = "TIME")]
+    ageing: Option<String>,
+
     /// URL at which nodes elsewhere reach this one, so that large payloads may go straight, around the nodes between
     #[arg(long, value_name = "URL")]
     advertise: Option<String>,
@@ -95,6 +100,7 @@ impl From<SettingFlags> for Partial {
             north: list(flags.north).map(|urls| urls.into_iter().map(Into::into).collect()),
             proxy: flags.proxy.map(Into::into),
             link: flags.link,
+            ageing: flags.ageing,
             advertise: flags.advertise,
             path: flags.path,
             ..Self::default()

@@ -4,7 +4,7 @@ use super::error::{Error, Problem};
 use super::transport::{Answer, Client, Request};
 use bytes::Bytes;
 use http::{Method, StatusCode};
-use redlink_core::MessageId;
+use redlink_core::{MessageId, Rate};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use std::time::{Duration, Instant, SystemTime};
@@ -192,10 +192,14 @@ impl Client {
         consumer: &str,
         limit: u16,
         lease: Option<Duration>,
+        rate: Option<Rate>,
     ) -> Result<(), Error> {
         let mut document = serde_json::json!({ "limit": limit });
         if let Some(lease) = lease {
             document["lease"] = format!("{}ms", lease.as_millis()).into();
+        }
+        if let Some(rate) = rate {
+            document["rate"] = rate.to_string().into();
         }
         let request = Request::new(Method::PUT, consumer_path(service, consumer))
             .header("content-type", "application/json")

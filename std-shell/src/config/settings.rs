@@ -107,6 +107,8 @@ pub const SETTINGS: &[Setting] = &[
         "The HTTP proxy to its norths, http://HOST:PORT, or none"),
     setting("link", Text, Some("link"), Is("\"auto\""), Now,
         "How links to its norths travel: auto, stream or poll"),
+    setting("ageing", Text, Some("ageing"), Is("\"none\""), Restart,
+        "For each such time that a message has waited it gains one level of priority; 1ms to 365d, or none"),
     setting("max_payload", Bytes, None, Is("67108864"), Restart,
         "Longest payload, in bytes; up to 1GiB"),
     setting("max_connections", Number, None, Is("4096"), Restart,

@@ -46,6 +46,7 @@ fn a_flag_counts_more_than_the_environment_and_that_more_than_the_file() {
     let env = [
         ("REDLINK_NORTH", "https://a:1, https://b"),
         ("REDLINK_MAX_CONNECTIONS", "7"),
+        ("REDLINK_AGEING", "1m"),
     ];
     let config = load(dir.path(), &Partial::default(), &env).unwrap();
     assert_eq!(
@@ -53,6 +54,12 @@ fn a_flag_counts_more_than_the_environment_and_that_more_than_the_file() {
         ["https://a:1", "https://b:7411"]
     );
     assert_eq!(config.max_connections, 7);
+    assert_eq!(config.ageing, Some(Duration::from_secs(60)));
+    let flags = Partial {
+        ageing: Some("none".into()),
+        ..Partial::default()
+    };
+    assert_eq!(load(dir.path(), &flags, &env).unwrap().ageing, None);
 }
 
 #[test]
@@ -82,6 +89,9 @@ fn mistakes_are_named_with_their_place() {
         ("hosts = ['a b']", "`hosts`"),
         ("[capacity]\nmesages = 1", "mesages"),
         ("[capacity]\npeers = 4000000000", "`services` times `peers`"),
+        ("ageing = '1us'", "1ms to 365d"),
+        ("ageing = '0s'", "or none"),
+        ("ageing = 'off'", "`ageing`"),
         ("certificate_life = '9s'", "10s to 366d"),
         ("certificate_life = '367d'", "`certificate_life`"),
         ("certificate_life = '30'", "such as 30d"),

@@ -17,7 +17,7 @@ use crate::link::pipe::Pipe;
 use crate::link::transfer::{Job, TransferKey, TransferRefusal};
 use crate::metrics::Driven;
 use crate::owner::{Owner, Who};
-use redlink_core::{Answered, Cursor, GrantToken, LinkId, MessageId, Name, Tag, Verb};
+use redlink_core::{Answered, Cursor, GrantToken, LinkId, MessageId, Name, Rate, Tag, Verb};
 use std::collections::BTreeMap;
 use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
@@ -89,6 +89,7 @@ pub(super) enum Command {
         consumer: String,
         limit: u16,
         lease: Duration,
+        rate: Option<Rate>,
         answer: Answer<()>,
     },
     Unregister {

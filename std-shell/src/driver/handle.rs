@@ -16,7 +16,7 @@ use crate::link::pipe::Pipe;
 use crate::link::transfer::{Job, PROGRESS, TransferKey, TransferRefusal};
 use crate::owner::Who;
 use crate::store::{Alternate, Short, StoreHandle};
-use redlink_core::{Answered, GrantToken, LinkId, MessageId, Name, NodeId, Outcome, Tag, Terms, Verb};
+use redlink_core::{Answered, GrantToken, LinkId, MessageId, Name, NodeId, Outcome, Rate, Tag, Terms, Verb};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -356,6 +356,7 @@ impl Handle {
         consumer: impl Into<String>,
         limit: u16,
         lease: Duration,
+        rate: Option<Rate>,
     ) -> Result<(), Refusal> {
         let (service, consumer) = (service.into(), consumer.into());
         self.ask(|answer| Command::Register {
@@ -364,9 +365,17 @@ impl Handle {
             consumer,
             limit,
             lease,
+            rate,
             answer,
         })
         .await
+    }
+
+    /// The client that this delivery was handed to went before it had it: it is offered again at once, and its token of the
+    /// consumer's rate is put back.
+    pub fn unseen(&self, token: GrantToken) {
+        // A driver that is gone has no deliveries.
+        let _ = self.cleanup.send(Cleanup::Release(token));
     }
 
     /// A consumer goes; what it holds is offered again at once.

@@ -126,6 +126,9 @@ pub struct ConsumerInfo {
     pub wanted: u32,
     /// How long a grant holds without a sign of life.
     pub lease_ms: u64,
+    /// How many messages it wants at most in a time, such as `100/s`; none is no limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rate: Option<String>,
     /// The program that registered it; none if it was the administrator.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub program: Option<String>,

@@ -68,6 +68,7 @@ impl Driver {
                 consumer,
                 limit,
                 lease,
+                rate,
                 answer: to,
             } => {
                 let lease = clock::core_duration(lease);
@@ -76,6 +77,7 @@ impl Driver {
                     consumer: &consumer,
                     limit,
                     lease,
+                    rate,
                 };
                 let result = self.consume(&who, &service, &consumer, input);
                 answer(to, result);

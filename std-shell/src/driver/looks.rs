@@ -245,6 +245,7 @@ fn consumer(view: &ConsumerView<'_>, program: Option<&Arc<str>>) -> ConsumerInfo
         held: view.held.into(),
         wanted: view.wanted,
         lease_ms: millis(view.lease),
+        rate: view.rate.map(|rate| rate.to_string()),
         program: program.map(ToString::to_string),
     }
 }

@@ -49,6 +49,8 @@ pub struct Settings {
     pub south: Souths,
     /// Memory for the latest steps of messages, in bytes; 0 keeps none.
     pub trace_memory: u64,
+    /// A waiting message gains one level of priority for each such time; none is never.
+    pub ageing: Option<std::time::Duration>,
     /// URL at which other nodes reach this one, for payloads that go straight.
     pub advertise: Option<Arc<str>>,
 }
@@ -65,6 +67,7 @@ impl Settings {
             payload_max: 64 << 20,
             south: Souths::default(),
             trace_memory: 8 << 20,
+            ageing: None,
             advertise: None,
         }
     }
@@ -143,6 +146,7 @@ pub fn start(
     config.key = opened.identity.key;
     config.next_sequence = opened.next_sequence;
     config.timing = settings.timing;
+    config.ageing = settings.ageing.map(clock::core_duration);
     config.inline_max = frame::INLINE_MAX;
     config.direct = settings.advertise.is_some();
     // Differs in each life; it spreads hashes and retries, and protects nothing.

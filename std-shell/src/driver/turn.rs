@@ -351,17 +351,7 @@ impl Driver {
                 let why = ["nobody was there to take it", ""];
                 self.trace
                     .step(self.wall, Step::Released, token.message, attempt, why);
-                let tag = self.shared.tag();
-                // Refused only if tables are full; then its lease will end it.
-                if let Err(refused) = self.feed(Input::Answer {
-                    tag,
-                    token,
-                    verb: Verb::Release,
-                    body: None,
-                    direct: false,
-                }) {
-                    tracing::debug!(?refused, message = %token.message, "a delivery could not be released");
-                }
+                self.tell(Input::Unseen { token });
             }
             Next::LinkDown(link) => {
                 let lost = self.transfers.forget_fetches(link);

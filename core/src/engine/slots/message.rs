@@ -151,8 +151,9 @@ pub(crate) enum Holder {
 pub struct Message {
     /// Its sequence number.
     pub(crate) sequence: u64,
-    /// When it was inserted; for a recovered one, counted back by its age.
-    pub(crate) born: Instant,
+    /// What it ranks by, sooner first (`rank.rs`): from when it was inserted, which for a recovered one is counted back by its
+    /// age.
+    pub(crate) rank: Instant,
     /// When it expires.
     pub(crate) deadline: Option<Instant>,
     /// When its state wants to be looked at: re-offer, lease, retention, store retry.
@@ -263,9 +264,9 @@ impl Message {
 }
 
 impl TreeNode<ByRank> for Message {
-    type Key = (u8, Instant, u64);
+    type Key = (Instant, u64);
     fn key(&self) -> Self::Key {
-        (u8::MAX - self.priority, self.born, self.sequence)
+        (self.rank, self.sequence)
     }
     fn tree(&self) -> &TreeLinks {
         &self.tree

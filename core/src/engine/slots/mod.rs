@@ -38,7 +38,7 @@ pub(crate) struct Hungry;
 /// Among the peers that were declined and are to be invited when a reservation comes free.
 #[derive(Debug)]
 pub(crate) struct Starved;
-/// In order of priority, then age.
+/// In the order in which they are served.
 #[derive(Debug)]
 pub(crate) struct ByRank;
 

@@ -78,6 +78,7 @@ fn other_values() -> Vec<(&'static str, &'static str, &'static str)> {
         ),
         ("proxy", "http://p:1", "'http://p:1'"),
         ("link", "poll", "'poll'"),
+        ("ageing", "1m", "'1m'"),
         ("max_payload", "1MiB", "1048576"),
         ("max_connections", "7", "7"),
         ("trace_memory", "0", "0"),

@@ -91,7 +91,7 @@ async fn a_consumer_that_the_core_forgot_is_free_for_others() {
     let take_over = async |who: &Handle| {
         let free = async {
             loop {
-                match who.register("s", "w", 1, LONG).await {
+                match who.register("s", "w", 1, LONG, None).await {
                     Err(Refusal::Taken) => {}
                     result => break result,
                 }
@@ -99,7 +99,7 @@ async fn a_consumer_that_the_core_forgot_is_free_for_others() {
         };
         tokio::time::timeout(LONG, free).await.unwrap().unwrap();
     };
-    a.register("s", "w", 1, LONG).await.unwrap();
+    a.register("s", "w", 1, LONG, None).await.unwrap();
     take_over(&b).await;
     take_over(&a).await;
     // What a program left behind is the administrator's if he takes it, and no program's. A take that waits keeps it.
@@ -122,14 +122,14 @@ async fn a_bad_name_is_nobodys() {
     let (a, b) = (node.of("a"), node.of("b"));
     for who in [&a, &b] {
         assert!(matches!(
-            who.register("s", "a b", 1, LONG).await,
+            who.register("s", "a b", 1, LONG, None).await,
             Err(Refusal::Name(_))
         ));
         assert!(matches!(who.take("..", "w", 1, NOW).await, Err(Refusal::Name(_))));
         assert_eq!(who.unregister("s", "none").await, Err(Refusal::Unknown));
-        assert_eq!(who.register("s", "w", 0, LONG).await, Err(Refusal::Zero));
+        assert_eq!(who.register("s", "w", 0, LONG, None).await, Err(Refusal::Zero));
     }
     // A refused one took no name.
-    b.register("s", "w", 1, LONG).await.unwrap();
+    b.register("s", "w", 1, LONG, None).await.unwrap();
     node.close().await;
 }

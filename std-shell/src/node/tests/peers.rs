@@ -23,7 +23,10 @@ async fn reaches(node: &Node, service: &str, wanted: bool) {
 
 async fn serve(node: &Node, service: &str) {
     let lease = Duration::from_secs(30);
-    node.handle().register(service, "w", 1, lease).await.unwrap();
+    node.handle()
+        .register(service, "w", 1, lease, None)
+        .await
+        .unwrap();
 }
 
 fn rules(list: &[&str]) -> Option<Rules> {

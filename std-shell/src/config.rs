@@ -1,6 +1,7 @@
 //! A node's settings: a flag counts more than the environment, that more than the file, that more than the default.
 
 mod edit;
+mod letters;
 mod peers;
 mod values;
 mod ways;
@@ -9,6 +10,7 @@ mod ways;
 mod tests;
 
 pub use edit::Change;
+pub use letters::DeadLetters;
 pub use peers::{North, NorthEntry, PeerPolicy, Rules, SouthEntry, Souths};
 pub use values::{NorthUrl, Size};
 pub use ways::{OwnWay, ProxyText, Way, Ways};
@@ -16,6 +18,7 @@ pub use ways::{OwnWay, ProxyText, Way, Ways};
 use crate::content::PAYLOAD_MAX;
 use crate::link::frame::ORIGIN_MAX;
 use crate::proxy::Environment;
+use crate::store::LetterLimits;
 use crate::trust::programs::Permissions;
 use crate::trust::{self, LIFE_DEFAULT, LIFE_MAX, LIFE_MIN, OwnFiles, Wishes};
 use redlink_core::Name;
@@ -77,6 +80,8 @@ pub struct NodeConfig {
     pub max_connections: u32,
     /// Sizes of the core's tables, where they are not the defaults.
     pub capacity: Capacity,
+    /// How many dead letters are kept, and how long.
+    pub dead_letters: LetterLimits,
     /// How long the certificates live that it signs, if it holds the authority.
     pub certificate_life: Duration,
     /// Certificates of another authority than the mesh's own.
@@ -175,6 +180,9 @@ pub struct Partial {
     /// Sizes of tables.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub capacity: Option<Capacity>,
+    /// How many dead letters are kept, and how long.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dead_letters: Option<DeadLetters>,
     /// Certificates of another authority than the mesh's own.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tls: Option<Tls>,
@@ -344,6 +352,7 @@ impl NodeConfig {
             let what = "`services` times `peers` is at most 1073741824; each such pair takes 3 bytes";
             return Err(wrong("capacity", what));
         }
+        let dead_letters = told.dead_letters.unwrap_or_default().limits()?;
         let certificate_life = told.certificate_life.as_deref().map_or(Ok(LIFE_DEFAULT), life)?;
         let programs = told.programs.unwrap_or_default().into_iter();
         let programs = programs
@@ -364,6 +373,7 @@ impl NodeConfig {
             direct,
             max_connections,
             capacity,
+            dead_letters,
             certificate_life,
             tls,
             programs,
@@ -411,6 +421,7 @@ impl NodeConfig {
             direct,
             max_connections,
             capacity,
+            dead_letters,
             certificate_life,
             tls,
             programs,
@@ -426,6 +437,7 @@ impl NodeConfig {
             ("path", *direct != new.direct),
             ("max_connections", *max_connections != new.max_connections),
             ("capacity", *capacity != new.capacity),
+            ("dead_letters", *dead_letters != new.dead_letters),
             ("certificate_life", *certificate_life != new.certificate_life),
             ("tls", *tls != new.tls),
             ("programs", *programs != new.programs),
@@ -483,6 +495,7 @@ impl Partial {
             path: self.path.or(others.path),
             certificate_life: self.certificate_life.or(others.certificate_life),
             capacity: self.capacity.or(others.capacity),
+            dead_letters: self.dead_letters.or(others.dead_letters),
             tls: self.tls.or(others.tls),
             programs: self.programs.or(others.programs),
         }
@@ -518,6 +531,7 @@ fn from_environment(env: impl Fn(&str) -> Option<String>) -> Result<Partial, Con
         path: env("REDLINK_PATH"),
         certificate_life: env("REDLINK_CERTIFICATE_LIFE"),
         capacity: None,
+        dead_letters: None,
         tls: None,
         programs: None,
     })

@@ -149,6 +149,7 @@ impl Node {
         settings.advertise = config.advertise.as_ref().map(|url| url.to_string().into());
         settings.memory_max = settings.memory_max.max(config.max_payload.saturating_mul(4));
         let store = opened.store.clone();
+        store.limit_letters(config.dead_letters);
         tracing::info!(
             name = %identity.name,
             mesh = %identity.mesh,

@@ -8,6 +8,7 @@ mod collect;
 mod demo;
 mod exit;
 mod family;
+mod letter;
 mod list;
 mod message;
 mod node;
@@ -65,6 +66,8 @@ enum Verb {
     #[command(subcommand)]
     Message(message::Verb),
     #[command(subcommand)]
+    DeadLetter(letter::Verb),
+    #[command(subcommand)]
     Service(list::ServiceVerb),
     #[command(subcommand)]
     Consumer(list::ConsumerVerb),
@@ -80,6 +83,8 @@ enum Verb {
     // A plural alone is its list.
     #[command(hide = true)]
     Messages(message::ListOptions),
+    #[command(hide = true)]
+    DeadLetters(letter::ListOptions),
     #[command(hide = true)]
     Services(list::Options),
     #[command(hide = true)]
@@ -135,6 +140,8 @@ fn run(cli: Cli) -> Done {
         Verb::Collect(options) => alone(collect::run(options)),
         Verb::Message(verb) => alone(message::run(verb)),
         Verb::Messages(options) => alone(message::run(message::Verb::List(options))),
+        Verb::DeadLetter(verb) => alone(letter::run(verb)),
+        Verb::DeadLetters(options) => alone(letter::run(letter::Verb::List(options))),
         Verb::Service(list::ServiceVerb::List(options)) | Verb::Services(options) => {
             alone(list::services(options))
         }
@@ -237,6 +244,14 @@ mod tests {
             "redlink message trace 0000000000000abc-17 --json",
             "redlink message trace 0000000000000abc-17 --here",
             "redlink message cancel 0000000000000abc-17",
+            "redlink dead-letter list --service wc --max 5 --after 17",
+            "redlink dead-letters --json",
+            "redlink dead-letter show 0000000000000abc-17 --payload",
+            "redlink dead-letter requeue 0000000000000abc-17 0000000000000abc-18",
+            "redlink dead-letter requeue 0000000000000abc-17 --payload fixed.json --content-type application/json --to wc2 --ett 1h",
+            "redlink dead-letter requeue --all --service wc --to wc2",
+            "redlink dead-letter delete 0000000000000abc-17",
+            "redlink dead-letter delete --all",
             "redlink service list",
             "redlink services",
             "redlink consumers",
@@ -296,6 +311,12 @@ mod tests {
             "redlink token revoke",
             "redlink token revoke redlink-program-1.x",
             "redlink message list --max 0",
+            "redlink dead-letter requeue",
+            "redlink dead-letter requeue --service wc",
+            "redlink dead-letter requeue --all 0000000000000abc-17",
+            "redlink dead-letter requeue --all --payload x",
+            "redlink dead-letter delete",
+            "redlink dead-letter show 0000000000000abc-17 --payload --json",
         ] {
             let error = parse(line).expect_err(line);
             assert!(error.use_stderr(), "{line}");

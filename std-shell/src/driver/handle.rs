@@ -224,6 +224,7 @@ impl Handle {
         self.ask(|answer| Command::Submit {
             owner: self.who().owner,
             new,
+            requeue: None,
             answer,
             settled: None,
         })
@@ -241,6 +242,7 @@ impl Handle {
             .ask(|answer| Command::Submit {
                 owner: self.who().owner,
                 new,
+                requeue: None,
                 answer,
                 settled: Some(settled),
             })

@@ -31,6 +31,9 @@ pub struct MessageInfo {
     /// The program that submitted it; none if it was the administrator.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub program: Option<String>,
+    /// The dead letter that it comes from, by its message's id.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub requeued_from: Option<String>,
     /// Its alternate service, if it has one and no outcome yet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub alternate: Option<AlternateInfo>,

@@ -3,6 +3,7 @@
 use super::command::{Answer, Command, LinkUp, OutcomeNow};
 use super::contents::cost;
 use super::handle::{NewMessage, Settlement, Submitted};
+use super::letters::Requeuing;
 use super::refusal::Refusal;
 use super::trace::Step;
 use super::turn::{Answering, Collecting, Driver, Next, Submitting, Taking};
@@ -27,12 +28,13 @@ impl Driver {
             Command::Submit {
                 owner,
                 new,
+                requeue,
                 answer,
                 settled,
-            } => self.submit(owner, new, answer, settled),
+            } => self.submit(owner, new, requeue, answer, settled),
             Command::SubmitMany { owner, news } => {
                 for (new, answer) in news {
-                    self.submit(owner.clone(), new, answer, None);
+                    self.submit(owner.clone(), new, None, answer, None);
                 }
             }
             Command::Cancel {
@@ -285,6 +287,7 @@ impl Driver {
         &mut self,
         owner: Owner,
         new: NewMessage,
+        requeue: Option<Requeuing>,
         to: Answer<Submitted>,
         settled: Option<oneshot::Sender<Settlement>>,
     ) {
@@ -306,7 +309,11 @@ impl Driver {
             return answer(to, Err(refusal));
         }
         let tag = self.shared.tag();
-        let size = content.bytes.len() as u64;
+        let size = match requeue.and_then(|requeue| requeue.kept) {
+            Some(kept) if kept > self.shared.payload_max => return answer(to, Err(Refusal::TooLarge)),
+            Some(kept) => kept,
+            None => content.bytes.len() as u64,
+        };
         match self.feed(Input::Submit(Submit {
             tag,
             service: &service,
@@ -328,6 +335,7 @@ impl Driver {
                     alternate,
                     terms,
                     content,
+                    requeue,
                     stored_as: None,
                     answer: to,
                     settled,

@@ -18,6 +18,7 @@
 //! | `inputs`, `outputs` | commands to core inputs; core outputs to deeds |
 //! | `links` | frames to peers |
 //! | `transfers` | the large payloads beside them |
+//! | `letters` | dead letters, and messages that come from them |
 //! | `contents` | payload bytes in memory |
 //! | `owners` | whose messages and consumers are |
 //! | `looks`, `pages` | what operators see |
@@ -30,6 +31,7 @@ mod direct;
 mod handle;
 mod info;
 mod inputs;
+mod letters;
 mod links;
 mod looks;
 mod many;
@@ -54,6 +56,7 @@ pub use info::{
     ConsumerInfo, MessageInfo, MessageTrace, NodeBasics, NodeStatus, PathNode, PeerInfo, RouteInfo,
     ServiceInfo, TraceNode, TraceStep,
 };
+pub use letters::{DeadLetterInfo, Passed, Requeue};
 pub use many::Answering;
 pub use refusal::Refusal;
 pub use start::{Running, Settings, StartError, start};

@@ -30,6 +30,9 @@ pub enum Refusal {
     /// The consumer's name is in use by another program.
     #[error("another program has registered a consumer of this name for the service; choose another name")]
     Taken,
+    /// There is no such dead letter.
+    #[error("there is no such dead letter: it was requeued, deleted, or gave way to newer ones")]
+    UnknownLetter,
     /// The id is another node's; only that one can tell.
     #[error("the message belongs to another node; ask that one")]
     Foreign,

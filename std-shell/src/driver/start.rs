@@ -184,6 +184,7 @@ pub fn start(
         shared,
         contents,
         owners: Owners::recovered(&opened.recovered.owners),
+        requeued: opened.recovered.requeued.iter().copied().collect(),
         settings,
         ready: false,
         draining: false,

@@ -70,6 +70,8 @@ kinds! {
     OtherNode = 404 "other-node" "The message belongs to another node";
     /// Consumer.
     UnknownConsumer = 404 "unknown-consumer" "No such consumer here";
+    /// Dead letter.
+    UnknownLetter = 404 "unknown-dead-letter" "No such dead letter here";
     /// A program's token.
     UnknownToken = 404 "unknown-token" "No such token here";
     /// Delivery.

@@ -1,6 +1,7 @@
 //! What the rest of the node holds of the store.
 
 use super::engine::Entry;
+use super::letters::{Ask, LetterLimits, LettersFrom, StoredLetter};
 use super::payload::{INLINE_MAX, Job};
 use super::reads::{Body, BodyBytes, Read};
 use super::thread::Command;
@@ -121,6 +122,45 @@ impl StoreHandle {
         }
     }
 
+    /// A dead letter, by its message's number.
+    ///
+    /// # Errors
+    /// It can't be told.
+    pub async fn letter(&self, sequence: u64) -> Result<Option<StoredLetter>, ReadError> {
+        self.ask_letters(|to| Ask::One(sequence, to)).await
+    }
+
+    /// At most `most` dead letters, and no more than 1,000.
+    ///
+    /// # Errors
+    /// It can't be told.
+    pub async fn letters(&self, from: LettersFrom, most: usize) -> Result<Vec<StoredLetter>, ReadError> {
+        self.ask_letters(|to| Ask::Some(from, most, to)).await
+    }
+
+    /// A dead letter's payload; none if there is no such letter.
+    ///
+    /// # Errors
+    /// It can't be told.
+    pub async fn letter_payload(&self, sequence: u64) -> Result<Option<Content>, ReadError> {
+        load_some(self.ask_letters(|to| Ask::Payload(sequence, to)).await?).await
+    }
+
+    /// Deletes the first 1,000 of these dead letters; says which of them were there. When this returns, they are gone
+    /// on disk.
+    ///
+    /// # Errors
+    /// What became of them can't be told.
+    pub async fn delete_letters(&self, sequences: Vec<u64>) -> Result<Vec<u64>, ReadError> {
+        self.ask_letters(|to| Ask::Delete(sequences, to)).await
+    }
+
+    /// From now on the oldest dead letters give way to these limits. Before the first call none does.
+    pub fn limit_letters(&self, limits: LetterLimits) {
+        // A closed store has nothing to delete any more.
+        let _ = self.inner.commands.send(Command::Letters(Ask::Limits(limits)));
+    }
+
     /// Examines the whole database, and says what is wrong with it: nothing, if it is well. Everything else waits
     /// for it.
     ///
@@ -141,6 +181,16 @@ impl StoreHandle {
     /// puts it on a thread of its own. Clones of the handle are of no use afterwards.
     pub fn close(self) {
         self.inner.end(true);
+    }
+
+    async fn ask_letters<T>(
+        &self,
+        ask: impl FnOnce(oneshot::Sender<Result<T, ReadError>>) -> Ask,
+    ) -> Result<T, ReadError> {
+        let (to, answer) = oneshot::channel();
+        let sent = self.inner.commands.send(Command::Letters(ask(to)));
+        sent.map_err(|_| ReadError::Closed)?;
+        answer.await.unwrap_or(Err(ReadError::Closed))
     }
 
     async fn ask<T>(

@@ -42,6 +42,10 @@ impl Keeper {
                 self.backoff = BACKOFF_MIN;
                 self.stats.up = true;
                 self.stats.reopened += 1;
+                // Some may be gone of which that was not known.
+                if let Some(Ok(count)) = self.engine.as_mut().map(|engine| engine.count_letters()) {
+                    self.stats.dead_letters = count;
+                }
                 self.answer(answers);
             }
             Err(error) => {

@@ -5,6 +5,7 @@ mod deliveries;
 mod exchange;
 mod hand_out;
 mod join;
+mod letters;
 mod link;
 mod messages;
 mod metrics;
@@ -121,6 +122,13 @@ routes! {
         Administer GET "/v1/services" operate::services;
         Administer GET "/v1/consumers" operate::consumers;
         Administer GET "/v1/routes" operate::routes;
+        Administer GET "/v1/dead-letters" letters::list;
+        Administer DELETE "/v1/dead-letters" letters::delete_many;
+        Administer POST "/v1/dead-letters/requeue" letters::requeue_many;
+        Administer GET "/v1/dead-letters/{id}" letters::show;
+        Administer DELETE "/v1/dead-letters/{id}" letters::delete;
+        Administer GET "/v1/dead-letters/{id}/payload" letters::payload;
+        Administer POST "/v1/dead-letters/{id}/requeue" letters::requeue;
         Administer GET "/v1/peers" peers::list;
         Administer POST "/v1/peers" peers::add;
         Administer PUT "/v1/peers/{name}" peers::put;
@@ -198,6 +206,7 @@ impl From<Refusal> for Problem {
             Refusal::State => Kind::WrongState,
             Refusal::Store => Kind::StoreFailed,
             Refusal::Taken => Kind::ConsumerTaken,
+            Refusal::UnknownLetter => Kind::UnknownLetter,
             Refusal::Foreign => Kind::OtherNode,
             Refusal::TooLarge => Kind::TooLarge,
             Refusal::Zero => Kind::BadRequest,

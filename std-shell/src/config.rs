@@ -82,6 +82,8 @@ pub struct NodeConfig {
     pub capacity: Capacity,
     /// How many dead letters are kept, and how long.
     pub dead_letters: LetterLimits,
+    /// Free bytes on the disk below which no messages are accepted; 0 for none, or nothing for the default.
+    pub disk_floor: Option<u64>,
     /// How long the certificates live that it signs, if it holds the authority.
     pub certificate_life: Duration,
     /// Certificates of another authority than the mesh's own.
@@ -183,6 +185,9 @@ pub struct Partial {
     /// How many dead letters are kept, and how long.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub dead_letters: Option<DeadLetters>,
+    /// Free room on the disk below which no messages are accepted; 0 for no such limit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub disk_floor: Option<Size>,
     /// Certificates of another authority than the mesh's own.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tls: Option<Tls>,
@@ -374,6 +379,7 @@ impl NodeConfig {
             max_connections,
             capacity,
             dead_letters,
+            disk_floor: told.disk_floor.map(|size| size.0),
             certificate_life,
             tls,
             programs,
@@ -422,6 +428,7 @@ impl NodeConfig {
             max_connections,
             capacity,
             dead_letters,
+            disk_floor,
             certificate_life,
             tls,
             programs,
@@ -438,6 +445,7 @@ impl NodeConfig {
             ("max_connections", *max_connections != new.max_connections),
             ("capacity", *capacity != new.capacity),
             ("dead_letters", *dead_letters != new.dead_letters),
+            ("disk_floor", *disk_floor != new.disk_floor),
             ("certificate_life", *certificate_life != new.certificate_life),
             ("tls", *tls != new.tls),
             ("programs", *programs != new.programs),
@@ -496,6 +504,7 @@ impl Partial {
             certificate_life: self.certificate_life.or(others.certificate_life),
             capacity: self.capacity.or(others.capacity),
             dead_letters: self.dead_letters.or(others.dead_letters),
+            disk_floor: self.disk_floor.or(others.disk_floor),
             tls: self.tls.or(others.tls),
             programs: self.programs.or(others.programs),
         }
@@ -532,6 +541,9 @@ fn from_environment(env: impl Fn(&str) -> Option<String>) -> Result<Partial, Con
         certificate_life: env("REDLINK_CERTIFICATE_LIFE"),
         capacity: None,
         dead_letters: None,
+        disk_floor: env("REDLINK_DISK_FLOOR")
+            .map(|text| value("disk_floor", &text))
+            .transpose()?,
         tls: None,
         programs: None,
     })

@@ -179,6 +179,7 @@ impl Node {
             let (handle, ways) = (running.handle.clone(), config.ways.clone());
             trusting.spawn(crate::link::direct::run(handle, ways, identity.clone(), jobs));
         }
+        trusting.spawn(running.handle.clone().watch_disk(config.disk_floor));
         let http = crate::http::Node {
             handle: running.handle.clone(),
             identity: identity.clone(),

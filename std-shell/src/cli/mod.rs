@@ -8,12 +8,14 @@ mod collect;
 mod demo;
 mod exit;
 mod family;
+mod flush;
 mod letter;
 mod list;
 mod message;
 mod node;
 mod output;
 mod peer;
+mod query;
 mod relay;
 mod serve;
 mod status;
@@ -75,6 +77,8 @@ enum Verb {
     Peer(peer::Verb),
     #[command(subcommand)]
     Route(list::RouteVerb),
+    Query(query::Options),
+    Flush(flush::Options),
     Status(status::Options),
     Top(top::Options),
     Bench(bench::Options),
@@ -152,6 +156,8 @@ fn run(cli: Cli) -> Done {
         Verb::Peers(options) => alone(list::peers(options)),
         Verb::Route(list::RouteVerb::List(options)) | Verb::Routes(options) => alone(list::routes(options)),
         Verb::Top(options) => alone(top::run(options)),
+        Verb::Flush(options) => alone(flush::run(options)),
+        Verb::Query(options) => alone(query::run(options)),
         Verb::Status(options) => alone(status::run(options)),
     }
 }
@@ -265,6 +271,9 @@ mod tests {
             "redlink peer remove hub",
             "redlink peer remove https://[::1]:5",
             "redlink status --json",
+            "redlink query SELECT",
+            "redlink flush --service wc --dry-run",
+            "redlink flush --all --json",
             "redlink top",
             "redlink top --once --interval 200ms",
             "redlink bench --in-flight 64 --payload 1KiB --duration 3s",
@@ -311,6 +320,9 @@ mod tests {
             "redlink token revoke",
             "redlink token revoke redlink-program-1.x",
             "redlink message list --max 0",
+            "redlink query",
+            "redlink flush",
+            "redlink flush --all --service wc",
             "redlink dead-letter requeue",
             "redlink dead-letter requeue --service wc",
             "redlink dead-letter requeue --all 0000000000000abc-17",

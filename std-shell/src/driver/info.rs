@@ -283,6 +283,12 @@ pub struct NodeStatus {
     pub memory_used: u64,
     /// Most of those.
     pub memory_max: u64,
+    /// No new messages are accepted because the disk is nearly full.
+    #[serde(default)]
+    pub disk_low: bool,
+    /// Free bytes on its disk below which none are accepted; 0 if there is no such limit.
+    #[serde(default)]
+    pub disk_floor: u64,
     /// How its store is doing.
     #[serde(default)]
     pub store: StoreStats,

@@ -13,7 +13,7 @@ use crate::config::Souths;
 use crate::link::frame;
 use crate::owner::{Owner, Who};
 use crate::store::Alternate;
-use redlink_core::{Answered, GrantToken, Input, LinkId, Part, State, Submit, Verb};
+use redlink_core::{Answered, GrantToken, Input, LinkId, Part, RESERVED, State, Submit, Verb};
 use std::sync::atomic::Ordering;
 use tokio::sync::oneshot;
 
@@ -314,6 +314,10 @@ impl Driver {
             Some(kept) => kept,
             None => content.bytes.len() as u64,
         };
+        // What nodes say among themselves is little, and keeps certificates good.
+        if !service.starts_with(RESERVED) && !self.shared.floor.admits(size) {
+            return answer(to, Err(Refusal::Disk));
+        }
         match self.feed(Input::Submit(Submit {
             tag,
             service: &service,

@@ -154,6 +154,8 @@ impl Driver {
             peers: self.core.sessions().into(),
             memory_used: self.contents.used(),
             memory_max: self.settings.memory_max,
+            disk_low: self.shared.floor.is_low(),
+            disk_floor: self.shared.floor.bytes(),
             counters: counters(
                 self.core.counters(),
                 self.links.writes(),

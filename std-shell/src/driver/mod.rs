@@ -18,6 +18,7 @@
 //! | `inputs`, `outputs` | commands to core inputs; core outputs to deeds |
 //! | `links` | frames to peers |
 //! | `transfers` | the large payloads beside them |
+//! | `floor`, `flush` | when the disk is too full for submits; an operator cancels what waits |
 //! | `letters` | dead letters, and messages that come from them |
 //! | `contents` | payload bytes in memory |
 //! | `owners` | whose messages and consumers are |
@@ -28,6 +29,8 @@
 mod command;
 mod contents;
 mod direct;
+mod floor;
+mod flush;
 mod handle;
 mod info;
 mod inputs;
@@ -51,6 +54,7 @@ mod trace;
 mod transfers;
 mod turn;
 
+pub use flush::Flushed;
 pub use handle::{Called, Delivery, Handle, NewMessage, Settlement, Submitted};
 pub use info::{
     ConsumerInfo, MessageInfo, MessageTrace, NodeBasics, NodeStatus, PathNode, PeerInfo, RouteInfo,

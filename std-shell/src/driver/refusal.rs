@@ -12,6 +12,9 @@ pub enum Refusal {
     /// The payloads that are in memory fill the room set for them; try later (P7).
     #[error("the memory for payloads is full; try again later, or raise the node's limit")]
     Memory,
+    /// The disk is nearly full; what is left is for work that was accepted (P7).
+    #[error("the node's disk is nearly full; try again later, make room, or lower its `disk_floor`")]
+    Disk,
     /// Not a name.
     #[error("{0}")]
     Name(NameError),

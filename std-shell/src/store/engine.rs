@@ -2,6 +2,7 @@
 
 use super::letters::{LettersFrom, StoredLetter};
 use super::payload::FileId;
+use super::readers::Reader;
 use super::types::{NodeRecord, Op, Recovered};
 use bytes::Bytes;
 use redlink_core::{AttemptId, Boot, Outcome, Verb};
@@ -60,6 +61,9 @@ pub(super) trait Store {
 
     /// How many dead letters there are.
     fn count_letters(&mut self) -> Result<u64, EngineError>;
+
+    /// Another connection, which only reads.
+    fn reader(&mut self) -> Result<Box<dyn Reader>, EngineError>;
 
     /// Writes everything to its final place and syncs it; afterwards the log is empty.
     fn checkpoint(&mut self) -> Result<(), EngineError>;

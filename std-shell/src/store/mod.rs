@@ -21,6 +21,8 @@ mod letters;
 mod lock;
 mod open;
 mod payload;
+mod query;
+mod readers;
 mod reads;
 mod repair;
 mod schema;
@@ -34,6 +36,7 @@ pub use handle::StoreHandle;
 pub use letters::{Letter, LetterLimits, LettersFrom, Requeue, StoredLetter};
 pub use open::{Opened, open};
 pub use payload::INLINE_MAX;
+pub use query::{Cell, QueryAnswer, QueryError};
 pub use thread::GROUP_MAX;
 pub use types::{
     Alternate, Done, NewMessage, NodeRecord, Op, OpenError, ReadError, Recovered, RecoveredMessage,

@@ -102,7 +102,7 @@ pub(super) fn open_with(
     })
     .map_err(io)?;
     Ok(Opened {
-        store: StoreHandle::new(commands, jobs, [keeper, files]),
+        store: StoreHandle::new(dir.to_owned(), commands, jobs, [keeper, files]),
         identity: started.identity,
         boot,
         next_sequence: started.next_sequence,

@@ -17,6 +17,7 @@ impl Keeper {
         self.fault = format!("{during} failed: {detail}");
         tracing::error!(fault = self.fault, "the store opens its database again");
         // Dropped before it is opened again: the engine shares what is open in one process.
+        self.call_back_readers();
         self.engine = None;
         self.stats.up = false;
         self.checkpoint_at = None;

@@ -7,6 +7,7 @@ mod hooked;
 mod letters;
 mod model;
 mod power;
+mod query;
 mod rows;
 
 use super::types::*;

@@ -17,7 +17,8 @@ use super::letters::{self, LetterLimits, Requeue};
 use super::lock::DirectoryLock;
 use super::open::{AbortOnPanic, Opener};
 use super::payload::{FileId, Folder, Job};
-use super::reads::Read;
+use super::readers::{Lent, Readers};
+use super::reads::{Read, Reply};
 use super::repair::BACKOFF_MIN;
 use super::types::{Done, Op, Recovered, StoreStats};
 use redlink_core::{AttemptId, Row};
@@ -51,6 +52,8 @@ pub(super) enum Command {
     Read(Read),
     /// Look at dead letters, or delete some.
     Letters(letters::Ask),
+    /// Lend a connection.
+    Reader(Reply<Lent>),
     /// Finish what came before, and end.
     Close {
         /// Empty the log first, and note exactly which sequence numbers are used.
@@ -105,6 +108,7 @@ pub(super) struct Keeper {
     /// When the log is to be emptied.
     pub(super) checkpoint_at: Option<Instant>,
     pub(super) stats: StoreStats,
+    pub(super) readers: Arc<Readers>,
     _lock: DirectoryLock,
 }
 
@@ -175,6 +179,7 @@ impl Keeper {
             backoff: BACKOFF_MIN,
             checkpoint_at: None,
             stats,
+            readers: Arc::default(),
             _lock: parts.lock,
         }
     }
@@ -209,6 +214,7 @@ impl Keeper {
                 break;
             }
         }
+        self.call_back_readers();
         let _ = self.jobs.send(Job::Stop);
     }
 
@@ -256,6 +262,10 @@ impl Keeper {
             Command::Op(entry) => round.take(entry),
             Command::Refused(op) => round.refused.push(op),
             Command::Read(read) => round.reads.push(read),
+            Command::Reader(to) => {
+                // Given back at once if nobody waits for it any more.
+                let _ = to.send(self.lend());
+            }
             Command::Letters(ask) => round.letters.push(ask),
             Command::Close { tidy } => round.close = Some(tidy),
         }

@@ -10,15 +10,18 @@
 mod cells;
 mod letters;
 mod migrate;
+mod reader;
 mod statements;
 mod values;
 
 use self::cells::Cells;
 use self::migrate::{migrate, open_error, private};
+use self::reader::TursoReader;
 use self::statements::{bad, bind, broken, each, exists, first, prepare, run};
 use self::values::{attempt_key, body, content_type, file, key, micros, number, path_bytes, row_key, text};
 use super::engine::{ApplyError, EngineError, Entry, Found, Recovery, Started, Store};
 use super::letters::{LettersFrom, StoredLetter};
+use super::readers::Reader;
 use super::schema::{self, outcome_code, verb_code};
 use super::types::{
     Alternate, NewMessage, NodeRecord, Op, OpenError, RecoveredMessage, RecoveredOutcome, RecoveredReply,
@@ -64,6 +67,7 @@ pub(super) struct Turso {
     delete_requeued_from: Statement,
     // Behind the statements, so that they go first: the file is closed when the last of them has let go of it.
     connection: Arc<Connection>,
+    database: Arc<Database>,
 }
 
 impl Turso {
@@ -126,6 +130,7 @@ impl Turso {
             insert_requeued_from: prepare(schema::INSERT_REQUEUED_FROM)?,
             delete_requeued_from: prepare(schema::DELETE_REQUEUED_FROM)?,
             connection,
+            database,
         })
     }
 
@@ -532,6 +537,11 @@ impl Store for Turso {
     fn count_letters(&mut self) -> Result<u64, EngineError> {
         let count = first(&self.connection, schema::COUNT_LETTERS, |row| row.unsigned(0))?;
         Ok(count.unwrap_or(0))
+    }
+
+    fn reader(&mut self) -> Result<Box<dyn Reader>, EngineError> {
+        let connection = self.database.connect().map_err(broken)?;
+        Ok(Box::new(TursoReader::new(connection).map_err(broken)?))
     }
 
     fn checkpoint(&mut self) -> Result<(), EngineError> {

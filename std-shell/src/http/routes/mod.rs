@@ -3,6 +3,7 @@
 mod consumers;
 mod deliveries;
 mod exchange;
+mod flush;
 mod hand_out;
 mod join;
 mod letters;
@@ -11,6 +12,7 @@ mod messages;
 mod metrics;
 mod operate;
 mod peers;
+mod query;
 mod submit;
 mod submit_many;
 mod tokens;
@@ -129,6 +131,8 @@ routes! {
         Administer DELETE "/v1/dead-letters/{id}" letters::delete;
         Administer GET "/v1/dead-letters/{id}/payload" letters::payload;
         Administer POST "/v1/dead-letters/{id}/requeue" letters::requeue;
+        Administer POST "/v1/query" query::query;
+        Administer POST "/v1/flush" flush::flush;
         Administer GET "/v1/peers" peers::list;
         Administer POST "/v1/peers" peers::add;
         Administer PUT "/v1/peers/{name}" peers::put;
@@ -199,6 +203,7 @@ impl From<Refusal> for Problem {
     fn from(refusal: Refusal) -> Self {
         let kind = match refusal {
             Refusal::Full(_) => Kind::Full,
+            Refusal::Disk => Kind::DiskFull,
             Refusal::Memory => Kind::MemoryFull,
             Refusal::Name(_) => Kind::BadName,
             Refusal::Draining | Refusal::Stopped => Kind::Draining,

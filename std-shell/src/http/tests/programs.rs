@@ -104,6 +104,8 @@ const EXPECTED: &[(Need, &str, &str)] = &[
     (Need::Administer, "DELETE", "/v1/dead-letters/{id}"),
     (Need::Administer, "GET", "/v1/dead-letters/{id}/payload"),
     (Need::Administer, "POST", "/v1/dead-letters/{id}/requeue"),
+    (Need::Administer, "POST", "/v1/query"),
+    (Need::Administer, "POST", "/v1/flush"),
     (Need::Administer, "GET", "/v1/peers"),
     (Need::Administer, "POST", "/v1/peers"),
     (Need::Administer, "PUT", "/v1/peers/{name}"),

@@ -62,6 +62,7 @@ fn insert(sequence: u64, content: &Content) -> Op {
         content: content.clone(),
         submitted_at: 1_700_000_000_000_000,
         deadline_at: Some(1_700_000_300_000_000),
+        requeue: None,
     })
 }
 
@@ -73,6 +74,7 @@ fn settle(sequence: u64, content: &Content) -> Op {
         content: Some(content.clone()),
         settled_at: 1_700_000_001_000_000,
         retain_until: 1_700_003_601_000_000,
+        letter: None,
     }
 }
 

@@ -3,6 +3,7 @@
 mod document;
 mod edit;
 mod faults;
+mod letters;
 mod peers;
 mod settings;
 mod shown;
@@ -15,6 +16,7 @@ mod tests;
 
 pub use edit::Change;
 pub use faults::{FaultInfo, Faults};
+pub use letters::DeadLetters;
 pub use peers::{North, NorthEntry, PeerPolicy, Rules, SouthEntry, Souths};
 pub use settings::{Form, Reload, SETTINGS, Setting, Unsaid};
 pub use shown::{Shown, ShownSetting, Source};
@@ -25,6 +27,7 @@ pub use wrong::{Key, Wrong};
 use crate::content::PAYLOAD_MAX;
 use crate::link::frame::ORIGIN_MAX;
 use crate::proxy::Environment;
+use crate::store::LetterLimits;
 use crate::trust::programs::Permissions;
 use crate::trust::{self, LIFE_DEFAULT, LIFE_MAX, LIFE_MIN, OwnFiles, Wishes};
 use document::Document;
@@ -95,6 +98,10 @@ pub struct NodeConfig {
     pub ageing: Option<Duration>,
     /// Sizes of the core's tables, where they are not the defaults.
     pub capacity: Capacity,
+    /// How many dead letters are kept, and how long.
+    pub dead_letters: LetterLimits,
+    /// Free bytes on the disk below which no messages are accepted; 0 for none, or nothing for the default.
+    pub disk_floor: Option<u64>,
     /// How long the certificates live that it signs, if it holds the authority.
     pub certificate_life: Duration,
     /// Certificates of another authority than the mesh's own.
@@ -199,6 +206,12 @@ pub struct Partial {
     /// Sizes of tables.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub capacity: Option<Capacity>,
+    /// How many dead letters are kept, and how long.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dead_letters: Option<DeadLetters>,
+    /// Free room on the disk below which no messages are accepted; 0 for no such limit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub disk_floor: Option<Size>,
     /// Certificates of another authority than the mesh's own.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tls: Option<Tls>,
@@ -418,6 +431,7 @@ impl NodeConfig {
             };
             return Err(wrong(key, what));
         }
+        let dead_letters = told.dead_letters.unwrap_or_default().limits()?;
         let certificate_life = told.certificate_life.as_deref().map_or(Ok(LIFE_DEFAULT), life)?;
         let programs = told.programs.unwrap_or_default().into_iter();
         let programs = programs
@@ -439,6 +453,8 @@ impl NodeConfig {
             max_connections,
             ageing,
             capacity,
+            dead_letters,
+            disk_floor: told.disk_floor.map(|size| size.0),
             certificate_life,
             tls,
             programs,
@@ -487,6 +503,8 @@ impl NodeConfig {
             max_connections,
             ageing,
             capacity,
+            dead_letters,
+            disk_floor,
             certificate_life,
             tls,
             programs,
@@ -503,6 +521,8 @@ impl NodeConfig {
             ("max_connections", *max_connections != new.max_connections),
             ("ageing", *ageing != new.ageing),
             ("capacity", *capacity != new.capacity),
+            ("dead_letters", *dead_letters != new.dead_letters),
+            ("disk_floor", *disk_floor != new.disk_floor),
             ("certificate_life", *certificate_life != new.certificate_life),
             ("tls", *tls != new.tls),
             ("programs", *programs != new.programs),

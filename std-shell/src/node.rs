@@ -150,6 +150,7 @@ impl Node {
         settings.advertise = config.advertise.as_ref().map(|url| url.to_string().into());
         settings.memory_max = settings.memory_max.max(config.max_payload.saturating_mul(4));
         let store = opened.store.clone();
+        store.limit_letters(config.dead_letters);
         tracing::info!(
             name = %identity.name,
             mesh = %identity.mesh,
@@ -179,6 +180,7 @@ impl Node {
             let (handle, ways) = (running.handle.clone(), config.ways.clone());
             trusting.spawn(crate::link::direct::run(handle, ways, identity.clone(), jobs));
         }
+        trusting.spawn(running.handle.clone().watch_disk(config.disk_floor));
         let http = crate::http::Node {
             handle: running.handle.clone(),
             identity: identity.clone(),

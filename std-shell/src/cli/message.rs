@@ -137,6 +137,12 @@ fn row(message: &MessageInfo) -> Vec<Cell> {
     ]
 }
 
+/// What it was before; empty if nothing.
+fn requeued(message: &MessageInfo) -> String {
+    let from = message.requeued_from.as_ref();
+    from.map_or(String::new(), |id| format!("the dead letter {id}"))
+}
+
 /// Where else it is offered; empty if nowhere.
 fn alternate(message: &MessageInfo) -> String {
     match &message.alternate {
@@ -188,6 +194,7 @@ async fn show(options: ShowOptions) -> Done {
         ("size", size(message.size)),
         ("age", span(Duration::from_millis(message.age_ms))),
         ("owner", owner(message.program.as_deref())),
+        ("from", requeued(&message)),
         ("alternate", alternate(&message)),
     ] {
         if !value.is_empty() {
@@ -197,7 +204,7 @@ async fn show(options: ShowOptions) -> Done {
     Ok(Exit::Done)
 }
 
-fn owner(program: Option<&str>) -> String {
+pub(super) fn owner(program: Option<&str>) -> String {
     program.map_or_else(
         || "the administrator".into(),
         |name| format!("the program {name}"),

@@ -317,7 +317,11 @@ impl Client {
         }))
     }
 
-    pub(super) fn read<T: DeserializeOwned>(&self, answer: &Answer) -> Result<T, Error> {
+    /// An answer's JSON document.
+    ///
+    /// # Errors
+    /// It is of another shape.
+    pub fn read<T: DeserializeOwned>(&self, answer: &Answer) -> Result<T, Error> {
         serde_json::from_slice(&answer.body).map_err(|e| self.puzzle(e.to_string()))
     }
 

@@ -3,6 +3,7 @@
 use super::contents::{Outgoing, Source};
 use super::handle::{NewMessage, Settlement, Submitted};
 use super::info::{ConsumerInfo, MessageInfo, NodeStatus, PeerInfo, RouteInfo, ServiceInfo};
+use super::letters::Requeuing;
 use super::links::Line;
 use super::many::Answering;
 use super::pages::Page;
@@ -49,6 +50,7 @@ pub(super) enum Command {
     Submit {
         owner: Owner,
         new: NewMessage,
+        requeue: Option<Requeuing>,
         answer: Answer<Submitted>,
         settled: Option<oneshot::Sender<Settlement>>,
     },

@@ -2,6 +2,7 @@
 
 use super::command::{Cleanup, Command, LinkUp, OutcomeNow};
 use super::contents::Outgoing;
+use super::floor::Floor;
 use super::info::{ConsumerInfo, MessageInfo, NodeStatus};
 use super::links::Line;
 use super::refusal::Refusal;
@@ -15,7 +16,7 @@ use crate::link::outbox::Outbox;
 use crate::link::pipe::Pipe;
 use crate::link::transfer::{Job, PROGRESS, TransferKey, TransferRefusal};
 use crate::owner::Who;
-use crate::store::{Alternate, Short, StoreHandle};
+use crate::store::{Alternate, QueryAnswer, QueryError, Short, StoreHandle};
 use redlink_core::{Answered, GrantToken, LinkId, MessageId, Name, NodeId, Outcome, Rate, Tag, Terms, Verb};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -95,6 +96,7 @@ pub(super) struct Shared {
     pub(super) desk: Arc<Desk>,
     pub(super) tags: AtomicU64,
     pub(super) ready: AtomicBool,
+    pub(super) floor: Floor,
     /// Room for large payloads that are coming in, one permit for each KiB of it or part of one.
     pub(super) incoming: Arc<Semaphore>,
     pub(super) incoming_max: u32,
@@ -224,6 +226,7 @@ impl Handle {
         self.ask(|answer| Command::Submit {
             owner: self.who().owner,
             new,
+            requeue: None,
             answer,
             settled: None,
         })
@@ -241,6 +244,7 @@ impl Handle {
             .ask(|answer| Command::Submit {
                 owner: self.who().owner,
                 new,
+                requeue: None,
                 answer,
                 settled: Some(settled),
             })
@@ -506,6 +510,14 @@ impl Handle {
         status
     }
 
+    /// Asks the store in SQL, for an administrator.
+    ///
+    /// # Errors
+    /// It may not be asked, was stopped, or another query runs.
+    pub async fn query(&self, sql: String) -> Result<QueryAnswer, QueryError> {
+        self.store.query(sql).await
+    }
+
     /// Whether the node takes work: it has recovered, and is not stopping.
     pub fn ready(&self) -> bool {
         self.shared.ready.load(Ordering::Acquire)
@@ -528,6 +540,10 @@ impl Handle {
         self.look(|answer| Command::Lines { peers, answer })
             .await
             .unwrap_or_default()
+    }
+
+    pub(super) fn floor(&self) -> &Floor {
+        &self.shared.floor
     }
 
     pub(crate) fn store(&self) -> &StoreHandle {

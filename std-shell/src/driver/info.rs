@@ -31,6 +31,9 @@ pub struct MessageInfo {
     /// The program that submitted it; none if it was the administrator.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub program: Option<String>,
+    /// The dead letter that it comes from, by its message's id.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub requeued_from: Option<String>,
     /// Its alternate service, if it has one and no outcome yet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub alternate: Option<AlternateInfo>,
@@ -283,6 +286,12 @@ pub struct NodeStatus {
     pub memory_used: u64,
     /// Most of those.
     pub memory_max: u64,
+    /// No new messages are accepted because the disk is nearly full.
+    #[serde(default)]
+    pub disk_low: bool,
+    /// Free bytes on its disk below which none are accepted; 0 if there is no such limit.
+    #[serde(default)]
+    pub disk_floor: u64,
     /// How its store is doing.
     #[serde(default)]
     pub store: StoreStats,

@@ -3,6 +3,7 @@
 use super::command::{Answer, Command, LinkUp, OutcomeNow};
 use super::contents::cost;
 use super::handle::{NewMessage, Settlement, Submitted};
+use super::letters::Requeuing;
 use super::refusal::Refusal;
 use super::trace::Step;
 use super::turn::{Answering, Collecting, Driver, Next, Submitting, Taking};
@@ -12,7 +13,7 @@ use crate::config::Souths;
 use crate::link::frame;
 use crate::owner::{Owner, Who};
 use crate::store::Alternate;
-use redlink_core::{Answered, GrantToken, Input, LinkId, Part, State, Submit, Verb};
+use redlink_core::{Answered, GrantToken, Input, LinkId, Part, RESERVED, State, Submit, Verb};
 use std::sync::atomic::Ordering;
 use tokio::sync::oneshot;
 
@@ -27,12 +28,13 @@ impl Driver {
             Command::Submit {
                 owner,
                 new,
+                requeue,
                 answer,
                 settled,
-            } => self.submit(owner, new, answer, settled),
+            } => self.submit(owner, new, requeue, answer, settled),
             Command::SubmitMany { owner, news } => {
                 for (new, answer) in news {
-                    self.submit(owner.clone(), new, answer, None);
+                    self.submit(owner.clone(), new, None, answer, None);
                 }
             }
             Command::Cancel {
@@ -287,6 +289,7 @@ impl Driver {
         &mut self,
         owner: Owner,
         new: NewMessage,
+        requeue: Option<Requeuing>,
         to: Answer<Submitted>,
         settled: Option<oneshot::Sender<Settlement>>,
     ) {
@@ -308,7 +311,15 @@ impl Driver {
             return answer(to, Err(refusal));
         }
         let tag = self.shared.tag();
-        let size = content.bytes.len() as u64;
+        let size = match requeue.and_then(|requeue| requeue.kept) {
+            Some(kept) if kept > self.shared.payload_max => return answer(to, Err(Refusal::TooLarge)),
+            Some(kept) => kept,
+            None => content.bytes.len() as u64,
+        };
+        // What nodes say among themselves is little, and keeps certificates good.
+        if !service.starts_with(RESERVED) && !self.shared.floor.admits(size) {
+            return answer(to, Err(Refusal::Disk));
+        }
         match self.feed(Input::Submit(Submit {
             tag,
             service: &service,
@@ -330,6 +341,7 @@ impl Driver {
                     alternate,
                     terms,
                     content,
+                    requeue,
                     stored_as: None,
                     answer: to,
                     settled,

@@ -10,7 +10,8 @@ use super::turn::Driver;
 use crate::follow::Desk;
 use crate::owner::{Owner, Who};
 use redlink_core::{
-    ConsumerView, Counters, Cursor, Duration, MessageView, Outcome, PeerView, RouteView, ServiceView, State,
+    ConsumerView, Counters, Cursor, Duration, MessageId, MessageView, Outcome, PeerView, RouteView,
+    ServiceView, State,
 };
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -97,7 +98,12 @@ impl Driver {
 
     fn message(&self, view: &MessageView<'_>) -> MessageInfo {
         let owner = self.owners.of(view.id.sequence);
-        message(view, owner.program())
+        let from = self.requeued.get(&view.id.sequence);
+        let from = from.map(|&sequence| MessageId { sequence, ..view.id });
+        MessageInfo {
+            requeued_from: from.map(|id| id.to_string()),
+            ..message(view, owner.program())
+        }
     }
 
     fn consumer(&self, view: &ConsumerView<'_>) -> ConsumerInfo {
@@ -148,6 +154,8 @@ impl Driver {
             peers: self.core.sessions().into(),
             memory_used: self.contents.used(),
             memory_max: self.settings.memory_max,
+            disk_low: self.shared.floor.is_low(),
+            disk_floor: self.shared.floor.bytes(),
             counters: counters(
                 self.core.counters(),
                 self.links.writes(),
@@ -195,6 +203,7 @@ fn message(view: &MessageView<'_>, program: Option<&Arc<str>>) -> MessageInfo {
         age_ms: millis(view.age),
         remaining_ms: view.remaining.map(millis),
         program: program.map(ToString::to_string),
+        requeued_from: None,
         alternate: view.alternate.map(|(service, left)| AlternateInfo {
             service: service.to_string(),
             in_ms: millis(left),

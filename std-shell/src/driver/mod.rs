@@ -18,6 +18,8 @@
 //! | `inputs`, `outputs` | commands to core inputs; core outputs to deeds |
 //! | `links` | frames to peers |
 //! | `transfers` | the large payloads beside them |
+//! | `floor`, `flush` | when the disk is too full for submits; an operator cancels what waits |
+//! | `letters` | dead letters, and messages that come from them |
 //! | `contents` | payload bytes in memory |
 //! | `owners` | whose messages and consumers are |
 //! | `looks`, `pages` | what operators see |
@@ -27,9 +29,12 @@
 mod command;
 mod contents;
 mod direct;
+mod floor;
+mod flush;
 mod handle;
 mod info;
 mod inputs;
+mod letters;
 mod links;
 mod looks;
 mod many;
@@ -49,11 +54,13 @@ mod trace;
 mod transfers;
 mod turn;
 
+pub use flush::Flushed;
 pub use handle::{Called, Delivery, Handle, NewMessage, Settlement, Submitted};
 pub use info::{
     ConsumerInfo, MessageInfo, MessageTrace, NodeBasics, NodeStatus, PathNode, PeerInfo, RouteInfo,
     ServiceInfo, TraceNode, TraceStep,
 };
+pub use letters::{DeadLetterInfo, Passed, Requeue};
 pub use many::Answering;
 pub use refusal::Refusal;
 pub use start::{Running, Settings, StartError, start};

@@ -225,6 +225,7 @@ impl Driver {
                     self.settling.insert(sequence, content.clone());
                 }
                 let retain_until = clock::wall_after(self.wall, retention);
+                let letter = self.letter(sequence, outcome, content.as_ref());
                 Op::Settle {
                     sequence,
                     outcome,
@@ -232,6 +233,7 @@ impl Driver {
                     content,
                     settled_at: self.wall,
                     retain_until,
+                    letter,
                 }
             }
             StoreOp::Delete { sequence } => Op::Delete { sequence },
@@ -268,12 +270,17 @@ impl Driver {
             .map(|ett| clock::wall_after(submitted_at, ett));
         let content = submitting.content.take().unwrap_or_default();
         submitting.stored_as = Some((sequence, deadline_at));
-        self.contents.insert_fresh(sequence, content.clone());
+        let requeue = submitting.requeue.map(|requeuing| requeuing.requeue());
+        if requeue.is_none_or(|requeue| !requeue.keeps_payload) {
+            self.contents.insert_fresh(sequence, content.clone());
+        }
         let service = submitting.service.as_str().into();
         let alternate = submitting.alternate.take();
         let owner = submitting.owner.clone();
         let terms = submitting.terms;
         self.owners.add(sequence, &owner);
+        self.requeued
+            .extend(requeue.map(|requeue| (sequence, requeue.letter)));
         Some(Op::Insert(NewMessage {
             sequence,
             inserted,
@@ -284,6 +291,7 @@ impl Driver {
             content,
             submitted_at,
             deadline_at,
+            requeue,
         }))
     }
 

@@ -1,6 +1,7 @@
 //! From what was on disk to a running driver.
 
 use super::contents::Contents;
+use super::floor::Floor;
 use super::handle::{Handle, PASSING, Shared};
 use super::links::Links;
 use super::measure::Marks;
@@ -165,6 +166,7 @@ pub fn start(
         desk: Desk::new(),
         tags: AtomicU64::new(1),
         ready: AtomicBool::new(false),
+        floor: Floor::default(),
         incoming: Arc::new(Semaphore::new(incoming_max as usize)),
         incoming_max,
         payload_max: settings.payload_max.min(u64::from(incoming_max) * 1_024),
@@ -188,6 +190,7 @@ pub fn start(
         shared,
         contents,
         owners: Owners::recovered(&opened.recovered.owners),
+        requeued: opened.recovered.requeued.iter().copied().collect(),
         settings,
         ready: false,
         draining: false,

@@ -3,6 +3,7 @@
 use super::command::{Answer, Cleanup, Command, Handed};
 use super::contents::{Contents, cost};
 use super::handle::{Settlement, Shared, Submitted};
+use super::letters::Requeuing;
 use super::links::Links;
 use super::measure::{Marks, Work};
 use super::owners::Owners;
@@ -56,6 +57,8 @@ pub(super) struct Submitting {
     pub(super) terms: Terms,
     /// Until the row is given to the store; from then on `contents` has it.
     pub(super) content: Option<Content>,
+    /// The dead letter that it comes from.
+    pub(super) requeue: Option<Requeuing>,
     /// From then on: its sequence number, and its deadline by the wall clock.
     pub(super) stored_as: Option<(u64, Option<i64>)>,
     pub(super) answer: Answer<Submitted>,
@@ -116,6 +119,8 @@ pub(super) struct Driver {
     pub(super) shared: Arc<Shared>,
     pub(super) contents: Contents,
     pub(super) owners: Owners,
+    /// Messages and outcomes that come from a dead letter, with its number.
+    pub(super) requeued: HashMap<u64, u64>,
     pub(super) settings: Settings,
     pub(super) ready: bool,
     pub(super) draining: bool,
@@ -319,6 +324,7 @@ impl Driver {
             self.store_ops = self.store_ops.saturating_sub(1);
             if let (Row::Delete(sequence), true) = (row, done) {
                 self.owners.remove(sequence);
+                self.requeued.remove(&sequence);
             }
             self.tell(Input::Stored { row, done });
             if let (Row::Delete(sequence), true) = (row, done) {
@@ -427,6 +433,7 @@ impl Driver {
         if let Some((sequence, _)) = submitting.stored_as {
             self.contents.forget(sequence);
             self.owners.remove(sequence);
+            self.requeued.remove(&sequence);
         }
     }
 }

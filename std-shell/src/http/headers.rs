@@ -108,8 +108,19 @@ pub(super) fn core_duration(duration: StdDuration) -> Duration {
 /// # Errors
 /// A value out of range; an option that this node doesn't know. `also` are an entry's members that are no options.
 pub(super) fn terms(options: Options<'_>, also: &[&str], direct: bool) -> Result<Terms, Problem> {
+    let default = Terms {
+        direct,
+        ..Terms::default()
+    };
+    terms_over(options, also, &default)
+}
+
+/// The settings of a message that has some already: those stay that are not said.
+///
+/// # Errors
+/// As [`terms`].
+pub(super) fn terms_over(options: Options<'_>, also: &[&str], default: &Terms) -> Result<Terms, Problem> {
     options.only(TERMS, REFUSED, also)?;
-    let default = Terms::default();
     let least = MILLISECOND;
     let or = |found: Option<Duration>, default: Duration| found.unwrap_or(default);
     Ok(Terms {
@@ -120,7 +131,8 @@ pub(super) fn terms(options: Options<'_>, also: &[&str], direct: bool) -> Result
             default.reoffer,
         ),
         send_only: match options.text(SEND_ONLY)?.as_deref() {
-            None | Some("false") => false,
+            None => default.send_only,
+            Some("false") => false,
             Some("true") => true,
             Some(other) => return Err(options.bad(SEND_ONLY, other, "it is true or false")),
         },
@@ -134,7 +146,7 @@ pub(super) fn terms(options: Options<'_>, also: &[&str], direct: bool) -> Result
             default.retention,
         ),
         direct: match options.text(PATH)?.as_deref() {
-            None => direct,
+            None => default.direct,
             Some("reverse") => false,
             Some("direct") => true,
             Some(other) => return Err(options.bad(PATH, other, "it is reverse or direct")),

@@ -1,5 +1,6 @@
 //! What goes into the store and what comes out. Wall times are microseconds since the Unix epoch.
 
+use super::letters::{Letter, Requeue};
 use crate::Content;
 use crate::metrics::Histogram;
 use crate::owner::Owner;
@@ -14,7 +15,8 @@ use std::sync::Arc;
 pub enum Op {
     /// Insert a message.
     Insert(NewMessage),
-    /// In one transaction: insert the outcome, delete the message. An outcome that is there already stays (P2).
+    /// In one transaction: insert the outcome, delete the message or make it a dead letter. An outcome that is there
+    /// already stays (P2).
     Settle {
         /// The message.
         sequence: u64,
@@ -28,6 +30,8 @@ pub enum Op {
         settled_at: i64,
         /// When its retention ends.
         retain_until: i64,
+        /// The message is kept as a dead letter.
+        letter: Option<Letter>,
     },
     /// Delete an outcome, and whose it was. Done also if there is none.
     Delete {
@@ -69,12 +73,14 @@ pub struct NewMessage {
     pub alternate: Option<Alternate>,
     /// Its settings.
     pub terms: Terms,
-    /// Its payload.
+    /// Its payload; empty if it has that of a dead letter.
     pub content: Content,
     /// Now.
     pub submitted_at: i64,
     /// When its ETT is over.
     pub deadline_at: Option<i64>,
+    /// The dead letter that it comes from, which goes in the same transaction.
+    pub requeue: Option<Requeue>,
 }
 
 /// Where else a message is offered while nobody has claimed it.
@@ -169,6 +175,8 @@ pub struct Recovered {
     pub replies: Vec<RecoveredReply>,
     /// Whose messages and outcomes are, by sequence number, where they are a program's; each program's name once.
     pub owners: Vec<(u64, Arc<str>)>,
+    /// Messages and outcomes that come from a dead letter, with its number.
+    pub requeued: Vec<(u64, u64)>,
 }
 
 /// A message found on disk.
@@ -294,6 +302,15 @@ pub struct StoreStats {
     pub outcomes: u64,
     /// Undelivered replies on disk.
     pub replies: u64,
+    /// Dead letters on disk.
+    #[serde(default)]
+    pub dead_letters: u64,
+    /// Messages that became dead letters since start.
+    #[serde(default)]
+    pub dead_letters_total: u64,
+    /// Dead letters that gave way since start because there were too many, or they were too old.
+    #[serde(default)]
+    pub dead_letters_dropped: u64,
     /// Commits since start.
     pub groups: u64,
     /// Operations done since start.

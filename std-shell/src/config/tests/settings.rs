@@ -41,6 +41,7 @@ fn members_of<'de, T: Deserialize<'de>>() -> Vec<&'static str> {
 fn each_member_of_the_settings_has_a_line_in_the_table_and_each_line_is_a_member() {
     let sections = [
         ("capacity", members_of::<Capacity>()),
+        ("dead_letters", members_of::<DeadLetters>()),
         ("tls", members_of::<Tls>()),
         ("south_default", members_of::<SouthEntry>()),
     ];
@@ -93,6 +94,9 @@ fn other_values() -> Vec<(&'static str, &'static str, &'static str)> {
         ("capacity.routes", "18", "18"),
         ("capacity.relays", "19", "19"),
         ("capacity.rules", "20", "20"),
+        ("dead_letters.max", "21", "21"),
+        ("dead_letters.keep", "2h", "'2h'"),
+        ("disk_floor", "1GiB", "1073741824"),
         ("tls.ca", "a.pem", "'a.pem'"),
         ("tls.certificate", "b.pem", "'b.pem'"),
         ("tls.key", "c.pem", "'c.pem'"),

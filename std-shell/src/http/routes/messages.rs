@@ -67,7 +67,7 @@ pub(super) async fn submit(
     }
 }
 
-fn accepted(submitted: &Submitted) -> Result<Response, Problem> {
+pub(super) fn accepted(submitted: &Submitted) -> Result<Response, Problem> {
     let accepted = Accepted::of(submitted);
     let location = format!("/v1/messages/{}", accepted.id);
     let mut response = json(StatusCode::ACCEPTED, &accepted)?;
@@ -134,7 +134,7 @@ fn collector(handle: Handle, id: MessageId) -> impl FnOnce(Sent) + Send + Sync +
     }
 }
 
-fn message_id(text: &str) -> Result<MessageId, Problem> {
+pub(super) fn message_id(text: &str) -> Result<MessageId, Problem> {
     text.parse()
         .map_err(|e| Problem::new(Kind::UnknownMessage, format!("`{text}` is {e}.")))
 }

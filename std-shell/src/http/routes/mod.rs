@@ -3,13 +3,16 @@
 mod consumers;
 mod deliveries;
 mod exchange;
+mod flush;
 mod hand_out;
 mod join;
+mod letters;
 mod link;
 mod messages;
 mod metrics;
 mod operate;
 mod peers;
+mod query;
 mod submit;
 mod submit_many;
 mod tokens;
@@ -121,6 +124,15 @@ routes! {
         Administer GET "/v1/services" operate::services;
         Administer GET "/v1/consumers" operate::consumers;
         Administer GET "/v1/routes" operate::routes;
+        Administer GET "/v1/dead-letters" letters::list;
+        Administer DELETE "/v1/dead-letters" letters::delete_many;
+        Administer POST "/v1/dead-letters/requeue" letters::requeue_many;
+        Administer GET "/v1/dead-letters/{id}" letters::show;
+        Administer DELETE "/v1/dead-letters/{id}" letters::delete;
+        Administer GET "/v1/dead-letters/{id}/payload" letters::payload;
+        Administer POST "/v1/dead-letters/{id}/requeue" letters::requeue;
+        Administer POST "/v1/query" query::query;
+        Administer POST "/v1/flush" flush::flush;
         Administer GET "/v1/peers" peers::list;
         Administer POST "/v1/peers" peers::add;
         Administer PUT "/v1/peers/{name}" peers::put;
@@ -191,6 +203,7 @@ impl From<Refusal> for Problem {
     fn from(refusal: Refusal) -> Self {
         let kind = match refusal {
             Refusal::Full(_) => Kind::Full,
+            Refusal::Disk => Kind::DiskFull,
             Refusal::Memory => Kind::MemoryFull,
             Refusal::Name(_) => Kind::BadName,
             Refusal::Draining | Refusal::Stopped => Kind::Draining,
@@ -198,6 +211,7 @@ impl From<Refusal> for Problem {
             Refusal::State => Kind::WrongState,
             Refusal::Store => Kind::StoreFailed,
             Refusal::Taken => Kind::ConsumerTaken,
+            Refusal::UnknownLetter => Kind::UnknownLetter,
             Refusal::Foreign => Kind::OtherNode,
             Refusal::TooLarge => Kind::TooLarge,
             Refusal::Zero => Kind::BadRequest,

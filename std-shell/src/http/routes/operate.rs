@@ -111,6 +111,10 @@ pub(super) async fn live() -> &'static str {
 )]
 pub(super) async fn ready(State(node): State<Node>) -> Result<&'static str, Problem> {
     match node.handle.ready() {
+        // Not unready: its consumers must still reach it, or its disk would never get room again.
+        true if node.handle.is_disk_low() => {
+            Ok("ready; the disk is nearly full, so no new messages are accepted\n")
+        }
         true => Ok("ready\n"),
         false => Err(Problem::new(
             Kind::NotReady,

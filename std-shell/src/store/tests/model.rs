@@ -48,6 +48,7 @@ impl Step {
                 content: body.map(Bytes::content),
                 settled_at: 1,
                 retain_until: 2,
+                letter: None,
             },
             Self::Delete(sequence) => Op::Delete { sequence },
             Self::Keep(sequence, body) => keep(sequence, body.map(Bytes::content)),

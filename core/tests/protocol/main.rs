@@ -1,6 +1,7 @@
 //! What real cores say to each other: every case of one link (`pair`), and of many (`mesh`).
 
 mod alternate;
+mod delayed;
 mod direct;
 mod duo;
 mod hub;

@@ -102,6 +102,9 @@ pub struct Terms {
     pub reoffer: Duration,
     /// No reply is wanted: an acknowledgement ends it.
     pub send_only: bool,
+    /// Counted from its acceptance: it is offered to nobody before. Its ETT counts from its acceptance too, and must be
+    /// longer.
+    pub not_before: Duration,
     /// Attempts whose lease may run out before the message is dead; 0 means no limit.
     pub max_attempts: u16,
     /// How long its outcome waits to be collected.
@@ -118,6 +121,7 @@ impl Default for Terms {
             ett: Some(Duration::from_secs(300)),
             reoffer: Duration::from_secs(15),
             send_only: false,
+            not_before: Duration::ZERO,
             max_attempts: 5,
             retention: Duration::from_secs(3_600),
             direct: false,

@@ -7,8 +7,9 @@ mod reference;
 use proptest::prelude::*;
 use redlink_core::wire::HEADER_MAX;
 use redlink_core::{
-    Alternate, Body, Boot, Bound, Capacity, Config, Core, Duration, GrantToken, Input, Instant, Kept, Name,
-    NodeId, Outcome, Output, Rate, Refused, Row, StoreOp, StoredMessage, StoredOutcome, Submit, Tag, Terms,
+    Alternate, Body, Boot, Bound, Capacity, Config, Core, Duration, GrantToken, Input, Instant, Kept, Misuse,
+    Name, NodeId, Outcome, Output, Rate, Refused, Row, StoreOp, StoredMessage, StoredOutcome, Submit, Tag,
+    Terms,
     Verb,
 };
 use reference::{Consumer, Member, Message, OpenTake, Place, Reference};
@@ -58,26 +59,31 @@ fn ett() -> impl Strategy<Value = Duration> {
 }
 
 fn terms() -> impl Strategy<Value = Terms> {
+    let delay = prop_oneof![3 => Just(Duration::ZERO), 1 => duration()];
     (
         0u8..3,
         proptest::option::of(ett()),
         any::<bool>(),
+        delay,
         0u16..4,
         duration(),
     )
-        .prop_map(|(priority, ett, send_only, max_attempts, retention)| Terms {
-            priority,
-            ett,
-            send_only,
-            max_attempts,
-            // Short ones end while the test looks on, long ones wait to be collected.
-            retention: if retention < Duration::from_secs(5) {
-                retention
-            } else {
-                Duration::from_secs(1_000)
+        .prop_map(
+            |(priority, ett, send_only, not_before, max_attempts, retention)| Terms {
+                priority,
+                ett,
+                send_only,
+                not_before,
+                max_attempts,
+                // Short ones end while the test looks on, long ones wait to be collected.
+                retention: if retention < Duration::from_secs(5) {
+                    retention
+                } else {
+                    Duration::from_secs(1_000)
+                },
+                ..Terms::default()
             },
-            ..Terms::default()
-        })
+        )
 }
 
 /// Rates for which the commands' times are long and short.
@@ -399,6 +405,7 @@ impl Bench {
             size,
             inserted: self.config.boot.counter,
             submitted: self.now,
+            from: self.now + terms.not_before,
             place: Place::Storing(tag),
             newest: None,
             tries: 0,
@@ -418,9 +425,16 @@ impl Bench {
                 }),
                 size,
             }));
+            let never =
+                terms.not_before > Duration::ZERO && terms.ett.is_some_and(|ett| ett <= terms.not_before);
             // P7: full exactly when it is full.
-            assert_eq!(answer.err(), full.then_some(Refused::Full(Bound::Messages)));
-            if !full {
+            let refused = if never {
+                Some(Refused::Misuse(Misuse::NotBefore))
+            } else {
+                full.then_some(Refused::Full(Bound::Messages))
+            };
+            assert_eq!(answer.err(), refused);
+            if refused.is_none() {
                 bench.model.messages.push(message);
             }
         });

@@ -266,6 +266,10 @@ impl World {
                 age: Duration::from_micros(now - row.submitted_at),
                 size: row.content.size,
             };
+            let waited = now - row.submitted_at;
+            let left = row.terms.not_before.as_micros().saturating_sub(waited);
+            let id = self.own(h, sequence);
+            self.check.ledger.delay(id, now + span(drift, left));
             self.must(h, Input::RecoverMessage(stored));
         }
         for (&sequence, row) in &disk.outcomes {

@@ -561,6 +561,10 @@ impl World {
                 }
                 self.check.order.claimed(h, link, *offer, *consumer);
             }
+            Frame::Offer { offer, .. } if offer.message.node == me => {
+                let verdict = self.check.ledger.offering(offer.message, self.now);
+                self.check.verdict(verdict);
+            }
             Frame::Decline { offer, .. } => self.check.order.offer_gone(h, link, *offer),
             Frame::Withdraw { service } => self.check.order.service_gone(h, link, service_number(service)),
             _ => {}

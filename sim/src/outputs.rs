@@ -106,6 +106,8 @@ impl World {
                     .terms
                     .ett
                     .map(|ett| submit.at + span(drift, ett.as_micros()));
+                // What is rounded is rounded in favour of the node.
+                let from = submit.at + span(drift, submit.terms.not_before.as_micros());
                 let row = MessageRow {
                     inserted,
                     service: submit.service,
@@ -114,6 +116,7 @@ impl World {
                     content: submit.content,
                     submitted_at: submit.at,
                     deadline_at,
+                    from,
                 };
                 let id = self.own(h, sequence);
                 let verdict = self.check.ledger.inserting(id, h, &row);

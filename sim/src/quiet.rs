@@ -401,6 +401,7 @@ impl World {
                 ett: Some(Duration::from_micros(if reaches { ett } else { IN_VAIN })),
                 reoffer: Duration::from_micros(2 * SECOND),
                 send_only: self.quiet.rng.chance(500),
+                not_before: Duration::ZERO,
                 max_attempts: 0,
                 retention: Duration::from_micros(600 * SECOND),
                 direct: false,

@@ -118,7 +118,8 @@ impl World {
                         event: self.events,
                     };
                     // Where outputs wait, it may be granted already to a take that ends before it is polled.
-                    if !entry.cancel_asked && entry.decided.is_none() && self.late() == 0 {
+                    let delayed = entry.from > self.now;
+                    if !entry.cancel_asked && entry.decided.is_none() && !delayed && self.late() == 0 {
                         self.check.order.own(h, id, reserved);
                     }
                 } else {

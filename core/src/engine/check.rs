@@ -112,6 +112,13 @@ impl Core<'_> {
                     "a deadline is never slept over (P3)"
                 );
             }
+            if m.state == State::Delayed {
+                let timer = self.timers.at(Entity::Message(ix).number(&self.capacity));
+                assert!(
+                    m.wake == Some(m.lease_until) && timer.is_some_and(|at| at <= m.lease_until),
+                    "the time to offer it is never slept over"
+                );
+            }
             if m.state == State::Granted {
                 assert!(m.holder != Holder::None, "a granted message has a holder");
             }

@@ -24,7 +24,7 @@ pub struct Deadline {
 /// What a timer is for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Why {
-    /// A message's deadline, re-offer, lease, retention, or its store operation's retry.
+    /// A message's deadline, time to be offered, re-offer, lease, retention, or its store operation's retry.
     Message,
     /// A reservation's deadline.
     Reservation,
@@ -101,7 +101,7 @@ impl Core<'_> {
             State::Granted if due => self.lease_over(ix),
             State::Settling | State::Deleting if due => self.store_again(ix),
             State::Settled if due => self.end_retention(ix),
-            State::Aside if due => self.enter_waiting(ix),
+            State::Aside | State::Delayed if due => self.enter_waiting(ix),
             _ => self.time_message(ix),
         }
     }

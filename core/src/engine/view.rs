@@ -84,6 +84,8 @@ pub struct MessageView<'a> {
     pub age: Duration,
     /// Time until its deadline.
     pub remaining: Option<Duration>,
+    /// Time until it may be offered, while that has not come.
+    pub delayed: Option<Duration>,
     /// While it is open: its alternate service, and the time until it is offered there too.
     pub alternate: Option<(&'a Name, Duration)>,
 }
@@ -201,6 +203,9 @@ impl Core<'_> {
             size: m.size,
             age: self.now.since(self.born(m.rank, m.priority)),
             remaining: m.deadline.map(|at| self.now.until(at)),
+            delayed: Some(self.now.until(m.lease_until)).filter(|&left| {
+                matches!(m.state, State::Recovering | State::Delayed) && left > Duration::ZERO
+            }),
             alternate: m.twin.map(|ix| {
                 let twin = &self.messages[ix];
                 (

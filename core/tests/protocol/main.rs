@@ -2,6 +2,7 @@
 
 mod ageing;
 mod alternate;
+mod delayed;
 mod direct;
 mod duo;
 mod hub;

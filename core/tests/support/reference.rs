@@ -47,6 +47,8 @@ pub(crate) struct Message {
     pub(crate) size: u64,
     pub(crate) inserted: u32,
     pub(crate) submitted: Instant,
+    /// It is offered to nobody before.
+    pub(crate) from: Instant,
     pub(crate) place: Place,
     pub(crate) newest: Option<Fence>,
     pub(crate) tries: u16,
@@ -75,7 +77,7 @@ impl Message {
         let other = self
             .alternate
             .is_some_and(|(other, from)| other == service && from <= now);
-        self.service == service || other
+        self.from <= now && (self.service == service || other)
     }
 
     /// The same, since before this moment.
@@ -83,7 +85,7 @@ impl Message {
         let other = self
             .alternate
             .is_some_and(|(other, from)| other == service && from < now);
-        self.service == service || other
+        self.from < now && (self.service == service || other)
     }
 
     fn late(&self, now: Instant) -> bool {
@@ -645,6 +647,7 @@ impl Reference {
         let m = self.at(sequence);
         assert_eq!(m.place, Place::Waiting, "{m:?}");
         assert!(!m.late(now), "P3: {m:?}");
+        assert!(m.from <= now, "{m:?} is delivered too soon");
         assert!(
             m.newest.is_none_or(|newest| newest < token.fence),
             "P6: {m:?} and {:?}",
@@ -752,6 +755,7 @@ impl Reference {
         match m.place {
             Place::Storing(_) => State::Storing,
             Place::Recovering(_) => State::Recovering,
+            Place::Waiting if m.from > self.now => State::Delayed,
             Place::Waiting => State::Waiting,
             Place::Held { .. } => State::Granted,
             Place::Settling { .. } => State::Settling,

@@ -56,6 +56,7 @@ fn stored() -> Ledger {
         content: Content { mark: 1, size: 1 },
         submitted_at: 0,
         deadline_at: Some(10 * SECOND),
+        from: 0,
     };
     assert_eq!(rule(ledger.inserting(ID, 0, &row)), None);
     ledger.inserted(ID, 1);

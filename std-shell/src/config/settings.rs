@@ -141,7 +141,7 @@ pub const SETTINGS: &[Setting] = &[
         "Most dead letters that are kept, 0 to 10000000; the oldest gives way"),
     setting("dead_letters.keep", Text, None, Is("\"30d\""), Restart,
         "How long a dead letter is kept, 1s to 3650d"),
-    setting("disk_floor", Bytes, None, Found("FLOORTEXT"), Restart,
+    setting("disk_floor", Bytes, None, Found("256 MiB, or a twentieth of the disk if that is less"), Restart,
         "Free bytes on its disk below which no messages are accepted; 0 for no such bound"),
     setting("tls.ca", Text, None, Unset("the mesh has its own authority"), Restart,
         "Certificates (PEM) of another authority than the mesh's own"),

@@ -13,7 +13,7 @@ pub struct MessageInfo {
     pub service: String,
     /// 0 to 255, higher first.
     pub priority: u8,
-    /// Where it is in its life: `queued`, `offered`, `granted`, `settling`, or its outcome.
+    /// Where it is in its life: `delayed`, `queued`, `offered`, `granted`, `settling`, or its outcome.
     pub state: String,
     /// Its outcome, once it has one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -28,6 +28,9 @@ pub struct MessageInfo {
     pub age_ms: u64,
     /// Time left until its deadline; none if it has none.
     pub remaining_ms: Option<u64>,
+    /// While it is `delayed`: time until it may be offered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub delayed_ms: Option<u64>,
     /// The program that submitted it; none if it was the administrator.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub program: Option<String>,

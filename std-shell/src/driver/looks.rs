@@ -185,7 +185,8 @@ pub(super) fn outcome_word(outcome: Outcome) -> &'static str {
 fn message(view: &MessageView<'_>, program: Option<&Arc<str>>) -> MessageInfo {
     let outcome = view.outcome.map(outcome_word);
     let state = match view.state {
-        State::Storing | State::Recovering | State::Waiting | State::Aside => "queued",
+        State::Recovering | State::Delayed if view.delayed.is_some() => "delayed",
+        State::Storing | State::Recovering | State::Delayed | State::Waiting | State::Aside => "queued",
         State::Offered => "offered",
         State::Granted => "granted",
         State::Settling => "settling",
@@ -202,6 +203,7 @@ fn message(view: &MessageView<'_>, program: Option<&Arc<str>>) -> MessageInfo {
         send_only: view.send_only,
         age_ms: millis(view.age),
         remaining_ms: view.remaining.map(millis),
+        delayed_ms: view.delayed.map(millis),
         program: program.map(ToString::to_string),
         requeued_from: None,
         alternate: view.alternate.map(|(service, left)| AlternateInfo {

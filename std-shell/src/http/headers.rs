@@ -2,6 +2,7 @@
 
 use super::options::Options;
 use super::problem::Problem;
+use crate::clock;
 use crate::store::Alternate;
 use http::HeaderMap;
 use redlink_core::{Duration, Terms};
@@ -28,6 +29,7 @@ pub const EXCHANGE: &str = "redlink-exchange";
 const ETT: &str = "redlink-ett";
 pub(super) const ALTERNATE: &str = "redlink-alternate";
 pub(super) const PATH: &str = "redlink-path";
+const NOT_BEFORE: &str = "redlink-not-before";
 const REOFFER: &str = "redlink-reoffer";
 const MAX_ATTEMPTS: &str = "redlink-max-attempts";
 const RETENTION: &str = "redlink-retention";
@@ -36,6 +38,7 @@ const RETENTION: &str = "redlink-retention";
 pub(super) const TERMS: &[&str] = &[
     PRIORITY,
     ETT,
+    NOT_BEFORE,
     REOFFER,
     SEND_ONLY,
     MAX_ATTEMPTS,
@@ -48,7 +51,7 @@ const REFUSED: &[&str] = &["idempotency-key"];
 
 const DAY: StdDuration = StdDuration::from_secs(86_400);
 const MILLISECOND: StdDuration = StdDuration::from_millis(1);
-/// Longest ETT and retention.
+/// Longest ETT, delay and retention.
 const YEAR: StdDuration = StdDuration::from_secs(365 * 86_400);
 
 /// Not a duration.
@@ -123,9 +126,13 @@ pub(super) fn terms_over(options: Options<'_>, also: &[&str], default: &Terms) -
     options.only(TERMS, REFUSED, also)?;
     let least = MILLISECOND;
     let or = |found: Option<Duration>, default: Duration| found.unwrap_or(default);
+    let ett = options.duration(ETT, (least, YEAR), true, default.ett)?;
+    let delay = options.duration(NOT_BEFORE, (least, YEAR), true, None)?;
+    in_time(options, delay, ett)?;
     Ok(Terms {
         priority: options.number(PRIORITY, "it is from 0 to 255", default.priority)?,
-        ett: options.duration(ETT, (least, YEAR), true, default.ett)?,
+        ett,
+        not_before: or(delay, Duration::ZERO),
         reoffer: or(
             options.duration(REOFFER, (100 * MILLISECOND, DAY), false, None)?,
             default.reoffer,
@@ -152,6 +159,20 @@ pub(super) fn terms_over(options: Options<'_>, also: &[&str], default: &Terms) -
             Some(other) => return Err(options.bad(PATH, other, "it is reverse or direct")),
         },
     })
+}
+
+/// A message that may be offered at its deadline or later never would be.
+fn in_time(options: Options<'_>, delay: Option<Duration>, ett: Option<Duration>) -> Result<(), Problem> {
+    let (Some(delay), Some(ett)) = (delay, ett) else {
+        return Ok(());
+    };
+    if delay < ett {
+        return Ok(());
+    }
+    let [delay, ett] = [delay, ett].map(|time| format_duration(clock::std_duration(time)));
+    let why =
+        format!("the message's deadline comes {ett} after its acceptance; give it a longer ETT, or none");
+    Err(options.bad(NOT_BEFORE, &delay, &why))
 }
 
 /// The alternate service of a submit, `SERVICE;after=10s`; whether it may be addressed is the caller's to check.
@@ -293,6 +314,7 @@ mod tests {
         let said = read(&[
             (PRIORITY, "255"),
             (ETT, "none"),
+            (NOT_BEFORE, "365d"),
             (REOFFER, "250ms"),
             (SEND_ONLY, "true"),
             (MAX_ATTEMPTS, "0"),
@@ -302,6 +324,7 @@ mod tests {
             direct: false,
             priority: 255,
             ett: None,
+            not_before: Duration::from_secs(365 * 86_400),
             reoffer: Duration::from_millis(250),
             send_only: true,
             max_attempts: 0,
@@ -320,6 +343,9 @@ mod tests {
             (ETT, "366d"),
             (ETT, "5"),
             (ETT, "None"),
+            (NOT_BEFORE, "0s"),
+            (NOT_BEFORE, "366d"),
+            (NOT_BEFORE, "tomorrow"),
             (REOFFER, "none"),
             (REOFFER, "1ms"),
             (SEND_ONLY, "yes"),
@@ -335,6 +361,29 @@ mod tests {
             assert!(document.contains(name), "{name}: {document}");
         }
         assert!(read(&[(PRIORITY, "1"), (PRIORITY, "2")]).is_err());
+    }
+
+    #[test]
+    fn a_message_is_offered_before_its_deadline_or_refused() {
+        for (delay, ett, taken) in [
+            ("299s", None, true),
+            ("300s", None, false),
+            ("10m", None, false),
+            ("10m", Some("11m"), true),
+            ("365d", Some("none"), true),
+            ("none", Some("1ms"), true),
+        ] {
+            let said = [Some((NOT_BEFORE, delay)), ett.map(|ett| (ETT, ett))];
+            let said: Vec<_> = said.into_iter().flatten().collect();
+            match read(&said) {
+                Ok(_) => assert!(taken, "{said:?}"),
+                Err(problem) => {
+                    assert!(!taken, "{said:?}");
+                    let document = String::from_utf8(problem.document()).unwrap();
+                    assert!(document.contains("comes 5m after its acceptance"), "{document}");
+                }
+            }
+        }
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 mod alternate;
 mod batches;
+mod delayed;
 mod exchange;
 mod intruders;
 mod join;

@@ -117,6 +117,10 @@ pub(super) const STEPS: &[&[&str]] = &[
         // From which dead letter a message comes, from the insert of the one to the deletion of its outcome.
         "CREATE TABLE requeued (sequence INTEGER PRIMARY KEY, letter INTEGER NOT NULL)",
     ],
+    &[
+        // After how many microseconds the message may be offered; nothing means at once.
+        "ALTER TABLE message ADD COLUMN not_before INTEGER",
+    ],
 ];
 
 pub(super) const BEGIN: &str = "BEGIN IMMEDIATE";
@@ -127,13 +131,13 @@ pub(super) const MARK: &str = "UPDATE boot SET next_sequence = ?1 WHERE id = 1";
 
 pub(super) const INSERT_MESSAGE: &str = "INSERT INTO message (sequence, inserted, service, priority, ett, reoffer, \
     send_only, max_attempts, retention, submitted_at, deadline_at, size, file, content_type, payload, alternate, \
-    alternate_after, direct) \
-    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18)";
+    alternate_after, direct, not_before) \
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19)";
 pub(super) const DELETE_MESSAGE: &str = "DELETE FROM message WHERE sequence = ?1";
 pub(super) const HAS_MESSAGE: &str = "SELECT 1 FROM message WHERE sequence = ?1";
 pub(super) const PAYLOAD: &str = "SELECT file, content_type, payload FROM message WHERE sequence = ?1";
 pub(super) const ALL_MESSAGES: &str = "SELECT sequence, inserted, service, priority, ett, reoffer, send_only, \
-    max_attempts, retention, submitted_at, deadline_at, size, file, alternate, alternate_after, direct \
+    max_attempts, retention, submitted_at, deadline_at, size, file, alternate, alternate_after, direct, not_before \
     FROM message ORDER BY sequence";
 
 pub(super) const INSERT_OWNER: &str = "INSERT INTO owner (sequence, program) VALUES (?1, ?2)";
@@ -149,10 +153,10 @@ pub(super) const INSERT_LETTER: &str = "INSERT INTO dead_letter (sequence, outco
     FROM message WHERE sequence = ?1";
 /// As [`INSERT_MESSAGE`], with the payload of a dead letter.
 pub(super) const INSERT_REQUEUED: &str = "INSERT INTO message (sequence, inserted, service, priority, ett, reoffer, \
-    send_only, max_attempts, retention, submitted_at, deadline_at, alternate, alternate_after, direct, size, file, \
-    content_type, payload) \
-    SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, size, file, content_type, payload \
-    FROM dead_letter WHERE sequence = ?15";
+    send_only, max_attempts, retention, submitted_at, deadline_at, alternate, alternate_after, direct, not_before, \
+    size, file, content_type, payload) \
+    SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, size, file, content_type, payload \
+    FROM dead_letter WHERE sequence = ?16";
 pub(super) const DELETE_LETTER: &str = "DELETE FROM dead_letter WHERE sequence = ?1";
 pub(super) const HAS_LETTER: &str = "SELECT 1 FROM dead_letter WHERE sequence = ?1";
 pub(super) const LETTER_PAYLOAD: &str =

@@ -18,7 +18,9 @@ use self::cells::Cells;
 use self::migrate::{migrate, open_error, private};
 use self::reader::TursoReader;
 use self::statements::{bad, bind, broken, each, exists, first, prepare, run};
-use self::values::{attempt_key, body, content_type, file, key, micros, number, path_bytes, row_key, text};
+use self::values::{
+    attempt_key, body, content_type, file, key, micros, number, path_bytes, row_key, some_micros, text,
+};
 use super::engine::{ApplyError, EngineError, Entry, Found, Recovery, Started, Store};
 use super::letters::{LettersFrom, StoredLetter};
 use super::readers::Reader;
@@ -166,6 +168,7 @@ impl Turso {
                     alternate.map_or(Value::Null, |alternate| text(&alternate.service)),
                     alternate.map_or(Value::Null, |alternate| micros(alternate.after)),
                     if terms.direct { number(1u8) } else { Value::Null },
+                    some_micros(terms.not_before),
                 ];
                 run(&mut self.insert_message, values)?;
                 self.insert_owner(message)
@@ -353,6 +356,7 @@ impl Store for Turso {
                 max_attempts: row.narrow(7)?,
                 retention: row.duration(8)?,
                 direct: row.optional(15, Cells::int)?.is_some(),
+                not_before: row.optional(16, Cells::duration)?.unwrap_or_default(),
             };
             let alternate = match row.optional(13, Cells::text)? {
                 Some(service) => Some(Alternate {

@@ -143,7 +143,7 @@ async fn wrong_paths_methods_and_parameters_are_named() {
 async fn unknown_headers_ids_and_deliveries_are_refused() {
     let api = Api::start().await;
     for (name, value) in [
-        ("redlink-not-before", "1s"),
+        ("redlink-not-after", "1s"),
         ("redlink-ett", "soon"),
         ("idempotency-key", "1"),
     ] {

@@ -185,7 +185,7 @@ fn messages_of_a_schema_without_owners_go_on_as_the_administrators() {
     for table in ["owner", "dead_letter", "requeued"] {
         edit(dir.path(), &format!("DROP TABLE {table}"));
     }
-    for column in ["alternate", "alternate_after", "direct"] {
+    for column in ["alternate", "alternate_after", "direct", "not_before"] {
         edit(dir.path(), &format!("ALTER TABLE message DROP COLUMN {column}"));
     }
     edit(dir.path(), "UPDATE meta SET version = 2");

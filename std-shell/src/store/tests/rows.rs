@@ -12,6 +12,7 @@ fn a_message_comes_back_as_it_went_in() {
         ett: None,
         reoffer: Length::from_micros(u64::MAX),
         send_only: true,
+        not_before: Length::from_micros(7),
         max_attempts: u16::MAX,
         retention: Length::ZERO,
     };

@@ -3,13 +3,13 @@
 use super::Turso;
 use super::cells::Cells;
 use super::statements::{bind, broken, each, exists, prepare, run};
-use super::values::{key, micros, number, row_key, text};
+use super::values::{key, micros, number, row_key, some_micros, text};
 use crate::store::engine::{EngineError, Found};
 use crate::store::letters::{Letter, LettersFrom, Requeue, StoredLetter};
 use crate::store::schema::{self, outcome_code};
 use crate::store::types::{Alternate, NewMessage};
 use limbo::core::{LimboError, Value};
-use redlink_core::{Outcome, Terms};
+use redlink_core::{Duration, Outcome, Terms};
 use std::sync::Arc;
 
 impl Turso {
@@ -63,6 +63,7 @@ impl Turso {
             alternate.map_or(Value::Null, |alternate| text(&alternate.service)),
             alternate.map_or(Value::Null, |alternate| micros(alternate.after)),
             if terms.direct { number(1u8) } else { Value::Null },
+            some_micros(terms.not_before),
             key(letter)?,
         ];
         run(&mut self.insert_requeued, values)
@@ -171,6 +172,8 @@ fn letter(row: Cells<'_>) -> Result<StoredLetter, EngineError> {
             max_attempts: row.narrow(13)?,
             retention: row.duration(14)?,
             direct: row.optional(18, Cells::int)?.is_some(),
+            // It has been waited for.
+            not_before: Duration::ZERO,
         },
         submitted_at: row.int(15)?,
         alternate,

@@ -20,6 +20,7 @@
 //! | `transfers` | the large payloads beside them |
 //! | `contents` | payload bytes in memory |
 //! | `owners` | whose messages and consumers are |
+//! | `health` | whether it takes work, and why not |
 //! | `looks`, `pages` | what operators see |
 //! | `trace`, `seen` | what happened to messages lately; what is shown of it |
 //! | `tally`, `measure` | what the driver counts, what it measures |
@@ -28,6 +29,7 @@ mod command;
 mod contents;
 mod direct;
 mod handle;
+mod health;
 mod info;
 mod inputs;
 mod links;
@@ -50,6 +52,7 @@ mod transfers;
 mod turn;
 
 pub use handle::{Called, Delivery, Handle, NewMessage, Settlement, Submitted};
+pub use health::Check;
 pub use info::{
     ConsumerInfo, MessageInfo, MessageTrace, NodeBasics, NodeStatus, PathNode, PeerInfo, RouteInfo,
     ServiceInfo, TraceNode, TraceStep,

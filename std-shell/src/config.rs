@@ -2,6 +2,7 @@
 
 mod edit;
 mod peers;
+mod running;
 mod values;
 mod ways;
 
@@ -10,6 +11,7 @@ mod tests;
 
 pub use edit::Change;
 pub use peers::{North, NorthEntry, PeerPolicy, Rules, SouthEntry, Souths};
+pub use running::{DRAIN_DEFAULT, LogFormat, Logging};
 pub use values::{NorthUrl, Size};
 pub use ways::{OwnWay, ProxyText, Way, Ways};
 
@@ -83,6 +85,10 @@ pub struct NodeConfig {
     pub tls: Option<OwnFiles>,
     /// What programs that prove their names by certificate may do.
     pub programs: BTreeMap<Name, Permissions>,
+    /// How long work that is under way may go on after SIGTERM.
+    pub drain: Duration,
+    /// What is logged, and how.
+    pub logging: Logging,
 }
 
 /// Certificates of another authority than the mesh's own; paths are taken from the node's directory.
@@ -178,6 +184,15 @@ pub struct Partial {
     /// Certificates of another authority than the mesh's own.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tls: Option<Tls>,
+    /// How long work that is under way may go on after SIGTERM.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub drain: Option<String>,
+    /// What is logged: a level, or a list of `TARGET=LEVEL`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub log: Option<String>,
+    /// How the log's lines look: `auto`, `text` or `json`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub log_format: Option<String>,
     /// What programs that prove their names by certificate may do, by name.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub programs: Option<BTreeMap<String, Permissions>>,
@@ -266,6 +281,8 @@ impl NodeConfig {
         let (above, file) = (flags.clone().or(from_environment(&env)?), read_file(dir)?);
         let ways = Ways::new(&above, &file, Environment::read(&env))?;
         let told = above.or(file);
+        let logging = Logging::read(&told)?;
+        let drain = running::drain(told.drain.as_deref())?;
         let tls = told.tls.map(|tls| OwnFiles {
             ca: dir.join(tls.ca),
             certificate: dir.join(tls.certificate),
@@ -367,6 +384,8 @@ impl NodeConfig {
             certificate_life,
             tls,
             programs,
+            drain,
+            logging,
         })
     }
 
@@ -393,6 +412,14 @@ impl NodeConfig {
             .collect()
     }
 
+    /// Takes over from `new` what counts at once, but for the peers.
+    pub fn take_over(&mut self, new: &Self) {
+        self.ways = new.ways.clone();
+        self.programs = new.programs.clone();
+        self.drain = new.drain;
+        self.logging.level = new.logging.level.clone();
+    }
+
     /// The settings that differ in `new` and count only from a start on.
     pub fn needs_restart_for(&self, new: &Self) -> Vec<&'static str> {
         // Whoever adds a setting has to say here what a reload does with it.
@@ -413,7 +440,9 @@ impl NodeConfig {
             capacity,
             certificate_life,
             tls,
-            programs,
+            programs: _,
+            drain: _,
+            logging,
         } = self;
         let differ = [
             ("name", *name != new.name),
@@ -428,7 +457,7 @@ impl NodeConfig {
             ("capacity", *capacity != new.capacity),
             ("certificate_life", *certificate_life != new.certificate_life),
             ("tls", *tls != new.tls),
-            ("programs", *programs != new.programs),
+            ("log_format", logging.format != new.logging.format),
         ];
         let differ = differ.into_iter().filter(|(_, differs)| *differs);
         differ.map(|(setting, _)| setting).collect()
@@ -451,6 +480,9 @@ impl NodeConfig {
         let told = Partial {
             name: Some(self.name.to_string()),
             mesh: Some(self.mesh.to_string()),
+            // Who looks closer once does not mean always.
+            log: None,
+            log_format: None,
             ..flags.clone()
         };
         let text = toml::to_string(&told).map_err(|e| failed(e.to_string()))?;
@@ -484,6 +516,9 @@ impl Partial {
             certificate_life: self.certificate_life.or(others.certificate_life),
             capacity: self.capacity.or(others.capacity),
             tls: self.tls.or(others.tls),
+            drain: self.drain.or(others.drain),
+            log: self.log.or(others.log),
+            log_format: self.log_format.or(others.log_format),
             programs: self.programs.or(others.programs),
         }
     }
@@ -519,6 +554,9 @@ fn from_environment(env: impl Fn(&str) -> Option<String>) -> Result<Partial, Con
         certificate_life: env("REDLINK_CERTIFICATE_LIFE"),
         capacity: None,
         tls: None,
+        drain: env("REDLINK_DRAIN"),
+        log: env("REDLINK_LOG"),
+        log_format: env("REDLINK_LOG_FORMAT"),
         programs: None,
     })
 }

@@ -7,6 +7,7 @@ mod letters;
 mod peers;
 mod settings;
 mod shown;
+mod running;
 mod values;
 mod ways;
 mod wrong;
@@ -20,6 +21,7 @@ pub use letters::DeadLetters;
 pub use peers::{North, NorthEntry, PeerPolicy, Rules, SouthEntry, Souths};
 pub use settings::{Form, Reload, SETTINGS, Setting, Unsaid};
 pub use shown::{Shown, ShownSetting, Source};
+pub use running::{DRAIN_DEFAULT, LogFormat, Logging};
 pub use values::{NorthUrl, Size};
 pub use ways::{OwnWay, ProxyText, Way, Ways};
 pub use wrong::{Key, Wrong};
@@ -108,6 +110,10 @@ pub struct NodeConfig {
     pub tls: Option<OwnFiles>,
     /// What programs that prove their names by certificate may do.
     pub programs: BTreeMap<Name, Permissions>,
+    /// How long work that is under way may go on after SIGTERM.
+    pub drain: Duration,
+    /// What is logged, and how.
+    pub logging: Logging,
 }
 
 /// Certificates of another authority than the mesh's own, all three or none; paths are taken from the node's directory.
@@ -215,6 +221,15 @@ pub struct Partial {
     /// Certificates of another authority than the mesh's own.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tls: Option<Tls>,
+    /// How long work that is under way may go on after SIGTERM.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub drain: Option<String>,
+    /// What is logged: a level, or a list of `TARGET=LEVEL`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub log: Option<String>,
+    /// How the log's lines look: `auto`, `text` or `json`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub log_format: Option<String>,
     /// What programs that prove their names by certificate may do, by name.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub programs: Option<BTreeMap<String, Permissions>>,
@@ -352,6 +367,8 @@ impl NodeConfig {
     ) -> Result<Self, ConfigError> {
         let told = settings::read(&settings::merge(above, file))?;
         let ways = Ways::new(&settings::read(above)?, &settings::read(file)?, environment)?;
+        let logging = Logging::read(&told)?;
+        let drain = running::drain(told.drain.as_deref())?;
         let tls = told.tls.as_ref().map(|tls| own_files(dir, tls)).transpose()?;
         let stored = match &tls {
             Some(own) => own.name(),
@@ -458,6 +475,8 @@ impl NodeConfig {
             certificate_life,
             tls,
             programs,
+            drain,
+            logging,
         })
     }
 
@@ -484,6 +503,14 @@ impl NodeConfig {
             .collect()
     }
 
+    /// Takes over from `new` what counts at once, but for the peers.
+    pub fn take_over(&mut self, new: &Self) {
+        self.ways = new.ways.clone();
+        self.programs = new.programs.clone();
+        self.drain = new.drain;
+        self.logging.level = new.logging.level.clone();
+    }
+
     /// The settings that differ in `new` and count only from a start on.
     pub fn needs_restart_for(&self, new: &Self) -> Vec<&'static str> {
         // Whoever adds a setting has to say here what a reload does with it.
@@ -507,7 +534,9 @@ impl NodeConfig {
             disk_floor,
             certificate_life,
             tls,
-            programs,
+            programs: _,
+            drain: _,
+            logging,
         } = self;
         let differ = [
             ("name", *name != new.name),
@@ -525,7 +554,7 @@ impl NodeConfig {
             ("disk_floor", *disk_floor != new.disk_floor),
             ("certificate_life", *certificate_life != new.certificate_life),
             ("tls", *tls != new.tls),
-            ("programs", *programs != new.programs),
+            ("log_format", logging.format != new.logging.format),
         ];
         let differ = differ.into_iter().filter(|(_, differs)| *differs);
         differ.map(|(setting, _)| setting).collect()
@@ -548,6 +577,9 @@ impl NodeConfig {
         let told = Partial {
             name: Some(self.name.to_string()),
             mesh: Some(self.mesh.to_string()),
+            // Who looks closer once does not mean always.
+            log: None,
+            log_format: None,
             ..flags.clone()
         };
         let text = toml::to_string(&told).map_err(|e| failed(e.to_string()))?;

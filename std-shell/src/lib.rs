@@ -12,12 +12,14 @@ pub mod driver;
 mod follow;
 pub mod http;
 pub mod link;
+pub mod logs;
 pub mod metrics;
 pub mod node;
 pub mod owner;
 pub mod peers;
 pub mod proxy;
 pub mod store;
+pub mod systemd;
 pub mod trust;
 
 pub use content::Content;

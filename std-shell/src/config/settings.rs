@@ -113,6 +113,12 @@ pub const SETTINGS: &[Setting] = &[
         "Longest payload, in bytes; up to 1GiB"),
     setting("max_connections", Number, None, Is("4096"), Restart,
         "Most connections at once, 1 to 1048576"),
+    setting("drain", Text, Some("drain"), Is("\"10s\""), Now,
+        "How long work that is under way may go on after SIGTERM, 0s to 1h"),
+    setting("log", Text, Some("log"), Found("as RUST_LOG says, or info"), Now,
+        "What is logged: error, warn, info, debug, trace, off, or a list of TARGET=LEVEL"),
+    setting("log_format", Text, Some("log-format"), Is("\"auto\""), Restart,
+        "How the log looks: text, json, or auto, which is text on a terminal and JSON elsewhere"),
     setting("trace_memory", Bytes, None, Is("8388608"), Restart,
         "Memory for the steps that `redlink message trace` shows, in bytes; up to 1GiB, 0 keeps none"),
     setting("certificate_life", Text, None, Is("\"30d\""), Restart,
@@ -157,8 +163,8 @@ pub const SETTINGS: &[Setting] = &[
         "What is announced to them, in the same form"),
     setting("south", Toml, None, Is("{}"), Now,
         "The same for some of them, by name: [south.NAME]"),
-    setting("programs", Toml, None, Is("{}"), Restart,
-        "What programs with certificates may do, by name: [programs.NAME] with produce, consume, administer"),
+    setting("programs", Toml, None, Is("{}"), Now,
+        "What programs with certificates may do, by name: [programs.NAME] with produce, consume, watch, administer"),
 ];
 
 impl Setting {

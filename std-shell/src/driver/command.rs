@@ -2,6 +2,7 @@
 
 use super::contents::{Outgoing, Source};
 use super::handle::{NewMessage, Settlement, Submitted};
+use super::health::Health;
 use super::info::{ConsumerInfo, MessageInfo, NodeStatus, PeerInfo, RouteInfo, ServiceInfo};
 use super::letters::Requeuing;
 use super::links::Line;
@@ -164,6 +165,9 @@ pub(super) enum Command {
     },
     Driven {
         answer: oneshot::Sender<Driven>,
+    },
+    Health {
+        answer: oneshot::Sender<Health>,
     },
     Drain {
         over: oneshot::Sender<()>,

@@ -97,6 +97,8 @@ pub(super) struct Shared {
     pub(super) tags: AtomicU64,
     pub(super) ready: AtomicBool,
     pub(super) floor: Floor,
+    /// How often the driver has gone round.
+    pub(super) turns: AtomicU64,
     /// Room for large payloads that are coming in, one permit for each KiB of it or part of one.
     pub(super) incoming: Arc<Semaphore>,
     pub(super) incoming_max: u32,
@@ -521,6 +523,11 @@ impl Handle {
     /// Whether the node takes work: it has recovered, and is not stopping.
     pub fn ready(&self) -> bool {
         self.shared.ready.load(Ordering::Acquire)
+    }
+
+    /// How often the driver has gone round. It does so at least twice a second, unless it hangs.
+    pub fn turns(&self) -> u64 {
+        self.shared.turns.load(Ordering::Relaxed)
     }
 
     /// Stops accepting and granting; returns when nothing is under way any more, which may be never: give it a limit.

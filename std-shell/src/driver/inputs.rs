@@ -175,7 +175,8 @@ impl Driver {
             | Command::Trace { .. }
             | Command::Lines { .. }
             | Command::Status { .. }
-            | Command::Driven { .. } => self.look(command),
+            | Command::Driven { .. }
+            | Command::Health { .. } => self.look(command),
 
             Command::Souths { souths, done } => {
                 self.set_souths(souths);
@@ -440,14 +441,15 @@ impl Driver {
         self.given.extend(self.takes.keys().copied());
     }
 
-    /// Whether a stop would cut nothing off: no consumer holds anything, nobody waits for the disk. A reply that waits
-    /// for its origin is on disk, and can wait there.
+    /// Whether a stop would cut nothing off: no consumer holds anything, here or behind this node, nobody waits for the
+    /// disk. A reply that waits for its origin is on disk, and can wait there.
     pub(super) fn is_idle(&self) -> bool {
         self.store_ops == 0
             && self.submits.is_empty()
             && self.answers.is_empty()
             && self.takes.is_empty()
             && self.deliveries.is_empty()
+            && self.core.usage().relays == 0
     }
 
     fn link_up(&mut self, up: LinkUp) {

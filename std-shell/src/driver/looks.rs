@@ -74,6 +74,9 @@ impl Driver {
             Command::Status { answer } => {
                 let _ = answer.send(self.status());
             }
+            Command::Health { answer } => {
+                let _ = answer.send(self.health());
+            }
             Command::Driven { answer } => {
                 let _ = answer.send(self.driven());
             }

@@ -22,6 +22,7 @@
 //! | `letters` | dead letters, and messages that come from them |
 //! | `contents` | payload bytes in memory |
 //! | `owners` | whose messages and consumers are |
+//! | `health` | whether it takes work, and why not |
 //! | `looks`, `pages` | what operators see |
 //! | `trace`, `seen` | what happened to messages lately; what is shown of it |
 //! | `tally`, `measure` | what the driver counts, what it measures |
@@ -32,6 +33,7 @@ mod direct;
 mod floor;
 mod flush;
 mod handle;
+mod health;
 mod info;
 mod inputs;
 mod letters;
@@ -56,6 +58,7 @@ mod turn;
 
 pub use flush::Flushed;
 pub use handle::{Called, Delivery, Handle, NewMessage, Settlement, Submitted};
+pub use health::Check;
 pub use info::{
     ConsumerInfo, MessageInfo, MessageTrace, NodeBasics, NodeStatus, PathNode, PeerInfo, RouteInfo,
     ServiceInfo, TraceNode, TraceStep,

@@ -167,6 +167,7 @@ pub fn start(
         tags: AtomicU64::new(1),
         ready: AtomicBool::new(false),
         floor: Floor::default(),
+        turns: AtomicU64::new(0),
         incoming: Arc::new(Semaphore::new(incoming_max as usize)),
         incoming_max,
         payload_max: settings.payload_max.min(u64::from(incoming_max) * 1_024),

@@ -188,6 +188,7 @@ impl Driver {
             fill(&mut cleanups, CLEANUPS, || inbox.cleanup.try_recv().ok());
             fill(&mut done, GROUPS, || inbox.done.try_recv().ok());
 
+            self.shared.turns.fetch_add(1, Ordering::Relaxed);
             self.now = clock::now();
             self.wall = clock::wall();
             self.follow();

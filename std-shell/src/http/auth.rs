@@ -103,7 +103,7 @@ fn admit(node: &Node, parts: &Parts) -> Result<Pass, Problem> {
 
 fn by_certificate(node: &Node, parts: &Parts, now: SystemTime) -> Result<Pass, Problem> {
     if let Some(ProgramPeer(Some(certified))) = parts.extensions.get() {
-        let Some(permissions) = node.programs.certified.get(&certified.name) else {
+        let Some(permissions) = node.programs.certified(&certified.name) else {
             let detail = format!(
                 "The settings of this node say nothing about the program `{0}`: give it permissions in `[programs.{0}]`.",
                 certified.name
@@ -114,11 +114,7 @@ fn by_certificate(node: &Node, parts: &Parts, now: SystemTime) -> Result<Pass, P
             // A connection may live longer than the certificate that it began with.
             return Err(unauthorized("The program's certificate has ended; renew it."));
         }
-        return Ok(Pass::certified(
-            &certified.name,
-            permissions.clone(),
-            certified.until,
-        ));
+        return Ok(Pass::certified(&certified.name, permissions, certified.until));
     }
     match peer(&parts.extensions) {
         Some(_) => Err(Problem::new(

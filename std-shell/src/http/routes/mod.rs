@@ -13,6 +13,7 @@ mod metrics;
 mod operate;
 mod peers;
 mod query;
+mod ready;
 mod submit;
 mod submit_many;
 mod tokens;
@@ -144,7 +145,8 @@ routes! {
         Administer POST "/v1/ca/revocations" trust::revoke;
         Watch GET "/metrics" metrics::metrics;
         Nothing GET "/livez" operate::live;
-        Nothing GET "/readyz" operate::ready;
+        Nothing GET "/readyz" ready::ready;
+        Nothing GET "/healthz" ready::health;
         Nothing GET "/openapi.json" operate::openapi;
     }
     nodes {

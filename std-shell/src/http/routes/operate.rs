@@ -1,7 +1,7 @@
 //! Looks at the node, for people and probes.
 
 use super::super::api::Document;
-use super::super::{Kind, Node, Problem};
+use super::super::{Node, Problem};
 use super::{NoQuery, json};
 use crate::driver::{ConsumerInfo, NodeBasics, NodeStatus, RouteInfo, ServiceInfo};
 use crate::trust::programs::Pass;
@@ -99,28 +99,6 @@ pub(super) async fn consumers(State(node): State<Node>, _: NoQuery) -> Result<Re
 )]
 pub(super) async fn live() -> &'static str {
     "live\n"
-}
-
-/// `GET /readyz`: it takes work.
-#[utoipa::path(
-    get,
-    path = "/readyz",
-    tag = "probes",
-    summary = "It takes work",
-    responses((status = 200, description = "It does.", body = String, content_type = "text/plain")),
-)]
-pub(super) async fn ready(State(node): State<Node>) -> Result<&'static str, Problem> {
-    match node.handle.ready() {
-        // Not unready: its consumers must still reach it, or its disk would never get room again.
-        true if node.handle.is_disk_low() => {
-            Ok("ready; the disk is nearly full, so no new messages are accepted\n")
-        }
-        true => Ok("ready\n"),
-        false => Err(Problem::new(
-            Kind::NotReady,
-            "The node is starting or stopping; ask again in a moment.",
-        )),
-    }
 }
 
 /// `GET /openapi.json`

@@ -118,6 +118,7 @@ const EXPECTED: &[(Need, &str, &str)] = &[
     (Need::Watch, "GET", "/metrics"),
     (Need::Nothing, "GET", "/livez"),
     (Need::Nothing, "GET", "/readyz"),
+    (Need::Nothing, "GET", "/healthz"),
     (Need::Nothing, "GET", "/openapi.json"),
     (Need::Peer, "POST", "/v1/link"),
     (Need::Peer, "POST", "/v1/link/probe"),

@@ -22,7 +22,7 @@
 //! | `owners` | whose messages and consumers are |
 //! | `looks`, `pages` | what operators see |
 //! | `trace`, `seen` | what happened to messages lately; what is shown of it |
-//! | `tally`, `measure` | what the driver counts, what it measures |
+//! | `tally`, `measure`, `taken` | what the driver counts, what it measures, what consumers took |
 
 mod command;
 mod contents;
@@ -42,6 +42,7 @@ mod refusal;
 mod seen;
 mod start;
 mod take;
+mod taken;
 mod tally;
 #[cfg(test)]
 mod tests;
@@ -52,9 +53,10 @@ mod turn;
 pub use handle::{Called, Delivery, Handle, NewMessage, Settlement, Submitted};
 pub use info::{
     ConsumerInfo, MessageInfo, MessageTrace, NodeBasics, NodeStatus, PathNode, PeerInfo, RouteInfo,
-    ServiceInfo, TraceNode, TraceStep,
+    ServiceInfo, TableFill, TraceNode, TraceStep,
 };
 pub use many::Answering;
+pub use pages::{Page, STATES, Wanted};
 pub use refusal::Refusal;
 pub use start::{Running, Settings, StartError, start};
 

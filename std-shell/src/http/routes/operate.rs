@@ -38,6 +38,7 @@ pub(super) async fn node(
     _: NoQuery,
 ) -> Result<Response, Problem> {
     let mut status = node.handle.status().await;
+    status.program = pass.who.owner.program().map(ToString::to_string);
     if pass.who.administers {
         let (links, failures) = node.peers.dials().await;
         status.counters.insert("dials_linked".into(), links);

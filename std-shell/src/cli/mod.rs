@@ -20,6 +20,7 @@ mod submit;
 mod token;
 mod top;
 mod trace;
+mod web;
 
 use clap::{Parser, Subcommand};
 use exit::{Done, Exit, Failure};
@@ -74,6 +75,7 @@ enum Verb {
     Route(list::RouteVerb),
     Status(status::Options),
     Top(top::Options),
+    Web(web::Options),
     Bench(bench::Options),
     #[command(hide = true)]
     Relay(relay::Options),
@@ -146,6 +148,7 @@ fn run(cli: Cli) -> Done {
         Verb::Route(list::RouteVerb::List(options)) | Verb::Routes(options) => alone(list::routes(options)),
         Verb::Top(options) => alone(top::run(options)),
         Verb::Status(options) => alone(status::run(options)),
+        Verb::Web(options) => alone(web::run(options)),
     }
 }
 
@@ -252,6 +255,8 @@ mod tests {
             "redlink status --json",
             "redlink top",
             "redlink top --once --interval 200ms",
+            "redlink web",
+            "redlink web --ttl 30m --json",
             "redlink bench --in-flight 64 --payload 1KiB --duration 3s",
             "redlink bench --links 2 --in-flight 256",
             "redlink relay 127.0.0.1:1 127.0.0.1:2",
@@ -280,6 +285,7 @@ mod tests {
             "redlink peer add hub",
             "redlink top --interval 1ms",
             "redlink top --json",
+            "redlink web --ttl 30",
             "redlink peer add http://hub",
             "redlink peer add https://hub --import a/b",
             "redlink peer add https://hub --redistribute maybe",

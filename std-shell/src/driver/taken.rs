@@ -69,7 +69,10 @@ mod tests {
             taken.add(service, consumer);
         }
         assert_eq!((taken.of("a", "x"), taken.of("a", "y")), (2, 1));
-        assert_eq!((taken.of("b", "x"), taken.of("b", "y"), taken.of("c", "x")), (1, 0, 0));
+        assert_eq!(
+            (taken.of("b", "x"), taken.of("b", "y"), taken.of("c", "x")),
+            (1, 0, 0)
+        );
         assert_eq!(taken.consumers, 3);
         taken.retain(|service, consumer| service == "a" && consumer == "x");
         assert_eq!((taken.consumers, taken.services.len()), (1, 1));

@@ -8,6 +8,7 @@ mod join;
 mod listener;
 mod metrics;
 mod owners;
+mod page;
 mod peers;
 mod programs;
 mod refusals;

@@ -145,6 +145,18 @@ pub struct RouteView<'a> {
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub struct Cursor(Link);
 
+impl Cursor {
+    /// As a number, for somebody who goes on later; 0 is the beginning.
+    pub fn number(self) -> u32 {
+        self.0.map_or(0, Ix::get)
+    }
+
+    /// From such a number. Any is good: one that no walk gave goes on somewhere, or finds nothing.
+    pub fn from_number(number: u32) -> Self {
+        Self(number.checked_sub(1).map(|position| Ix::new(position as usize)))
+    }
+}
+
 /// Slots that one piece of a walk looks at.
 const LOOKS: usize = 4_096;
 
@@ -271,15 +283,18 @@ impl Core<'_> {
         self.find_service(service).is_some()
     }
 
-    /// Some messages, as [`Core::services_from`].
+    /// Some messages, as [`Core::services_from`], each with where to go on behind it.
     pub fn messages_from(
         &self,
         from: Cursor,
         most: usize,
-    ) -> (impl Iterator<Item = MessageView<'_>>, Option<Cursor>) {
+    ) -> (impl Iterator<Item = (Cursor, MessageView<'_>)>, Option<Cursor>) {
         let (found, next) = walk(&self.messages, from, most);
         let shown = found.filter(|(_, m)| m.is_shown());
-        (shown.map(|(_, m)| self.view_message(m)), next)
+        (
+            shown.map(|(ix, m)| (Cursor(Some(ix)), self.view_message(m))),
+            next,
+        )
     }
 
     /// Some services behind `from`, or the first: at most `most`, and where to go on if there may be more. What it costs is

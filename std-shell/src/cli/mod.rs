@@ -27,6 +27,7 @@ mod submit;
 mod token;
 mod top;
 mod trace;
+mod web;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use exit::{Done, Exit, Failure};
@@ -102,6 +103,7 @@ enum Verb {
     Top(top::Options),
     #[command(subcommand)]
     Context(context::Verb),
+    Web(web::Options),
     Bench(bench::Options),
     Completions(generate::CompletionOptions),
     Man(generate::ManOptions),
@@ -195,6 +197,7 @@ fn run(cli: Cli) -> Done {
         Verb::Flush(options) => alone(flush::run(options)),
         Verb::Query(options) => alone(query::run(options)),
         Verb::Status(options) => alone(status::run(options)),
+        Verb::Web(options) => alone(web::run(options)),
     }
 }
 
@@ -329,6 +332,8 @@ mod tests {
             "redlink flush --all --json",
             "redlink top",
             "redlink top --once --interval 200ms",
+            "redlink web",
+            "redlink web --ttl 30m --json",
             "redlink bench --in-flight 64 --payload 1KiB --duration 3s",
             "redlink bench --links 2 --in-flight 256",
             "redlink relay 127.0.0.1:1 127.0.0.1:2",
@@ -363,6 +368,7 @@ mod tests {
             "redlink peer add hub",
             "redlink top --interval 1ms",
             "redlink top --json",
+            "redlink web --ttl 30",
             "redlink peer add http://hub",
             "redlink peer add https://hub --import a/b",
             "redlink peer add https://hub --redistribute maybe",

@@ -7,7 +7,7 @@ use super::info::{ConsumerInfo, MessageInfo, NodeStatus, PeerInfo, RouteInfo, Se
 use super::letters::Requeuing;
 use super::links::Line;
 use super::many::Answering;
-use super::pages::Page;
+use super::pages::{Page, Wanted};
 use super::refusal::Refusal;
 use super::seen::TracePage;
 use super::transfers::Arriving;
@@ -81,7 +81,8 @@ pub(super) enum Command {
     },
     Messages {
         who: Who,
-        /// At most so many of a program's.
+        wanted: Wanted,
+        /// At most so many.
         max: usize,
         from: Cursor,
         answer: oneshot::Sender<Page<MessageInfo>>,

@@ -79,6 +79,16 @@ pub struct ServiceInfo {
     /// Age of the oldest message among those of the highest priority that wait for a consumer here or at a peer.
     #[serde(default)]
     pub oldest_ms: Option<u64>,
+    /// Messages that producers of this node submitted, since the node counts for the service; none if it does not: only 200
+    /// services are counted for each for itself.
+    #[serde(default)]
+    pub accepted: Option<u64>,
+    /// Outcomes of such.
+    #[serde(default)]
+    pub settled: Option<u64>,
+    /// Deliveries that consumers of this node were handed.
+    #[serde(default)]
+    pub taken: Option<u64>,
 }
 
 /// What this node and a peer told each other of a service.
@@ -135,6 +145,9 @@ pub struct ConsumerInfo {
     /// How many messages it wants at most in a time, such as `100/s`; none is no limit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rate: Option<String>,
+    /// Deliveries that it was handed since the node's start.
+    #[serde(default)]
+    pub taken: u64,
     /// The program that registered it; none if it was the administrator.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub program: Option<String>,
@@ -254,6 +267,15 @@ pub struct MessageTrace {
     pub steps: Vec<TraceStep>,
 }
 
+/// How full a table is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct TableFill {
+    /// Entries that it has.
+    pub used: u32,
+    /// Entries that it has room for: `capacity` in the settings.
+    pub max: u32,
+}
+
 /// A node's state in a few numbers.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct NodeStatus {
@@ -295,6 +317,12 @@ pub struct NodeStatus {
     /// Free bytes on its disk below which none are accepted; 0 if there is no such limit.
     #[serde(default)]
     pub disk_floor: u64,
+    /// How full its tables are, by name.
+    #[serde(default)]
+    pub tables: std::collections::BTreeMap<String, TableFill>,
+    /// The program that asks; none if it is the administrator.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub program: Option<String>,
     /// How its store is doing.
     #[serde(default)]
     pub store: StoreStats,
@@ -317,6 +345,9 @@ pub struct NodeBasics {
     pub ready: bool,
     /// Whether it is stopping.
     pub draining: bool,
+    /// The program that asks; none if it is the administrator.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub program: Option<String>,
 }
 
 impl From<NodeStatus> for NodeBasics {
@@ -328,6 +359,7 @@ impl From<NodeStatus> for NodeBasics {
             version: status.version,
             ready: status.ready,
             draining: status.draining,
+            program: status.program,
         }
     }
 }

@@ -25,7 +25,7 @@
 //! | `health` | whether it takes work, and why not |
 //! | `looks`, `pages` | what operators see |
 //! | `trace`, `seen` | what happened to messages lately; what is shown of it |
-//! | `tally`, `measure` | what the driver counts, what it measures |
+//! | `tally`, `measure`, `taken` | what the driver counts, what it measures, what consumers took |
 
 mod command;
 mod contents;
@@ -49,6 +49,7 @@ mod refusal;
 mod seen;
 mod start;
 mod take;
+mod taken;
 mod tally;
 #[cfg(test)]
 mod tests;
@@ -61,10 +62,11 @@ pub use handle::{Called, Delivery, Handle, NewMessage, Settlement, Submitted};
 pub use health::Check;
 pub use info::{
     ConsumerInfo, MessageInfo, MessageTrace, NodeBasics, NodeStatus, PathNode, PeerInfo, RouteInfo,
-    ServiceInfo, TraceNode, TraceStep,
+    ServiceInfo, TableFill, TraceNode, TraceStep,
 };
 pub use letters::{DeadLetterInfo, Passed, Requeue};
 pub use many::Answering;
+pub use pages::{Page, STATES, Wanted};
 pub use refusal::Refusal;
 pub use start::{Running, Settings, StartError, start};
 

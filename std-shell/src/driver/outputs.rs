@@ -18,7 +18,6 @@ use redlink_core::{
     Answered, Attached, Body, Deliver, Fault, LinkId, LostWhy, MessageId, Notice, Outcome, Output, Part,
     Payload, StoreOp, Tag, Verb, wire,
 };
-
 impl Driver {
     /// Does up to `most` of what the core wants; whether there may be more.
     pub(super) fn outputs(&mut self, most: usize) -> bool {
@@ -373,9 +372,11 @@ impl Driver {
         });
         self.given.push(deliver.take);
         let service = std::mem::take(&mut taking.service);
+        let consumer = std::mem::take(&mut taking.consumer);
         let work = self.measure_delivered(&token, &service);
+        self.count_taken(&service, &consumer);
         if let Some(taking) = self.takes.get_mut(&deliver.take) {
-            taking.service = service;
+            (taking.service, taking.consumer) = (service, consumer);
         }
         let payload = deliver.payload;
         self.deliveries

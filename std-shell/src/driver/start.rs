@@ -6,6 +6,7 @@ use super::handle::{Handle, PASSING, Shared};
 use super::links::Links;
 use super::measure::Marks;
 use super::owners::Owners;
+use super::taken::Taken;
 use super::tally::{Complaints, Tally};
 use super::trace::Trace;
 use super::transfers::Transfers;
@@ -208,6 +209,7 @@ pub fn start(
         transfers: Transfers::default(),
         direct,
         tally: Tally::default(),
+        taken: Taken::default(),
         complaints: Complaints::default(),
         trace: Trace::new(trace_memory),
         meters: Meters::default(),

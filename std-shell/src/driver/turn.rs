@@ -9,6 +9,7 @@ use super::measure::{Marks, Work};
 use super::owners::Owners;
 use super::refusal::Refusal;
 use super::start::Settings;
+use super::taken::Taken;
 use super::tally::{Complaints, Tally};
 use super::trace::{Step, Trace};
 use super::transfers::Transfers;
@@ -144,6 +145,7 @@ pub(super) struct Driver {
     /// Takes what is to go straight between this node and another.
     pub(super) direct: mpsc::UnboundedSender<Job>,
     pub(super) tally: Tally,
+    pub(super) taken: Taken,
     pub(super) complaints: Complaints,
     pub(super) trace: Trace,
     pub(super) meters: Meters,

@@ -12,9 +12,9 @@ use crate::trust::programs::{Certified, Opened, PREFIX, Pass, Permissions, Progr
 use axum::extract::{FromRequestParts, Request, State};
 use axum::middleware::Next;
 use axum::response::Response;
-use http::HeaderMap;
 use http::header::AUTHORIZATION;
 use http::request::Parts;
+use http::{HeaderMap, HeaderValue};
 use redlink_core::{GrantToken, Name};
 use std::collections::HashMap;
 use std::time::SystemTime;
@@ -102,6 +102,7 @@ fn admit(node: &Node, parts: &Parts) -> Result<Pass, Problem> {
 }
 
 fn by_certificate(node: &Node, parts: &Parts, now: SystemTime) -> Result<Pass, Problem> {
+    same_site(&parts.headers)?;
     if let Some(ProgramPeer(Some(certified))) = parts.extensions.get() {
         let Some(permissions) = node.programs.certified(&certified.name) else {
             let detail = format!(
@@ -122,6 +123,19 @@ fn by_certificate(node: &Node, parts: &Parts, now: SystemTime) -> Result<Pass, P
             "A node's certificate opens links only; send the token of this node.",
         )),
         None => Err(unauthorized("There is no `Authorization: Bearer …` header.")),
+    }
+}
+
+/// A browser shows its certificate whichever page asks. Only this node's own page may use that; a token no other page has.
+fn same_site(headers: &HeaderMap) -> Result<(), Problem> {
+    // Browsers send it with each request, and no page can change it. What is no browser doesn't.
+    let site = headers.get("sec-fetch-site").map(HeaderValue::as_bytes);
+    match site {
+        None | Some(b"same-origin" | b"none") => Ok(()),
+        Some(_) => Err(Problem::new(
+            Kind::Forbidden,
+            "A page of another site asked for this, and the certificate of its reader does not count for that. Send a token.",
+        )),
     }
 }
 
@@ -249,6 +263,16 @@ fn unauthorized(what: &str) -> Problem {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_certificate_does_not_count_for_other_sites_pages() {
+        let says = |site: Option<&'static str>| {
+            let site = site.map(|site| ("sec-fetch-site".parse().unwrap(), HeaderValue::from_static(site)));
+            same_site(&site.into_iter().collect()).is_ok()
+        };
+        assert!(says(None) && says(Some("same-origin")) && says(Some("none")));
+        assert!(!says(Some("cross-site")) && !says(Some("same-site")) && !says(Some("")));
+    }
 
     #[test]
     fn the_scheme_is_bearer_in_any_case_and_there_is_one() {

@@ -13,6 +13,7 @@ mod exchanges;
 pub mod headers;
 mod listen;
 mod options;
+mod page;
 pub mod problem;
 mod query;
 mod rest;

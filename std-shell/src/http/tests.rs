@@ -9,6 +9,7 @@ mod join;
 mod listener;
 mod metrics;
 mod owners;
+mod page;
 mod peers;
 mod programs;
 mod refusals;

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::owner::{Owner, Who};
+use redlink_core::Cursor;
 
 fn program(name: &str) -> Who {
     Who {
@@ -19,6 +20,14 @@ impl Node {
         self.running.stop().await;
         drop(self.store);
     }
+}
+
+async fn messages(of: &Handle, max: usize, service: Option<&str>) -> Vec<MessageInfo> {
+    let wanted = Wanted {
+        service: service.map(str::to_owned),
+        state: None,
+    };
+    of.messages(&wanted, max, Cursor::default()).await.0
 }
 
 #[tokio::test]
@@ -50,14 +59,14 @@ async fn a_message_is_its_programs_in_every_life_until_it_is_collected() {
             assert_eq!(b.collect(id).await, Err(Refusal::Unknown), "{life}");
         }
         assert_eq!(a.message(own).await, Err(Refusal::Unknown), "{life}");
-        assert_eq!(b.messages(9, None).await, []);
+        assert_eq!(messages(&b, 9, None).await, []);
         assert_eq!(
-            ids(a.messages(9, None).await),
+            ids(messages(&a, 9, None).await),
             [done.to_string(), open.to_string()]
         );
-        assert_eq!(ids(a.messages(1, None).await).len(), 1);
-        assert_eq!(ids(a.messages(9, Some("y".into())).await), [open.to_string()]);
-        assert_eq!(node.handle().messages(9, None).await.len(), 3);
+        assert_eq!(ids(messages(&a, 1, None).await).len(), 1);
+        assert_eq!(ids(messages(&a, 9, Some("y")).await), [open.to_string()]);
+        assert_eq!(messages(&node.handle(), 9, None).await.len(), 3);
         assert_eq!(a.outcome(done, NOW).await.unwrap().unwrap().content, text("2"));
         assert_eq!(a.message(open).await.unwrap().program.as_deref(), Some("a"));
         // Whoever holds a handle holds the store.

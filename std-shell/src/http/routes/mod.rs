@@ -11,6 +11,7 @@ mod link;
 mod messages;
 mod metrics;
 mod operate;
+mod page;
 mod peers;
 mod query;
 mod ready;
@@ -64,6 +65,7 @@ macro_rules! routes {
     (
         documented { $($need:ident $method:ident $path:literal $module:ident :: $handler:ident;)* }
         nodes { $($node_need:ident $node_method:ident $node_path:literal $node_handler:path;)* }
+        page { $($page_need:ident $page_method:ident $page_path:literal $page_handler:path;)* }
     ) => {
         /// What programs and people use.
         pub(super) const DOCUMENTED: &[Route] = &[
@@ -73,6 +75,12 @@ macro_rules! routes {
         #[cfg(test)]
         pub(super) const NODES: &[Route] = &[
             $(Route { method: Method::$node_method, path: $node_path, need: Need::$node_need },)*
+        ];
+
+        /// What browsers open.
+        #[cfg(test)]
+        pub(super) const PAGE: &[Route] = &[
+            $(Route { method: Method::$page_method, path: $page_path, need: Need::$page_need },)*
         ];
 
         /// What they are said to take and answer.
@@ -96,6 +104,10 @@ macro_rules! routes {
                     on(MethodFilter::$node_method, $node_handler)
                         .route_layer(check(Need::$node_need))
                         .route_layer(count(stringify!($node_method), $node_path)),
+                ))*
+                $(.route(
+                    $page_path,
+                    on(MethodFilter::$page_method, $page_handler).route_layer(check(Need::$page_need)),
                 ))*
         }
     };
@@ -161,6 +173,10 @@ routes! {
         Peer GET "/v1/revocations" trust::revocations;
         Peer PUT "/v1/revocations" trust::learn;
         Nothing POST "/v1/enrol" join::enrol;
+    }
+    page {
+        Nothing GET "/" page::page;
+        Nothing GET "/page/{part}" page::part;
     }
 }
 

@@ -16,7 +16,11 @@ use utoipa::ToSchema;
 /// What is told of a node.
 #[derive(Serialize, ToSchema)]
 #[serde(untagged)]
-#[expect(dead_code, reason = "it says what either answer looks like")]
+#[expect(
+    dead_code,
+    clippy::large_enum_variant,
+    reason = "it says what either answer looks like, and is none"
+)]
 enum NodeStatusOrBasics {
     /// To administrators.
     Status(NodeStatus),
@@ -38,6 +42,7 @@ pub(super) async fn node(
     _: NoQuery,
 ) -> Result<Response, Problem> {
     let mut status = node.handle.status().await;
+    status.program = pass.who.owner.program().map(ToString::to_string);
     if pass.who.administers {
         let (links, failures) = node.peers.dials().await;
         status.counters.insert("dials_linked".into(), links);

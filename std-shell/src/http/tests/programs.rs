@@ -1,7 +1,7 @@
 //! Programs with tokens and certificates: what each may do, and every way in that must be shut (P12).
 
 use super::super::auth::Need;
-use super::super::routes::{DOCUMENTED, NODES};
+use super::super::routes::{DOCUMENTED, NODES, PAGE};
 use super::{Api, LONG, Site, begin, header, json, problem, request};
 use crate::trust::programs::PREFIX;
 use crate::trust::{CA_FILE, CA_KEY_FILE};
@@ -131,6 +131,8 @@ const EXPECTED: &[(Need, &str, &str)] = &[
     (Need::Peer, "GET", "/v1/revocations"),
     (Need::Peer, "PUT", "/v1/revocations"),
     (Need::Nothing, "POST", "/v1/enrol"),
+    (Need::Nothing, "GET", "/"),
+    (Need::Nothing, "GET", "/page/{part}"),
 ];
 
 #[test]
@@ -138,6 +140,7 @@ fn every_route_needs_what_it_should() {
     let found: Vec<_> = DOCUMENTED
         .iter()
         .chain(NODES)
+        .chain(PAGE)
         .map(|r| (r.need, r.method.as_str(), r.path))
         .collect();
     assert_eq!(found, EXPECTED);

@@ -3,6 +3,7 @@
 use super::command::Command;
 use super::handle::Handle;
 use super::info::MessageInfo;
+use super::pages::Wanted;
 use super::refusal::Refusal;
 use crate::owner::Who;
 use futures_util::StreamExt;
@@ -37,22 +38,23 @@ impl Handle {
             ..Flushed::default()
         };
         let mut ids: Vec<MessageId> = Vec::new();
+        let wanted = Wanted {
+            service: service.map(str::to_owned),
+            state: Some("open".to_owned()),
+        };
         let mut from = Some(Cursor::default());
         // Piece by piece, as lists are read (P11).
         while let Some(cursor) = from {
             let make = |answer| Command::Messages {
                 who: Who::ADMINISTRATOR,
+                wanted: wanted.clone(),
                 max: 0,
                 from: cursor,
                 answer,
             };
             let (page, next) = self.look(make).await.ok_or(Refusal::Stopped)?;
-            let open = |message: &&MessageInfo| {
-                message.outcome.is_none()
-                    && !message.service.starts_with(RESERVED)
-                    && service.is_none_or(|name| name == message.service)
-            };
-            for message in page.iter().filter(open) {
+            let ours = |message: &&MessageInfo| !message.service.starts_with(RESERVED);
+            for message in page.iter().filter(ours) {
                 match (dry_run, ids.len() < max) {
                     (true, _) => flushed.count += 1,
                     (false, true) => ids.extend(message.id.parse::<MessageId>().ok()),

@@ -20,6 +20,7 @@ pub const STATES: &[&str] = &[
     "open",
     "settled",
     "queued",
+    "delayed",
     "offered",
     "granted",
     "settling",

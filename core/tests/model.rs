@@ -9,8 +9,7 @@ use redlink_core::wire::HEADER_MAX;
 use redlink_core::{
     Alternate, Body, Boot, Bound, Capacity, Config, Core, Duration, GrantToken, Input, Instant, Kept, Misuse,
     Name, NodeId, Outcome, Output, Rate, Refused, Row, StoreOp, StoredMessage, StoredOutcome, Submit, Tag,
-    Terms,
-    Verb,
+    Terms, Verb,
 };
 use reference::{Consumer, Member, Message, OpenTake, Place, Reference};
 use std::collections::BTreeMap;

@@ -40,8 +40,7 @@ impl DeadLetters {
             Some(text) => {
                 let keep = parse_duration(text).ok();
                 let keep = keep.filter(|keep| (KEEP_MIN..=KEEP_MAX).contains(keep));
-                let what =
-                    || format!("`{text}` is not possible; it is from 1s to 3650d, such as 30d");
+                let what = || format!("`{text}` is not possible; it is from 1s to 3650d, such as 30d");
                 keep.ok_or_else(|| wrong("dead_letters.keep", what()))?
             }
         };

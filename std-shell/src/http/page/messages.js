@@ -8,7 +8,7 @@ import { Table, main, show } from "./table.js";
 const PAGE = 50;
 const STATES = [
   ["open", "Open"], ["", "All"], ["settled", "With an outcome"],
-  ["queued", "Queued"], ["offered", "Offered"], ["granted", "Granted"], ["settling", "Settling"],
+  ["queued", "Queued"], ["delayed", "Delayed"], ["offered", "Offered"], ["granted", "Granted"], ["settling", "Settling"],
   ["replied", "Replied"], ["delivered", "Delivered"], ["failed", "Failed"], ["expired", "Expired"], ["dead", "Dead"], ["cancelled", "Cancelled"],
 ];
 const TONES = { replied: "good", delivered: "good", failed: "bad", expired: "bad", dead: "bad", granted: "busy", offered: "info", settling: "busy" };

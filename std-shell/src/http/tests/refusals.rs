@@ -133,7 +133,7 @@ async fn wrong_paths_methods_and_parameters_are_named() {
         );
     }
     problem(
-        &api.post("/v1/services/s/consumers/c/take?max=2", b"").await,
+        &api.post("/v1/services/s/consumers/c/take?max=1025", b"").await,
         400,
         "bad-request",
     );

@@ -79,7 +79,7 @@ pub(super) struct ShowOptions {
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
   redlink dead-letter requeue 0000000000000abc-17
-  redlink dead-letter requeue 0000000000000abc-17 --payload fixed.json --content-type application/json
+  redlink dead-letter requeue 0000000000000abc-17 --payload fixed.json
   redlink dead-letter requeue --all --service wc --to wc-slow")]
 pub(super) struct RequeueOptions {
     /// The ids of the messages that they were

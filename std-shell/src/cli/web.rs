@@ -24,7 +24,7 @@ const PROGRAM: &str = "web";
   redlink web
   redlink web --ttl 30m
   xdg-open \"$(redlink web)\"           others on this machine may see the address then, as any argument
-  redlink token revoke ID              ends it at once; ID is printed beside the address")]
+  redlink token revoke ID              ends it; ID stands beside the address")]
 pub(super) struct Options {
     /// How long the token is good [default: 8h]
     #[arg(long, value_name = "TIME", value_parser = args::duration)]

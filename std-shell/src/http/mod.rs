@@ -15,6 +15,7 @@ mod listen;
 mod options;
 pub mod problem;
 mod query;
+mod range;
 mod rest;
 mod routes;
 

@@ -108,6 +108,8 @@ kinds! {
     TooLarge = 413 "too-large" "The payload is too large";
     /// Not JSON where JSON is wanted.
     UnsupportedType = 415 "unsupported-type" "The body is of another type than this call takes";
+    /// `Range`.
+    NoSuchRange = 416 "no-such-range" "The payload has no such range of bytes";
     /// Outcome.
     Failed = 424 "failed" "The consumer could not process the message";
     /// Outcome.

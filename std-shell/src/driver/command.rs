@@ -6,6 +6,7 @@ use super::info::{ConsumerInfo, MessageInfo, NodeStatus, PeerInfo, RouteInfo, Se
 use super::links::Line;
 use super::many::Answering;
 use super::pages::Page;
+use super::producers::{Collectable, Whose};
 use super::refusal::Refusal;
 use super::seen::TracePage;
 use super::transfers::Arriving;
@@ -111,6 +112,17 @@ pub(super) enum Command {
         verb: Verb,
         content: Option<Content>,
         answer: Answer<Answered>,
+    },
+    CollectMany {
+        who: Who,
+        sequences: Vec<(u64, Answer<()>)>,
+    },
+    /// What can be collected under a name.
+    Settled {
+        whose: Whose,
+        /// At most so many.
+        max: usize,
+        answer: oneshot::Sender<Collectable>,
     },
     AnswerMany {
         answers: Vec<(Answering, Answer<Answered>)>,

@@ -19,7 +19,7 @@
 //! | `links` | frames to peers |
 //! | `transfers` | the large payloads beside them |
 //! | `contents` | payload bytes in memory |
-//! | `owners` | whose messages and consumers are |
+//! | `owners`, `producers` | whose messages and consumers are; who collects which outcomes |
 //! | `looks`, `pages` | what operators see |
 //! | `trace`, `seen` | what happened to messages lately; what is shown of it |
 //! | `tally`, `measure` | what the driver counts, what it measures |
@@ -38,6 +38,7 @@ mod outputs;
 mod owners;
 mod pace;
 mod pages;
+mod producers;
 mod refusal;
 mod seen;
 mod start;
@@ -55,6 +56,7 @@ pub use info::{
     ServiceInfo, TraceNode, TraceStep,
 };
 pub use many::Answering;
+pub use producers::Uncollected;
 pub use refusal::Refusal;
 pub use start::{Running, Settings, StartError, start};
 

@@ -6,6 +6,7 @@ use super::handle::{Settlement, Shared, Submitted};
 use super::links::Links;
 use super::measure::{Marks, Work};
 use super::owners::Owners;
+use super::producers::Producers;
 use super::refusal::Refusal;
 use super::start::Settings;
 use super::tally::{Complaints, Tally};
@@ -51,6 +52,7 @@ pub(super) struct Inbox {
 pub(super) struct Submitting {
     pub(super) owner: Owner,
     pub(super) service: String,
+    pub(super) producer: Option<Arc<str>>,
     /// Until the row is given to the store.
     pub(super) alternate: Option<Alternate>,
     pub(super) terms: Terms,
@@ -116,6 +118,7 @@ pub(super) struct Driver {
     pub(super) shared: Arc<Shared>,
     pub(super) contents: Contents,
     pub(super) owners: Owners,
+    pub(super) producers: Producers,
     pub(super) settings: Settings,
     pub(super) ready: bool,
     pub(super) draining: bool,
@@ -318,6 +321,7 @@ impl Driver {
         for &Done { row, done } in group {
             self.store_ops = self.store_ops.saturating_sub(1);
             if let (Row::Delete(sequence), true) = (row, done) {
+                self.producers.remove(&self.owners.of(sequence), sequence);
                 self.owners.remove(sequence);
             }
             self.tell(Input::Stored { row, done });
@@ -436,6 +440,7 @@ impl Driver {
         }
         if let Some((sequence, _)) = submitting.stored_as {
             self.contents.forget(sequence);
+            self.producers.remove(&submitting.owner, sequence);
             self.owners.remove(sequence);
         }
     }

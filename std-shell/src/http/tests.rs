@@ -9,6 +9,7 @@ mod listener;
 mod metrics;
 mod owners;
 mod peers;
+mod producers;
 mod programs;
 mod refusals;
 mod routes;

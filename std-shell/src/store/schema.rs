@@ -86,6 +86,11 @@ pub(super) const STEPS: &[&[&str]] = &[
         // Large payloads go straight; nothing means no.
         "ALTER TABLE message ADD COLUMN direct INTEGER",
     ],
+    &[
+        // The name that the outcome is collected under, where that is not its owner's own. A message of the administrator
+        // has a row for it, with no program.
+        "ALTER TABLE owner ADD COLUMN producer TEXT",
+    ],
 ];
 
 pub(super) const BEGIN: &str = "BEGIN IMMEDIATE";
@@ -105,9 +110,9 @@ pub(super) const ALL_MESSAGES: &str = "SELECT sequence, inserted, service, prior
     max_attempts, retention, submitted_at, deadline_at, size, file, alternate, alternate_after, direct \
     FROM message ORDER BY sequence";
 
-pub(super) const INSERT_OWNER: &str = "INSERT INTO owner (sequence, program) VALUES (?1, ?2)";
+pub(super) const INSERT_OWNER: &str = "INSERT INTO owner (sequence, program, producer) VALUES (?1, ?2, ?3)";
 pub(super) const DELETE_OWNER: &str = "DELETE FROM owner WHERE sequence = ?1";
-pub(super) const ALL_OWNERS: &str = "SELECT sequence, program FROM owner ORDER BY sequence";
+pub(super) const ALL_OWNERS: &str = "SELECT sequence, program, producer FROM owner ORDER BY sequence";
 
 pub(super) const INSERT_OUTCOME: &str = "INSERT INTO outcome (sequence, outcome, boot, attempt, settled_at, \
     retain_until, size, file, content_type, body) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)";

@@ -10,6 +10,7 @@ mod messages;
 mod metrics;
 mod operate;
 mod peers;
+mod producers;
 mod submit;
 mod submit_many;
 mod tokens;
@@ -102,6 +103,7 @@ routes! {
         Produce POST "/v1/services/{service}/messages" messages::submit;
         Own GET "/v1/messages" messages::list;
         Own POST "/v1/messages" submit_many::submit;
+        Own POST "/v1/producers/{producer}/outcomes" producers::outcomes;
         Own GET "/v1/messages/{id}" messages::show;
         Administer GET "/v1/messages/{id}/trace" messages::trace;
         Own DELETE "/v1/messages/{id}" messages::cancel;

@@ -181,6 +181,10 @@ pub(super) struct Terms {
     #[arg(long, value_name = "N", help_heading = "The message")]
     pub(super) max_attempts: Option<u16>,
 
+    /// The name that its outcome is collected under [default: the program's own]
+    #[arg(long, value_name = "NAME", value_parser = name, help_heading = "The message")]
+    pub(super) producer: Option<String>,
+
     /// What the payload is, e.g. application/json [default: not said]
     #[arg(long, value_name = "TYPE", value_parser = content_type, help_heading = "The message")]
     pub(super) content_type: Option<String>,
@@ -210,6 +214,7 @@ impl Terms {
         );
         set("redlink-path", self.path.clone());
         set("redlink-max-attempts", self.max_attempts.map(|n| n.to_string()));
+        set("redlink-producer", self.producer.clone());
         set("redlink-send-only", send_only.then(|| "true".into()));
         set("content-type", self.content_type.clone());
         Submission {
@@ -375,6 +380,7 @@ mod tests {
             alternate: Some(alternate("wc-slow=10s").unwrap()),
             path: Some("direct".into()),
             max_attempts: Some(0),
+            producer: Some("shop".into()),
             content_type: Some("text/plain".into()),
         };
         let headers = said.submission("wc", true, Bytes::new()).headers;
@@ -386,6 +392,7 @@ mod tests {
             ("redlink-alternate", "wc-slow;after=10s"),
             ("redlink-path", "direct"),
             ("redlink-max-attempts", "0"),
+            ("redlink-producer", "shop"),
             ("redlink-send-only", "true"),
             ("content-type", "text/plain"),
         ];

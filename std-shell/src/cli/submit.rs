@@ -148,7 +148,7 @@ pub(super) async fn hand_over(client: &Client, fate: Fate, json: Option<Duration
         }
     };
     if let Some(took) = json {
-        output::json(&document(&settled, took))?;
+        output::json(&document(&settled, Some(took)))?;
     } else if settled.good {
         output::write(&settled.payload)?;
     }
@@ -190,13 +190,16 @@ fn failed(settled: &Settled) -> Failure {
     }
 }
 
-fn document(settled: &Settled, took: Duration) -> serde_json::Value {
+/// An outcome, and how long it was waited for if that is to be said.
+pub(super) fn document(settled: &Settled, took: Option<Duration>) -> serde_json::Value {
     let mut document = serde_json::json!({
         "id": settled.id,
         "outcome": settled.outcome,
         "content_type": settled.content_type,
-        "milliseconds": (took.as_secs_f64() * 1e6).round() / 1e3,
     });
+    if let Some(took) = took {
+        document["milliseconds"] = ((took.as_secs_f64() * 1e6).round() / 1e3).into();
+    }
     match std::str::from_utf8(&settled.payload) {
         Ok(reason) if !settled.good => document["reason"] = reason.into(),
         Ok(text) => document["text"] = text.into(),
@@ -248,15 +251,15 @@ mod tests {
 
     #[test]
     fn json_holds_any_bytes() {
-        let text = document(&settled("replied", b"12\n"), Duration::from_micros(4_200));
+        let text = document(&settled("replied", b"12\n"), Some(Duration::from_micros(4_200)));
         assert_eq!(
             (text["text"].as_str(), text["milliseconds"].as_f64()),
             (Some("12\n"), Some(4.2))
         );
-        let binary = document(&settled("replied", b"\xff\x00"), Duration::ZERO);
+        let binary = document(&settled("replied", b"\xff\x00"), None);
         assert_eq!(binary["base64"].as_str(), Some("/wA="));
         assert!(binary.get("text").is_none());
-        let bad = document(&settled("failed", b"no"), Duration::ZERO);
+        let bad = document(&settled("failed", b"no"), None);
         assert_eq!((bad["reason"].as_str(), bad.get("text")), (Some("no"), None));
     }
 }

@@ -152,6 +152,14 @@ impl Driver {
                 content,
                 answer,
             } => self.answer(token, verb, content, answer),
+            Command::CollectMany { who, sequences } => {
+                for (sequence, to) in sequences {
+                    self.collect(&who, sequence, to);
+                }
+            }
+            Command::Settled { whose, max, answer } => {
+                let _ = answer.send(self.collectable(whose, max));
+            }
             Command::AnswerMany { answers } => {
                 for (one, answer) in answers {
                     self.answer(one.token, one.verb, one.content, answer);
@@ -296,6 +304,7 @@ impl Driver {
     ) {
         let NewMessage {
             service,
+            producer,
             alternate,
             terms,
             content,
@@ -339,6 +348,7 @@ impl Driver {
                 let submitting = Submitting {
                     owner,
                     service,
+                    producer,
                     alternate,
                     terms,
                     content,

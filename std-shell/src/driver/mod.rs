@@ -23,6 +23,7 @@
 //! | `contents` | payload bytes in memory |
 //! | `owners` | whose messages and consumers are |
 //! | `health` | whether it takes work, and why not |
+//! | `owners`, `producers` | whose messages and consumers are; who collects which outcomes |
 //! | `looks`, `pages` | what operators see |
 //! | `trace`, `seen` | what happened to messages lately; what is shown of it |
 //! | `tally`, `measure`, `taken` | what the driver counts, what it measures, what consumers took |
@@ -45,6 +46,7 @@ mod outputs;
 mod owners;
 mod pace;
 mod pages;
+mod producers;
 mod refusal;
 mod seen;
 mod start;
@@ -67,6 +69,7 @@ pub use info::{
 pub use letters::{DeadLetterInfo, Passed, Requeue};
 pub use many::Answering;
 pub use pages::{Page, STATES, Wanted};
+pub use producers::Uncollected;
 pub use refusal::Refusal;
 pub use start::{Running, Settings, StartError, start};
 

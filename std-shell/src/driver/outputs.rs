@@ -276,14 +276,17 @@ impl Driver {
         let service = submitting.service.as_str().into();
         let alternate = submitting.alternate.take();
         let owner = submitting.owner.clone();
+        let producer = submitting.producer.clone();
         let terms = submitting.terms;
         self.owners.add(sequence, &owner);
         self.requeued
             .extend(requeue.map(|requeue| (sequence, requeue.letter)));
+        self.producers.add(sequence, producer.as_ref());
         Some(Op::Insert(NewMessage {
             sequence,
             inserted,
             owner,
+            producer,
             service,
             alternate,
             terms,
@@ -341,6 +344,7 @@ impl Driver {
         let content = self.settling.remove(&sequence).unwrap_or_default();
         self.contents.forget(sequence);
         self.transfers.settled(id);
+        self.producers.settled(&self.owners.of(sequence), sequence);
         for waiter in self.waiters.remove(&sequence).unwrap_or_default() {
             let _ = waiter.send(Settlement {
                 id,

@@ -7,6 +7,7 @@ use super::links::Links;
 use super::measure::Marks;
 use super::owners::Owners;
 use super::taken::Taken;
+use super::producers::Producers;
 use super::tally::{Complaints, Tally};
 use super::trace::Trace;
 use super::transfers::Transfers;
@@ -182,6 +183,14 @@ pub fn start(
     let (direct, to_move) = mpsc::unbounded_channel();
     let handle = Handle::new(commands_in, cleanup_in, opened.store.clone(), shared.clone());
     let trace_memory = settings.trace_memory;
+    let owners = Owners::recovered(&opened.recovered.owners);
+    let mut producers = Producers::default();
+    for (sequence, producer) in &opened.recovered.producers {
+        producers.add(*sequence, Some(producer));
+    }
+    for outcome in &opened.recovered.outcomes {
+        producers.settled(&owners.of(outcome.sequence), outcome.sequence);
+    }
     let driver = Driver {
         core,
         now: clock::now(),
@@ -191,7 +200,8 @@ pub fn start(
         store: opened.store,
         shared,
         contents,
-        owners: Owners::recovered(&opened.recovered.owners),
+        producers,
+        owners,
         requeued: opened.recovered.requeued.iter().copied().collect(),
         settings,
         ready: false,

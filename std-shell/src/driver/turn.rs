@@ -7,6 +7,7 @@ use super::letters::Requeuing;
 use super::links::Links;
 use super::measure::{Marks, Work};
 use super::owners::Owners;
+use super::producers::Producers;
 use super::refusal::Refusal;
 use super::start::Settings;
 use super::taken::Taken;
@@ -53,6 +54,7 @@ pub(super) struct Inbox {
 pub(super) struct Submitting {
     pub(super) owner: Owner,
     pub(super) service: String,
+    pub(super) producer: Option<Arc<str>>,
     /// Until the row is given to the store.
     pub(super) alternate: Option<Alternate>,
     pub(super) terms: Terms,
@@ -122,6 +124,7 @@ pub(super) struct Driver {
     pub(super) owners: Owners,
     /// Messages and outcomes that come from a dead letter, with its number.
     pub(super) requeued: HashMap<u64, u64>,
+    pub(super) producers: Producers,
     pub(super) settings: Settings,
     pub(super) ready: bool,
     pub(super) draining: bool,
@@ -326,6 +329,7 @@ impl Driver {
         for &Done { row, done } in group {
             self.store_ops = self.store_ops.saturating_sub(1);
             if let (Row::Delete(sequence), true) = (row, done) {
+                self.producers.remove(&self.owners.of(sequence), sequence);
                 self.owners.remove(sequence);
                 self.requeued.remove(&sequence);
             }
@@ -435,6 +439,7 @@ impl Driver {
         }
         if let Some((sequence, _)) = submitting.stored_as {
             self.contents.forget(sequence);
+            self.producers.remove(&submitting.owner, sequence);
             self.owners.remove(sequence);
             self.requeued.remove(&sequence);
         }

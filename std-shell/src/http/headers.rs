@@ -26,6 +26,8 @@ pub const SEND_ONLY: &str = "redlink-send-only";
 pub const OUTCOME: &str = "redlink-outcome";
 /// Number of an exchange.
 pub const EXCHANGE: &str = "redlink-exchange";
+/// The name that an outcome is collected under.
+pub const PRODUCER: &str = "redlink-producer";
 const ETT: &str = "redlink-ett";
 pub(super) const ALTERNATE: &str = "redlink-alternate";
 pub(super) const PATH: &str = "redlink-path";
@@ -45,6 +47,7 @@ pub(super) const TERMS: &[&str] = &[
     RETENTION,
     ALTERNATE,
     PATH,
+    PRODUCER,
 ];
 /// Options that programs may know from elsewhere and that change what a submit means: never silently ignored.
 const REFUSED: &[&str] = &["idempotency-key"];

@@ -114,6 +114,8 @@ kinds! {
     UnsupportedType = 415 "unsupported-type" "The body is of another type than this call takes";
     /// SQL that took more than 5 s or too much memory.
     QueryStopped = 422 "query-stopped" "The query was stopped";
+    /// `Range`.
+    NoSuchRange = 416 "no-such-range" "The payload has no such range of bytes";
     /// Outcome.
     Failed = 424 "failed" "The consumer could not process the message";
     /// Outcome.

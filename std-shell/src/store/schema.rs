@@ -121,6 +121,11 @@ pub(super) const STEPS: &[&[&str]] = &[
         // After how many microseconds the message may be offered; nothing means at once.
         "ALTER TABLE message ADD COLUMN not_before INTEGER",
     ],
+    &[
+        // The name that the outcome is collected under, where that is not its owner's own. A message of the administrator
+        // has a row for it, with no program.
+        "ALTER TABLE owner ADD COLUMN producer TEXT",
+    ],
 ];
 
 pub(super) const BEGIN: &str = "BEGIN IMMEDIATE";
@@ -140,14 +145,14 @@ pub(super) const ALL_MESSAGES: &str = "SELECT sequence, inserted, service, prior
     max_attempts, retention, submitted_at, deadline_at, size, file, alternate, alternate_after, direct, not_before \
     FROM message ORDER BY sequence";
 
-pub(super) const INSERT_OWNER: &str = "INSERT INTO owner (sequence, program) VALUES (?1, ?2)";
+pub(super) const INSERT_OWNER: &str = "INSERT INTO owner (sequence, program, producer) VALUES (?1, ?2, ?3)";
 pub(super) const DELETE_OWNER: &str = "DELETE FROM owner WHERE sequence = ?1";
-pub(super) const ALL_OWNERS: &str = "SELECT sequence, program FROM owner ORDER BY sequence";
+pub(super) const ALL_OWNERS: &str = "SELECT sequence, program, producer FROM owner ORDER BY sequence";
 
 pub(super) const INSERT_LETTER: &str = "INSERT INTO dead_letter (sequence, outcome, attempts, died_at, failure, \
     program, requeued_from, service, priority, ett, reoffer, send_only, max_attempts, retention, submitted_at, \
     alternate, alternate_after, direct, size, file, content_type, payload) \
-    SELECT sequence, ?2, ?3, ?4, ?5, (SELECT program FROM owner WHERE owner.sequence = ?1), \
+    SELECT sequence, ?2, ?3, ?4, ?5, (SELECT nullif(program, '') FROM owner WHERE owner.sequence = ?1), \
     (SELECT letter FROM requeued WHERE requeued.sequence = ?1), service, priority, ett, reoffer, send_only, \
     max_attempts, retention, submitted_at, alternate, alternate_after, direct, size, file, content_type, payload \
     FROM message WHERE sequence = ?1";

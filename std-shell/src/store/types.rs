@@ -67,6 +67,8 @@ pub struct NewMessage {
     pub inserted: u32,
     /// Whose it is.
     pub owner: Owner,
+    /// The name that its outcome is collected under, where that is not its owner's own.
+    pub producer: Option<Arc<str>>,
     /// Addressed to this service.
     pub service: Box<str>,
     /// A second service.
@@ -177,6 +179,8 @@ pub struct Recovered {
     pub owners: Vec<(u64, Arc<str>)>,
     /// Messages and outcomes that come from a dead letter, with its number.
     pub requeued: Vec<(u64, u64)>,
+    /// The names that outcomes are collected under, by sequence number, where those are not their owners' own.
+    pub producers: Vec<(u64, Arc<str>)>,
 }
 
 /// A message found on disk.

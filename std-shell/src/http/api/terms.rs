@@ -82,6 +82,12 @@ pub(super) const TERMS: &[Term] = &[
         form: Form::Words(&["reverse", "direct"]),
         default: "the node's",
     },
+    Term {
+        name: "Redlink-Producer",
+        about: "The name that its outcome is collected under by `POST /v1/producers/{producer}/outcomes`.",
+        form: Form::Text("shop"),
+        default: "the program's own",
+    },
 ];
 
 /// The headers of a submit.

@@ -15,6 +15,7 @@ mod page;
 mod peers;
 mod query;
 mod ready;
+mod producers;
 mod submit;
 mod submit_many;
 mod tokens;
@@ -118,6 +119,7 @@ routes! {
         Produce POST "/v1/services/{service}/messages" messages::submit;
         Own GET "/v1/messages" messages::list;
         Own POST "/v1/messages" submit_many::submit;
+        Own POST "/v1/producers/{producer}/outcomes" producers::outcomes;
         Own GET "/v1/messages/{id}" messages::show;
         Administer GET "/v1/messages/{id}/trace" messages::trace;
         Own DELETE "/v1/messages/{id}" messages::cancel;
@@ -294,7 +296,7 @@ fn empty(status: StatusCode) -> Response {
     response
 }
 
-fn build(head: http::response::Builder, body: Body) -> Result<Response, Problem> {
+pub(super) fn build(head: http::response::Builder, body: Body) -> Result<Response, Problem> {
     head.body(body).map_err(|e| {
         Problem::new(
             Kind::Internal,
@@ -304,7 +306,7 @@ fn build(head: http::response::Builder, body: Body) -> Result<Response, Problem>
 }
 
 /// Headers of a payload. It is somebody's bytes: a browser must neither guess what they are nor run them.
-fn payload_head(status: StatusCode, content: &Content) -> http::response::Builder {
+pub(super) fn payload_head(status: StatusCode, content: &Content) -> http::response::Builder {
     let head = Response::builder()
         .status(status)
         .header(X_CONTENT_TYPE_OPTIONS, "nosniff")

@@ -4,16 +4,19 @@ use super::super::auth;
 use super::super::headers;
 use super::super::options::Options;
 use super::super::{Node, Problem};
+use super::producers;
 use crate::Content;
 use crate::driver::NewMessage;
 use crate::store::Alternate;
 use crate::trust::programs::Pass;
-use redlink_core::Terms;
+use redlink_core::{Name, Terms};
+use std::sync::Arc;
 
 /// A message without its payload, which its producer may submit.
 #[derive(Debug)]
 pub(super) struct Addressed {
     service: String,
+    producer: Option<Arc<str>>,
     alternate: Option<Alternate>,
     terms: Terms,
 }
@@ -46,8 +49,16 @@ impl Addressed {
             }
             auth::may_produce(pass, &alternate.service)?;
         }
+        let producer = match options.text(headers::PRODUCER)? {
+            None => None,
+            Some(text) => match Name::new(&text) {
+                Ok(_) => producers::other_name(&pass.who.owner, &text),
+                Err(e) => return Err(options.bad(headers::PRODUCER, &text, &e.to_string())),
+            },
+        };
         Ok(Self {
             service,
+            producer,
             alternate,
             terms,
         })
@@ -57,11 +68,13 @@ impl Addressed {
     pub(super) fn with(self, content: Content) -> NewMessage {
         let Self {
             service,
+            producer,
             alternate,
             terms,
         } = self;
         NewMessage {
             service,
+            producer,
             alternate,
             terms,
             content,

@@ -79,6 +79,7 @@ fn settle(sequence: u64, content: &Content) -> Op {
 fn content(size: u64) -> Content {
     Content {
         origin: None,
+        trace_context: None,
         content_type: Some("application/octet-stream".into()),
         bytes: vec![0x5a; usize::try_from(size).expect("a size that fits in memory")].into(),
     }

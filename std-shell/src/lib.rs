@@ -18,6 +18,8 @@ pub mod owner;
 pub mod peers;
 pub mod proxy;
 pub mod store;
+mod trace_context;
 pub mod trust;
 
 pub use content::Content;
+pub use trace_context::TraceContext;

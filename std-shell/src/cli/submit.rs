@@ -4,6 +4,7 @@ use super::args::{self, Target, Terms};
 use super::exit::{Done, Exit, Failure};
 use super::output::{self, Stream, Tone, paint, span};
 use crate::client::{Client, Fate, Settled};
+use crate::trace_context::{TRACEPARENT, TRACESTATE, TraceContext};
 use base64::Engine;
 use clap::Args;
 use std::path::PathBuf;
@@ -12,6 +13,7 @@ use std::time::{Duration, Instant};
 /// Submit a message and print its id
 ///
 /// The message is on disk when the id is printed. Its outcome is waited for and collected with `redlink collect`.
+/// TRACEPARENT and TRACESTATE of the environment (W3C Trace Context) go along.
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
   redlink send resize photo.jpg --priority 5
@@ -43,7 +45,7 @@ pub(super) struct SendOptions {
 /// Submit a message, wait for the reply and print it
 ///
 /// The reply goes to standard output as it is, a failure's text to standard error. When the wait ends first, the
-/// message stays and its id is shown.
+/// message stays and its id is shown. TRACEPARENT and TRACESTATE of the environment (W3C Trace Context) go along.
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
   redlink call wc README.md
@@ -87,13 +89,11 @@ const EVER: Duration = Duration::from_secs(100 * 365 * 86_400);
 pub(super) async fn send(options: SendOptions) -> Done {
     let client = super::progress::watched(Client::new(&options.target.context()?)?);
     let payload = args::payload(options.file.as_deref())?;
-    let given = client
-        .submit(
-            &options
-                .terms
-                .submission(&options.service, options.send_only, payload),
-        )
-        .await?;
+    let mut submission = options
+        .terms
+        .submission(&options.service, options.send_only, payload);
+    submission.headers.extend(trace_context());
+    let given = client.submit(&submission).await?;
     match options.json {
         true => output::json(&given)?,
         false => output::line(&given.id)?,
@@ -115,7 +115,8 @@ pub(super) async fn call(options: CallOptions) -> Done {
         let status: crate::driver::NodeBasics = client.get("/v1/node").await?;
         output::note(&faint(&format!("node {} at {}", status.name, client.url())));
     }
-    let submission = options.terms.submission(&options.service, false, payload);
+    let mut submission = options.terms.submission(&options.service, false, payload);
+    submission.headers.extend(trace_context());
     let start = Instant::now();
     let fate = tokio::select! {
         fate = client.call(&submission, wait) => fate?,
@@ -131,6 +132,20 @@ pub(super) async fn call(options: CallOptions) -> Done {
         output::note(&faint(&format!("{} settled in {}", settled.id, span(took))));
     }
     hand_over(&client, fate, options.json.then_some(took), false).await
+}
+
+/// The trace that this program was started in, as its environment says it; what is malformed there is left out.
+fn trace_context() -> Vec<(&'static str, String)> {
+    let told = |name: &str| std::env::var(name.to_ascii_uppercase()).ok();
+    let state = told(TRACESTATE);
+    let context = told(TRACEPARENT).and_then(|parent| TraceContext::read(&parent, state.as_deref()));
+    let Some(context) = context else {
+        return Vec::new();
+    };
+    let state = context.state().map(|state| (TRACESTATE, state.to_owned()));
+    std::iter::once((TRACEPARENT, context.parent().to_owned()))
+        .chain(state)
+        .collect()
 }
 
 /// Prints an outcome; then, unless it is to be kept, lets its node forget it. One that could not be written stays there

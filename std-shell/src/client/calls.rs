@@ -75,6 +75,10 @@ pub struct Taken {
     pub send_only: bool,
     /// What the payload is said to be.
     pub content_type: Option<String>,
+    /// The distributed trace that its producer sent it in, as its two headers (W3C Trace Context).
+    pub traceparent: Option<String>,
+    /// What tracing systems added to that.
+    pub tracestate: Option<String>,
     /// All of the payload.
     pub payload: Bytes,
 }
@@ -245,6 +249,8 @@ impl Client {
                 .map_err(|e| self.puzzle(format!("the lease {lease:?}: {e}")))?,
             send_only: answer.header("redlink-send-only") == Some("true"),
             content_type: answer.header("content-type").map(str::to_owned),
+            traceparent: answer.header("traceparent").map(str::to_owned),
+            tracestate: answer.header("tracestate").map(str::to_owned),
             payload: answer.body,
         }))
     }

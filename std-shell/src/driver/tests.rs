@@ -58,6 +58,7 @@ impl Node {
 fn text(text: &str) -> Content {
     Content {
         origin: None,
+        trace_context: None,
         content_type: Some(Arc::from("text/plain")),
         bytes: Bytes::copy_from_slice(text.as_bytes()),
     }
@@ -280,12 +281,14 @@ async fn wrong_requests_are_refused_by_name() {
     assert!(matches!(bad, Err(Refusal::Name(_))), "{bad:?}");
     let big = Content {
         origin: None,
+        trace_context: None,
         content_type: None,
         bytes: Bytes::from(vec![0; (8 << 10) + 1]),
     };
     assert_eq!(handle.submit(message("s", big)).await, Err(Refusal::TooLarge));
     let odd = Content {
         origin: None,
+        trace_context: None,
         content_type: Some("x".repeat(2_000).into()),
         bytes: Bytes::new(),
     };
@@ -404,6 +407,7 @@ async fn a_full_memory_refuses_submits_and_takes_answers() {
     let handle = node.handle();
     let block = || Content {
         origin: None,
+        trace_context: None,
         content_type: None,
         bytes: Bytes::from(vec![7; 1 << 10]),
     };

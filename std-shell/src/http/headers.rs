@@ -3,6 +3,7 @@
 use super::options::Options;
 use super::problem::Problem;
 use crate::store::Alternate;
+use crate::trace_context::{TRACEPARENT, TRACESTATE};
 use http::HeaderMap;
 use redlink_core::{Duration, Terms};
 use std::time::{Duration as StdDuration, SystemTime};
@@ -42,6 +43,8 @@ pub(super) const TERMS: &[&str] = &[
     RETENTION,
     ALTERNATE,
     PATH,
+    TRACEPARENT,
+    TRACESTATE,
 ];
 /// Options that programs may know from elsewhere and that change what a submit means: never silently ignored.
 const REFUSED: &[&str] = &["idempotency-key"];

@@ -3,6 +3,7 @@
 mod alternate;
 mod batches;
 mod exchange;
+mod extras;
 mod intruders;
 mod join;
 mod listener;

@@ -2,6 +2,7 @@
 
 use super::payload::FileId;
 use super::types::{NodeRecord, Op, Recovered};
+use crate::trace_context::TraceContext;
 use bytes::Bytes;
 use redlink_core::{AttemptId, Boot, Outcome, Verb};
 use std::collections::HashMap;
@@ -92,6 +93,8 @@ impl Files {
 /// A body on disk.
 pub(super) struct Found {
     pub(super) content_type: Option<Arc<str>>,
+    /// Of a message's payload only.
+    pub(super) trace_context: Option<Arc<TraceContext>>,
     pub(super) place: Place,
 }
 

@@ -197,7 +197,11 @@ async fn load_short(body: Body, most: usize) -> Result<Short, ReadError> {
     match size <= most as u64 {
         true => load(body).await.map(Short::Whole),
         false => Ok(Short::Long {
-            content_type: body.content_type,
+            head: Content {
+                content_type: body.content_type,
+                trace_context: body.trace_context,
+                ..Content::default()
+            },
             size,
         }),
     }
@@ -224,6 +228,7 @@ async fn load(body: Body) -> Result<Content, ReadError> {
     };
     Ok(Content {
         origin: None,
+        trace_context: body.trace_context,
         content_type: body.content_type,
         bytes,
     })

@@ -4,6 +4,7 @@ use super::engine::{EngineError, Found, Place, Store};
 use super::thread::Keeper;
 use super::turso;
 use super::types::{ReadError, StoreStats};
+use crate::trace_context::TraceContext;
 use redlink_core::{AttemptId, Outcome, Verb};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -25,6 +26,7 @@ type Reply<T> = oneshot::Sender<Result<T, ReadError>>;
 /// read elsewhere.
 pub(super) struct Body {
     pub(super) content_type: Option<Arc<str>>,
+    pub(super) trace_context: Option<Arc<TraceContext>>,
     pub(super) bytes: BodyBytes,
 }
 
@@ -101,6 +103,7 @@ impl Keeper {
         };
         Ok(Body {
             content_type: found.content_type,
+            trace_context: found.trace_context,
             bytes,
         })
     }

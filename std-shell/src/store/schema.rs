@@ -86,6 +86,11 @@ pub(super) const STEPS: &[&[&str]] = &[
         // Large payloads go straight; nothing means no.
         "ALTER TABLE message ADD COLUMN direct INTEGER",
     ],
+    &[
+        // The distributed trace that it was sent in, as its two headers; most have none.
+        "ALTER TABLE message ADD COLUMN traceparent TEXT",
+        "ALTER TABLE message ADD COLUMN tracestate TEXT",
+    ],
 ];
 
 pub(super) const BEGIN: &str = "BEGIN IMMEDIATE";
@@ -96,11 +101,12 @@ pub(super) const MARK: &str = "UPDATE boot SET next_sequence = ?1 WHERE id = 1";
 
 pub(super) const INSERT_MESSAGE: &str = "INSERT INTO message (sequence, inserted, service, priority, ett, reoffer, \
     send_only, max_attempts, retention, submitted_at, deadline_at, size, file, content_type, payload, alternate, \
-    alternate_after, direct) \
-    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18)";
+    alternate_after, direct, traceparent, tracestate) \
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20)";
 pub(super) const DELETE_MESSAGE: &str = "DELETE FROM message WHERE sequence = ?1";
 pub(super) const HAS_MESSAGE: &str = "SELECT 1 FROM message WHERE sequence = ?1";
-pub(super) const PAYLOAD: &str = "SELECT file, content_type, payload FROM message WHERE sequence = ?1";
+pub(super) const PAYLOAD: &str =
+    "SELECT file, content_type, payload, traceparent, tracestate FROM message WHERE sequence = ?1";
 pub(super) const ALL_MESSAGES: &str = "SELECT sequence, inserted, service, priority, ett, reoffer, send_only, \
     max_attempts, retention, submitted_at, deadline_at, size, file, alternate, alternate_after, direct \
     FROM message ORDER BY sequence";

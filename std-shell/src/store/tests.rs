@@ -126,6 +126,7 @@ impl Rig {
 fn content(bytes: impl Into<bytes::Bytes>) -> Content {
     Content {
         origin: None,
+        trace_context: None,
         content_type: Some("text/plain".into()),
         bytes: bytes.into(),
     }

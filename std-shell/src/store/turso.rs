@@ -21,6 +21,7 @@ use super::schema::{self, outcome_code, verb_code};
 use super::types::{
     Alternate, NodeRecord, Op, OpenError, RecoveredMessage, RecoveredOutcome, RecoveredReply,
 };
+use crate::trace_context::TraceContext;
 use limbo::core::{
     CheckpointMode, Connection, Database, IO, LimboError, OpenOptions, SqliteDialect, Statement, UnixIO,
     Value,
@@ -119,6 +120,7 @@ impl Turso {
         match &entry.op {
             Op::Insert(message) => {
                 let (terms, alternate) = (&message.terms, message.alternate.as_ref());
+                let trace = message.content.trace_context.as_deref();
                 let values = [
                     key(message.sequence)?,
                     number(message.inserted),
@@ -138,6 +140,8 @@ impl Turso {
                     alternate.map_or(Value::Null, |alternate| text(&alternate.service)),
                     alternate.map_or(Value::Null, |alternate| micros(alternate.after)),
                     if terms.direct { number(1u8) } else { Value::Null },
+                    trace.map_or(Value::Null, |trace| text(trace.parent())),
+                    trace.and_then(TraceContext::state).map_or(Value::Null, text),
                 ];
                 run(&mut self.insert_message, values)?;
                 match message.owner.program() {
@@ -429,7 +433,10 @@ impl Store for Turso {
         let mut found = None;
         bind(&mut self.payload, [sequence]).map_err(broken)?;
         each(&mut self.payload, |row| {
-            found = Some(row.body(0)?);
+            found = Some(Found {
+                trace_context: row.trace_context(3)?,
+                ..row.body(0)?
+            });
             Ok(())
         })?;
         Ok(found)

@@ -249,8 +249,8 @@ pub enum Short {
     Whole(Content),
     /// Its bytes were left where they are.
     Long {
-        /// What it is said to be.
-        content_type: Option<Arc<str>>,
+        /// What is said of it: a content without its bytes.
+        head: Content,
         /// Its length in bytes.
         size: u64,
     },
@@ -261,13 +261,7 @@ impl Short {
     pub(crate) fn into_parts(self) -> (Content, Option<u64>) {
         match self {
             Self::Whole(content) => (content, None),
-            Self::Long { content_type, size } => {
-                let content = Content {
-                    content_type,
-                    ..Content::default()
-                };
-                (content, Some(size))
-            }
+            Self::Long { head, size } => (head, Some(size)),
         }
     }
 
@@ -276,8 +270,11 @@ impl Short {
         match content.bytes.len() <= most {
             true => Self::Whole(content),
             false => Self::Long {
-                content_type: content.content_type,
                 size: content.bytes.len() as u64,
+                head: Content {
+                    bytes: bytes::Bytes::new(),
+                    ..content
+                },
             },
         }
     }

@@ -178,6 +178,7 @@ async fn pass_on(handle: Handle, ask: Ask) -> Result<Answer, AskError> {
         },
         content: Content {
             origin: None,
+            trace_context: None,
             content_type: Some("application/json".into()),
             bytes: bytes.into(),
         },
@@ -233,6 +234,7 @@ async fn answer(authority: Arc<Authority>, handle: Handle, delivery: Delivery) {
     };
     let content = Content {
         origin: None,
+        trace_context: None,
         content_type: Some("application/json".into()),
         bytes: bytes.into(),
     };

@@ -76,6 +76,18 @@ pub(super) const TERMS: &[Term] = &[
         form: Form::Words(&["reverse", "direct"]),
         default: "the node's",
     },
+    Term {
+        name: "traceparent",
+        about: "The distributed trace that it belongs to (W3C Trace Context); handed to the consumer. A malformed one counts as none.",
+        form: Form::Text("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"),
+        default: "none",
+    },
+    Term {
+        name: "tracestate",
+        about: "What tracing systems add to that; up to 512 characters are kept.",
+        form: Form::Text("vendor=value"),
+        default: "none",
+    },
 ];
 
 /// The headers of a submit.

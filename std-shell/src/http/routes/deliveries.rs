@@ -1,7 +1,7 @@
 //! What a consumer does with a delivery. Whose it is has been looked at when these are called.
 
 use super::super::auth::unknown_delivery;
-use super::super::{Kind, Node, Problem, body, headers};
+use super::super::{Kind, Node, Problem, body, extras, headers};
 use super::{NoQuery, build, empty, payload_head};
 use axum::Extension;
 use axum::body::Body;
@@ -25,7 +25,8 @@ pub(super) async fn payload(
     _: NoQuery,
 ) -> Result<Response, Problem> {
     let content = node.handle.payload(token).await?.ok_or_else(unknown_delivery)?;
-    build(payload_head(StatusCode::OK, &content), Body::from(content.bytes))
+    let head = extras::traced(payload_head(StatusCode::OK, &content), &content);
+    build(head, Body::from(content.bytes))
 }
 
 /// `POST {delivery}/reply`

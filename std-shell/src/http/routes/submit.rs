@@ -1,14 +1,17 @@
 //! What a submit says beside its payload, in headers or as an entry of a batch: the one way from there to a message.
 
 use super::super::auth;
+use super::super::extras;
 use super::super::headers;
 use super::super::options::Options;
 use super::super::{Node, Problem};
 use crate::Content;
+use crate::TraceContext;
 use crate::driver::NewMessage;
 use crate::store::Alternate;
 use crate::trust::programs::Pass;
 use redlink_core::Terms;
+use std::sync::Arc;
 
 /// A message without its payload, which its producer may submit.
 #[derive(Debug)]
@@ -16,6 +19,7 @@ pub(super) struct Addressed {
     service: String,
     alternate: Option<Alternate>,
     terms: Terms,
+    trace_context: Option<Arc<TraceContext>>,
 }
 
 impl Addressed {
@@ -50,6 +54,7 @@ impl Addressed {
             service,
             alternate,
             terms,
+            trace_context: extras::trace_context(options),
         })
     }
 
@@ -59,7 +64,12 @@ impl Addressed {
             service,
             alternate,
             terms,
+            trace_context,
         } = self;
+        let content = Content {
+            trace_context,
+            ..content
+        };
         NewMessage {
             service,
             alternate,

@@ -183,7 +183,13 @@ fn messages_of_a_schema_without_owners_go_on_as_the_administrators() {
     let (identity, counter) = (rig.opened.identity, rig.opened.boot.counter);
     rig.close();
     edit(dir.path(), "DROP TABLE owner");
-    for column in ["alternate", "alternate_after", "direct"] {
+    for column in [
+        "alternate",
+        "alternate_after",
+        "direct",
+        "traceparent",
+        "tracestate",
+    ] {
         edit(dir.path(), &format!("ALTER TABLE message DROP COLUMN {column}"));
     }
     edit(dir.path(), "UPDATE meta SET version = 2");

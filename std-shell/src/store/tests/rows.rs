@@ -27,6 +27,10 @@ fn a_message_comes_back_as_it_went_in() {
         terms,
         content: Content {
             origin: None,
+            trace_context: crate::TraceContext::read(
+                "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+                ["a=1"],
+            ),
             content_type: None,
             bytes: vec![0, 255, b'\'', b';'].into(),
         },

@@ -4,6 +4,7 @@ use super::statements::bad;
 use crate::store::engine::{EngineError, Found, Place};
 use crate::store::payload::FileId;
 use crate::store::schema::{outcome_of, verb_of};
+use crate::trace_context::TraceContext;
 use bytes::Bytes;
 use limbo::core::{Numeric, Row, Value};
 use redlink_core::wire::Path;
@@ -109,7 +110,17 @@ impl<'a> Cells<'a> {
         };
         Ok(Found {
             content_type: self.optional(at + 1, Cells::text)?.map(Arc::from),
+            trace_context: None,
             place,
         })
+    }
+
+    /// Two columns: `traceparent` and `tracestate`. Taken as from any header: what is malformed is left out.
+    pub(super) fn trace_context(self, at: usize) -> Result<Option<Arc<TraceContext>>, EngineError> {
+        let (parent, state) = (
+            self.optional(at, Cells::text)?,
+            self.optional(at + 1, Cells::text)?,
+        );
+        Ok(parent.and_then(|parent| TraceContext::read(parent, state)))
     }
 }

@@ -60,6 +60,8 @@ fn insert(sequence: u64, content: &Content) -> Op {
         alternate: None,
         terms: Terms::default(),
         content: content.clone(),
+        preserved: None,
+        key: None,
         submitted_at: 1_700_000_000_000_000,
         deadline_at: Some(1_700_000_300_000_000),
     })

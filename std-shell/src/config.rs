@@ -136,6 +136,8 @@ pub struct Capacity {
     pub relays: Option<u32>,
     /// Rules of all links together for what may pass over them.
     pub rules: Option<u32>,
+    /// Idempotency keys of the last 24 hours.
+    pub idempotency_keys: Option<u32>,
 }
 
 /// Some of the settings, as one place says them: the file's members, the flags of `redlink node`, or the environment.

@@ -9,6 +9,7 @@ pub mod clock;
 pub mod config;
 mod content;
 pub mod driver;
+mod extras;
 mod follow;
 pub mod http;
 pub mod link;
@@ -22,4 +23,5 @@ mod trace_context;
 pub mod trust;
 
 pub use content::Content;
+pub use extras::{Extras, Fingerprint, Fingerprinting, Idempotency};
 pub use trace_context::TraceContext;

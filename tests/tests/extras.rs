@@ -1,6 +1,6 @@
 //! What a producer says of a message beside its terms, over links and restarts, as a user sees it.
 
-use redlink_tests::{Mesh, Worker};
+use redlink_tests::{Mesh, Node, Worker};
 
 const PARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 
@@ -37,4 +37,108 @@ fn a_worker_that_calls_on_hands_the_trace_on() {
     let _outer = Worker::script(&mesh.south, "outer", "w2", &[], &outer);
     let id = mesh.south.submit("outer", &[("traceparent", PARENT)], b"x");
     assert_eq!(mesh.south.collect(&id).text().trim(), PARENT);
+}
+
+/// `order 17`
+const DATA: &str = "b3JkZXIgMTc=";
+
+#[test]
+fn preserved_data_comes_back_over_a_restart() {
+    let mut mesh = Mesh::start();
+    let sent = mesh
+        .south
+        .cli(&["send", "wc", "--preserved", "order 17"], b"a b")
+        .ok()
+        .text();
+    let refused = mesh.south.submit("broken", &[("Redlink-Preserved", DATA)], b"x");
+    mesh.south.kill();
+    mesh.south.restart();
+    let script = "cat >/dev/null; env | grep -i -e preserved -e b3Jk >&2; exit 1";
+    let _broken = Worker::script(&mesh.north, "broken", "w2", &[], script);
+    let outcome = mesh.south.outcome(&refused).problem(424, "failed");
+    assert_eq!(outcome.header("redlink-preserved"), Some(DATA));
+    assert!(!outcome.text().contains("b3Jk"), "{}", outcome.text());
+    let _worker = Worker::start(&mesh.north, "wc", "w1", &[], &["wc", "-w"]);
+    mesh.south.outcome(&sent);
+    mesh.south.kill();
+    mesh.south.restart();
+    let file = mesh.south.dir().join("preserved");
+    let to = file.to_str().expect("a path that is text");
+    let shown = mesh.south.cli(&["collect", &sent, "--keep", "--json"], b"").ok();
+    let shown: serde_json::Value = serde_json::from_slice(&shown.out).expect("JSON");
+    assert_eq!(shown["preserved"], "order 17");
+    assert_eq!(
+        mesh.south
+            .cli(&["collect", &sent, "--preserved-to", to], b"")
+            .ok()
+            .text(),
+        "2"
+    );
+    assert_eq!(
+        std::fs::read_to_string(&file).expect("what was preserved"),
+        "order 17"
+    );
+    let called = mesh
+        .south
+        .cli(
+            &["call", "wc", "--preserved", "17", "--preserved-to", to],
+            b"a b c",
+        )
+        .ok();
+    assert_eq!(called.text(), "3");
+    assert_eq!(std::fs::read_to_string(&file).expect("what was preserved"), "17");
+}
+
+/// Many programs submit the same at once, again and again, and the node is killed in between.
+#[test]
+fn the_same_submit_is_one_message_whatever_happens_to_the_node() {
+    let mut node = Node::first("only");
+    let path = "/v1/services/jobs/messages";
+    for round in 0..3 {
+        let key = format!("\"job-{round}\"");
+        let mut ids = Vec::new();
+        for again in 0..2 {
+            let submit = node
+                .curl("POST", path)
+                .header("Idempotency-Key", &key)
+                .body("job");
+            let answers: Vec<_> = std::thread::scope(|scope| {
+                let all: Vec<_> = (0..8).map(|_| scope.spawn(|| submit.send())).collect();
+                // The first time some are cut off.
+                if again == 0 {
+                    node.kill();
+                }
+                all.into_iter().map(|one| one.join().expect("a thread")).collect()
+            });
+            for answer in answers.into_iter().flatten() {
+                let id = answer.status(202).json()["id"].as_str().map(str::to_owned);
+                ids.push(id.expect("an id"));
+            }
+            if again == 0 {
+                node.restart();
+            }
+        }
+        assert!(ids.len() >= 8, "{ids:?}");
+        ids.dedup();
+        assert_eq!(ids.len(), 1, "round {round}: {ids:?}");
+        let all = node.json("/v1/messages?service=jobs");
+        assert_eq!(all.as_array().map(Vec::len), Some(round + 1), "{all}");
+    }
+    node.kill();
+    node.check_database();
+}
+
+#[test]
+fn a_repeated_command_is_the_same_message() {
+    let node = Node::first("only");
+    let send = |payload: &[u8]| node.cli(&["send", "wc", "--idempotency-key", "k\"1"], payload);
+    let id = send(b"a b").ok().text();
+    assert_eq!(send(b"a b").ok().text(), id);
+    send(b"other").code(1).says(&["idempotency key", "new"]);
+    let _worker = Worker::start(&node, "wc", "w1", &[], &["wc", "-w"]);
+    let call = || node.cli(&["call", "wc", "--idempotency-key", "k\"1"], b"a b");
+    assert_eq!(call().ok().text(), "2");
+    call()
+        .code(1)
+        .says(&["collected already", "another idempotency key"]);
 }

@@ -6,8 +6,9 @@ use super::output::{self, Stream, Tone, paint, span};
 use crate::client::{Client, Fate, Settled};
 use crate::trace_context::{TRACEPARENT, TRACESTATE, TraceContext};
 use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use clap::Args;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 /// Submit a message and print its id
@@ -66,11 +67,16 @@ pub(super) struct CallOptions {
     #[command(flatten)]
     terms: Terms,
 
+    /// Write what was preserved to a file; `-` is standard error
+    #[arg(long, value_name = "FILE")]
+    preserved_to: Option<PathBuf>,
+
     /// Say on standard error which node took it and how long the reply took
     #[arg(long, short)]
     verbose: bool,
 
-    /// Print JSON: id, outcome, time and the reply as `text` or, if it isn't text, `base64`; `reason` of a failure
+    /// Print JSON: id, outcome, time and the reply as `text` or, if it isn't text, `base64`; `reason` of a failure;
+    /// `preserved` or `preserved_base64`
     #[arg(long)]
     json: bool,
 
@@ -131,7 +137,12 @@ pub(super) async fn call(options: CallOptions) -> Done {
     {
         output::note(&faint(&format!("{} settled in {}", settled.id, span(took))));
     }
-    hand_over(&client, fate, options.json.then_some(took), false).await
+    let how = Showing {
+        json: options.json.then_some(took),
+        keep: false,
+        preserved_to: options.preserved_to.as_deref(),
+    };
+    hand_over(&client, fate, how).await
 }
 
 /// The trace that this program was started in, as its environment says it; what is malformed there is left out.
@@ -148,9 +159,24 @@ fn trace_context() -> Vec<(&'static str, String)> {
         .collect()
 }
 
+/// What becomes of an outcome.
+pub(super) struct Showing<'a> {
+    /// Printed as JSON, with this time.
+    pub(super) json: Option<Duration>,
+    /// Left at its node.
+    pub(super) keep: bool,
+    /// Where what was preserved goes.
+    pub(super) preserved_to: Option<&'a Path>,
+}
+
 /// Prints an outcome; then, unless it is to be kept, lets its node forget it. One that could not be written stays there
 /// for another try.
-pub(super) async fn hand_over(client: &Client, fate: Fate, json: Option<Duration>, keep: bool) -> Done {
+pub(super) async fn hand_over(client: &Client, fate: Fate, how: Showing<'_>) -> Done {
+    let Showing {
+        json,
+        keep,
+        preserved_to,
+    } = how;
     let settled = match fate {
         Fate::Settled(settled) => settled,
         Fate::Open(id) => {
@@ -161,6 +187,9 @@ pub(super) async fn hand_over(client: &Client, fate: Fate, json: Option<Duration
             .hint(format!("collect it later: redlink collect {id}")));
         }
     };
+    if let Some(to) = preserved_to {
+        give_back(to, settled.preserved.as_deref().unwrap_or_default())?;
+    }
     if let Some(took) = json {
         output::json(&document(&settled, took))?;
     } else if settled.good {
@@ -178,6 +207,16 @@ pub(super) async fn hand_over(client: &Client, fate: Fate, json: Option<Duration
         (false, Some(_)) => Ok(Exit::Failed),
         (false, None) => Err(failed(&settled)),
     }
+}
+
+/// Writes what was preserved.
+fn give_back(to: &Path, data: &[u8]) -> Result<(), Failure> {
+    use std::io::Write;
+    let written = match to == Path::new("-") {
+        true => std::io::stderr().write_all(data),
+        false => std::fs::write(to, data),
+    };
+    written.map_err(|e| Failure::failed(format!("can't write {}: {e}", to.display())))
 }
 
 fn failed(settled: &Settled) -> Failure {
@@ -211,13 +250,17 @@ fn document(settled: &Settled, took: Duration) -> serde_json::Value {
         "content_type": settled.content_type,
         "milliseconds": (took.as_secs_f64() * 1e6).round() / 1e3,
     });
+    if let Some(data) = &settled.preserved {
+        match std::str::from_utf8(data) {
+            Ok(text) => document["preserved"] = text.into(),
+            Err(_) => document["preserved_base64"] = STANDARD.encode(data).into(),
+        }
+    }
     match std::str::from_utf8(&settled.payload) {
         Ok(reason) if !settled.good => document["reason"] = reason.into(),
         Ok(text) => document["text"] = text.into(),
         Err(_) => {
-            document["base64"] = base64::engine::general_purpose::STANDARD
-                .encode(&settled.payload)
-                .into();
+            document["base64"] = STANDARD.encode(&settled.payload).into();
         }
     }
     document
@@ -238,6 +281,7 @@ mod tests {
             good: outcome == "replied",
             content_type: None,
             payload: payload.into(),
+            preserved: None,
             stays: false,
         }
     }
@@ -253,7 +297,12 @@ mod tests {
     #[tokio::test]
     async fn an_open_message_is_4_and_says_how_to_go_on() {
         let client = Client::with_roots("https://h", rustls::RootCertStore::empty(), None).unwrap();
-        let failure = hand_over(&client, Fate::Open("a-1".into()), None, false)
+        let how = Showing {
+            json: None,
+            keep: false,
+            preserved_to: None,
+        };
+        let failure = hand_over(&client, Fate::Open("a-1".into()), how)
             .await
             .unwrap_err();
         assert_eq!(failure.exit, Exit::Open);
@@ -270,6 +319,14 @@ mod tests {
         let binary = document(&settled("replied", b"\xff\x00"), Duration::ZERO);
         assert_eq!(binary["base64"].as_str(), Some("/wA="));
         assert!(binary.get("text").is_none());
+        let with = |data: &'static [u8]| Settled {
+            preserved: Some(data.into()),
+            ..settled("failed", b"no")
+        };
+        let kept = document(&with(b"order 17"), Duration::ZERO);
+        assert_eq!(kept["preserved"].as_str(), Some("order 17"));
+        let kept = document(&with(b"\xff"), Duration::ZERO);
+        assert_eq!(kept["preserved_base64"].as_str(), Some("/w=="));
         let bad = document(&settled("failed", b"no"), Duration::ZERO);
         assert_eq!((bad["reason"].as_str(), bad.get("text")), (Some("no"), None));
     }

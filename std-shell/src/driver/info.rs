@@ -280,6 +280,12 @@ pub struct NodeStatus {
     pub memory_used: u64,
     /// Most of those.
     pub memory_max: u64,
+    /// Idempotency keys of the last 24 hours.
+    #[serde(default)]
+    pub idempotency_keys: u64,
+    /// Most of those.
+    #[serde(default)]
+    pub idempotency_keys_max: u64,
     /// How its store is doing.
     #[serde(default)]
     pub store: StoreStats,

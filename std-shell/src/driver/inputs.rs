@@ -3,15 +3,16 @@
 use super::command::{Answer, Command, LinkUp, OutcomeNow};
 use super::contents::cost;
 use super::handle::{NewMessage, Settlement, Submitted};
+use super::keys::Joined;
 use super::refusal::Refusal;
 use super::trace::Step;
 use super::turn::{Answering, Collecting, Driver, Next, Submitting, Taking};
-use crate::Content;
 use crate::clock;
 use crate::config::Souths;
 use crate::link::frame;
 use crate::owner::{Owner, Who};
 use crate::store::Alternate;
+use crate::{Content, Extras};
 use redlink_core::{Answered, GrantToken, Input, LinkId, Part, State, Submit, Verb};
 use std::sync::atomic::Ordering;
 use tokio::sync::oneshot;
@@ -293,17 +294,30 @@ impl Driver {
             alternate,
             terms,
             content,
+            extras,
         } = new;
-        let bytes = cost(&content);
-        let fits = self
-            .check(&content)
-            .and_then(|()| match self.contents.fits_submit(bytes) {
-                true => Ok(()),
-                false => Err(Refusal::Memory),
-            });
-        if let Err(refusal) = fits {
+        let Extras {
+            idempotency,
+            preserved,
+        } = extras;
+        if let Err(refusal) = self.check(&content) {
             self.measure_refused(&refusal);
             return answer(to, Err(refusal));
+        }
+        let joined = Joined { answer: to, settled };
+        let (key, joined) = match idempotency {
+            None => (None, joined),
+            Some(idempotency) => match self.known_by_key(&owner, &service, &idempotency, joined) {
+                Ok((scope, joined)) => (Some((scope, idempotency.request)), joined),
+                Err(()) => return,
+            },
+        };
+        let Joined { answer: to, settled } = joined;
+        let beside = preserved.as_ref().map_or(0, |data| data.len() as u64);
+        let bytes = cost(&content) + beside;
+        if !self.contents.fits_submit(bytes) {
+            self.measure_refused(&Refusal::Memory);
+            return answer(to, Err(Refusal::Memory));
         }
         let tag = self.shared.tag();
         let size = content.bytes.len() as u64;
@@ -322,12 +336,19 @@ impl Driver {
             Ok(_) => {
                 self.contents.charge(bytes);
                 let content = Some(content);
+                if let Some((scope, request)) = key {
+                    self.keys.begin(scope, request, tag);
+                }
                 let submitting = Submitting {
                     owner,
                     service,
                     alternate,
                     terms,
                     content,
+                    preserved,
+                    beside,
+                    key,
+                    joined: Vec::new(),
                     stored_as: None,
                     answer: to,
                     settled,
@@ -376,7 +397,10 @@ impl Driver {
         match state {
             State::Settled => Ok(OutcomeNow::Stored),
             State::Deleting => Err(Refusal::Unknown),
-            _ => Ok(OutcomeNow::Open(self.wait_for(sequence))),
+            _ => Ok(OutcomeNow::Open {
+                settled: self.wait_for(sequence),
+                preserves: self.preserved.contains(&sequence),
+            }),
         }
     }
 

@@ -148,6 +148,8 @@ impl Driver {
             peers: self.core.sessions().into(),
             memory_used: self.contents.used(),
             memory_max: self.settings.memory_max,
+            idempotency_keys: self.keys.len() as u64,
+            idempotency_keys_max: self.settings.idempotency_keys.into(),
             counters: counters(
                 self.core.counters(),
                 self.links.writes(),

@@ -92,6 +92,8 @@ impl Driver {
             Refusal::Full(Bound::Messages) => "messages-full",
             Refusal::Full(_) => "table-full",
             Refusal::Memory => "memory-full",
+            Refusal::Keys => "keys-full",
+            Refusal::KeyReused => "key-reused",
             Refusal::Name(_) => "bad-name",
             Refusal::Draining | Refusal::Stopped => "draining",
             Refusal::Store => "store-failed",

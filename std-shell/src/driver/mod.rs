@@ -20,6 +20,7 @@
 //! | `transfers` | the large payloads beside them |
 //! | `contents` | payload bytes in memory |
 //! | `owners` | whose messages and consumers are |
+//! | `keys` | by which repeated submits are known |
 //! | `looks`, `pages` | what operators see |
 //! | `trace`, `seen` | what happened to messages lately; what is shown of it |
 //! | `tally`, `measure` | what the driver counts, what it measures |
@@ -30,6 +31,7 @@ mod direct;
 mod handle;
 mod info;
 mod inputs;
+mod keys;
 mod links;
 mod looks;
 mod many;

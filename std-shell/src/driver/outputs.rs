@@ -3,6 +3,7 @@
 use super::command::Handed;
 use super::contents::{Outgoing, Source};
 use super::handle::{Settlement, Submitted};
+use super::keys::Joined;
 use super::links::Sending;
 use super::looks::outcome_word;
 use super::refusal::Refusal;
@@ -42,6 +43,9 @@ impl Driver {
                     self.measure_refused(&Refusal::Store);
                     self.discard(&mut submitting);
                     let _ = submitting.answer.send(Err(Refusal::Store));
+                    for joined in submitting.joined {
+                        let _ = joined.answer.send(Err(Refusal::Store));
+                    }
                 }
             }
             Output::Settled { sequence, outcome } => self.settled(sequence, outcome),
@@ -273,7 +277,12 @@ impl Driver {
         let alternate = submitting.alternate.take();
         let owner = submitting.owner.clone();
         let terms = submitting.terms;
+        let (preserved, key) = (submitting.preserved.take(), submitting.key);
         self.owners.add(sequence, &owner);
+        if preserved.is_some() {
+            self.preserved.insert(sequence);
+        }
+        let key = key.map(|(scope, request)| self.stored_key(scope, request));
         Some(Op::Insert(NewMessage {
             sequence,
             inserted,
@@ -282,6 +291,8 @@ impl Driver {
             alternate,
             terms,
             content,
+            preserved,
+            key,
             submitted_at,
             deadline_at,
         }))
@@ -307,21 +318,33 @@ impl Driver {
         let Some(submitting) = self.submits.remove(&tag) else {
             return;
         };
-        let deadline = submitting
-            .stored_as
-            .and_then(|(_, deadline_at)| deadline_at)
-            .map(clock::system_time);
+        self.contents.discharge(submitting.beside);
+        let deadline_at = submitting.stored_as.and_then(|(_, deadline_at)| deadline_at);
+        let deadline = deadline_at.map(clock::system_time);
+        if let Some((scope, _)) = submitting.key {
+            self.keys.accepted(scope, sequence, deadline_at, self.now);
+        }
         let id = MessageId {
             node: self.shared.node,
             sequence,
         };
         self.own_step(Step::Accepted, sequence, &submitting.service);
         self.measure_accepted(&submitting.service);
-        if let Some(settled) = submitting.settled {
-            self.waiters.entry(sequence).or_default().push(settled);
+        let first = Joined {
+            answer: submitting.answer,
+            settled: submitting.settled,
+        };
+        for one in std::iter::once(first).chain(submitting.joined) {
+            if let Some(settled) = one.settled {
+                self.waiters.entry(sequence).or_default().push(settled);
+            }
+            // A producer that went away without its answer: the message is accepted all the same.
+            let _ = one.answer.send(Ok(Submitted {
+                id,
+                deadline,
+                repeated: false,
+            }));
         }
-        // A producer that went away without its answer: the message is accepted all the same.
-        let _ = submitting.answer.send(Ok(Submitted { id, deadline }));
     }
 
     fn settled(&mut self, sequence: u64, outcome: Outcome) {
@@ -339,6 +362,8 @@ impl Driver {
                 id,
                 outcome,
                 content: content.clone(),
+                // Whoever waits for it has it, or reads it.
+                preserved: None,
             });
         }
     }

@@ -12,6 +12,19 @@ pub enum Refusal {
     /// The payloads that are in memory fill the room set for them; try later (P7).
     #[error("the memory for payloads is full; try again later, or raise the node's limit")]
     Memory,
+    /// As many idempotency keys are known as there may be; try later, or without one (P7).
+    #[error(
+        "the table of idempotency keys is full; try again later, submit without a key, or raise the node's limit"
+    )]
+    Keys,
+    /// The idempotency key was used for something else.
+    #[error(
+        "this idempotency key was given to another message for this service within the last 24 hours; use a new key for a new message"
+    )]
+    KeyReused,
+    /// A repeated call whose outcome is gone.
+    #[error("this message was submitted before, and its outcome was collected or its retention is over")]
+    Collected,
     /// Not a name.
     #[error("{0}")]
     Name(NameError),

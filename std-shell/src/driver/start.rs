@@ -2,6 +2,7 @@
 
 use super::contents::Contents;
 use super::handle::{Handle, PASSING, Shared};
+use super::keys::Keys;
 use super::links::Links;
 use super::measure::Marks;
 use super::owners::Owners;
@@ -49,6 +50,8 @@ pub struct Settings {
     pub south: Souths,
     /// Memory for the latest steps of messages, in bytes; 0 keeps none.
     pub trace_memory: u64,
+    /// Most idempotency keys that are known at once.
+    pub idempotency_keys: u32,
     /// URL at which other nodes reach this one, for payloads that go straight.
     pub advertise: Option<Arc<str>>,
 }
@@ -65,6 +68,7 @@ impl Settings {
             payload_max: 64 << 20,
             south: Souths::default(),
             trace_memory: 8 << 20,
+            idempotency_keys: 100_000,
             advertise: None,
         }
     }
@@ -184,6 +188,14 @@ pub fn start(
         shared,
         contents,
         owners: Owners::recovered(&opened.recovered.owners),
+        keys: Keys::recovered(
+            &opened.identity.key,
+            settings.idempotency_keys,
+            &opened.recovered.keys,
+            clock::now(),
+            clock::wall(),
+        ),
+        preserved: opened.recovered.preserved.iter().copied().collect(),
         settings,
         ready: false,
         draining: false,

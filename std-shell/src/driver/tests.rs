@@ -2,6 +2,7 @@
 //!
 //! Nothing here sleeps to let something happen: every wait is for an event, with a bound that only a failure reaches.
 
+mod keys;
 mod owners;
 
 use super::*;
@@ -70,6 +71,7 @@ fn message(service: &str, content: Content) -> NewMessage {
         alternate: None,
         terms: Terms::default(),
         content,
+        extras: crate::Extras::default(),
     }
 }
 
@@ -120,6 +122,7 @@ async fn a_message_goes_to_a_consumer_and_its_reply_comes_back() {
         id: submitted.id,
         outcome: Outcome::Replied,
         content: text("3"),
+        preserved: None,
     };
     assert_eq!(settlement, expected);
     // Read back from the disk, as often as one likes.
@@ -195,6 +198,7 @@ async fn a_failure_and_an_ack_end_messages_too() {
         alternate: None,
         terms,
         content: Content::default(),
+        extras: crate::Extras::default(),
     };
     let sent = handle.submit(new).await.unwrap();
     let taken = handle.take("f", "w", 1, LONG).await.unwrap();
@@ -331,6 +335,7 @@ async fn what_is_on_disk_is_there_after_a_restart() {
             alternate: None,
             terms: short,
             content: text("late"),
+            extras: crate::Extras::default(),
         })
         .await
         .unwrap();

@@ -3,6 +3,7 @@
 use super::command::{Answer, Cleanup, Command, Handed};
 use super::contents::{Contents, cost};
 use super::handle::{Settlement, Shared, Submitted};
+use super::keys::{Joined, Keys, Scope};
 use super::links::Links;
 use super::measure::{Marks, Work};
 use super::owners::Owners;
@@ -13,17 +14,19 @@ use super::trace::{Step, Trace};
 use super::transfers::Transfers;
 use crate::Content;
 use crate::clock;
+use crate::extras::Fingerprint;
 use crate::link::direct::Job;
 use crate::link::transfer::TransferKey;
 use crate::metrics::Meters;
 use crate::owner::Owner;
 use crate::store::Alternate;
 use crate::store::{Done, Op, StoreHandle};
+use bytes::Bytes;
 use redlink_core::{
     Answered, AttemptId, Body, Boot, Bound, Core, GrantToken, Input, Instant, Kept, MessageId, Part, Payload,
     Refused, Row, Tag, Terms, Verb,
 };
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use tokio::sync::{mpsc, oneshot};
@@ -56,6 +59,14 @@ pub(super) struct Submitting {
     pub(super) terms: Terms,
     /// Until the row is given to the store; from then on `contents` has it.
     pub(super) content: Option<Content>,
+    /// Until the row is given to the store.
+    pub(super) preserved: Option<Bytes>,
+    /// What that counts in memory until the row is on disk.
+    pub(super) beside: u64,
+    /// Its idempotency key, and what is submitted with it.
+    pub(super) key: Option<(Scope, Fingerprint)>,
+    /// Who has submitted the same meanwhile.
+    pub(super) joined: Vec<Joined>,
     /// From then on: its sequence number, and its deadline by the wall clock.
     pub(super) stored_as: Option<(u64, Option<i64>)>,
     pub(super) answer: Answer<Submitted>,
@@ -116,6 +127,9 @@ pub(super) struct Driver {
     pub(super) shared: Arc<Shared>,
     pub(super) contents: Contents,
     pub(super) owners: Owners,
+    pub(super) keys: Keys,
+    /// Messages and outcomes that have preserved data on disk.
+    pub(super) preserved: HashSet<u64>,
     pub(super) settings: Settings,
     pub(super) ready: bool,
     pub(super) draining: bool,
@@ -233,6 +247,7 @@ impl Driver {
         }
         self.tidy_meters();
         self.complaints.look(self.core.counters(), self.now);
+        self.expire_keys();
         self.answer_drainers();
         // P3: after an outage nothing new comes in before the overdue outcomes are in place.
         if !self.draining && !self.ready && self.core.usage().overdue == 0 {
@@ -319,6 +334,7 @@ impl Driver {
             self.store_ops = self.store_ops.saturating_sub(1);
             if let (Row::Delete(sequence), true) = (row, done) {
                 self.owners.remove(sequence);
+                self.preserved.remove(&sequence);
             }
             self.tell(Input::Stored { row, done });
             if let (Row::Delete(sequence), true) = (row, done) {
@@ -434,9 +450,14 @@ impl Driver {
         if let Some(content) = submitting.content.take() {
             self.contents.discharge(cost(&content));
         }
+        self.contents.discharge(submitting.beside);
+        if let Some((scope, _)) = &submitting.key {
+            self.keys.refused(scope);
+        }
         if let Some((sequence, _)) = submitting.stored_as {
             self.contents.forget(sequence);
             self.owners.remove(sequence);
+            self.preserved.remove(&sequence);
         }
     }
 }

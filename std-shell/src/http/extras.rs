@@ -1,10 +1,90 @@
-//! What a submit may say beside its terms: the distributed trace that it belongs to.
+//! What a submit may say beside its terms: its idempotency key, what is preserved for its producer, the distributed trace
+//! that it belongs to.
 
+use super::headers::{IDEMPOTENCY_KEY, PRESERVED, TERMS};
 use super::options::Options;
-use crate::Content;
+use super::problem::Problem;
 use crate::trace_context::{TRACEPARENT, TRACESTATE, TraceContext};
+use crate::{Content, Fingerprinting};
+use base64::Engine;
+use base64::alphabet;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+use bytes::Bytes;
 use http::{HeaderName, HeaderValue};
 use std::sync::Arc;
+
+/// Longest key, in characters.
+const KEY_MAX: usize = 255;
+/// Most bytes that are preserved: as a header, which proxies limit, and as a member of a batch's entry.
+const PRESERVED_MAX: usize = 4 << 10;
+const PRESERVED_MAX_MEMBER: usize = 1 << 20;
+
+/// Base64 with or without its padding.
+const BASE64: GeneralPurpose = GeneralPurpose::new(
+    &alphabet::STANDARD,
+    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
+);
+
+/// The idempotency key of a submit: a string as structured headers have it, in quotes, or the same characters without.
+pub(super) fn idempotency_key(options: Options<'_>) -> Result<Option<Box<str>>, Problem> {
+    let Some(text) = options.text(IDEMPOTENCY_KEY)? else {
+        return Ok(None);
+    };
+    let form = "it is 1 to 255 visible ASCII characters, best in double quotes";
+    // What a secret is made of is not repeated.
+    let bad = || options.bad(IDEMPOTENCY_KEY, "…", form);
+    let key = match text.strip_prefix('"') {
+        None => text.to_string(),
+        Some(rest) => unquoted(rest).ok_or_else(bad)?,
+    };
+    let visible = key.bytes().all(|byte| byte.is_ascii_graphic());
+    match visible && (1..=KEY_MAX).contains(&key.len()) {
+        true => Ok(Some(key.into())),
+        false => Err(bad()),
+    }
+}
+
+/// The string whose opening quote was read; nothing may stand behind its end.
+fn unquoted(text: &str) -> Option<String> {
+    let mut key = String::with_capacity(text.len());
+    let mut chars = text.chars();
+    loop {
+        match chars.next()? {
+            '"' => return chars.as_str().is_empty().then_some(key),
+            '\\' => key.push(chars.next().filter(|c| matches!(c, '"' | '\\'))?),
+            other => key.push(other),
+        }
+    }
+}
+
+/// What a submit says, but for its key, its payload and its trace context: what a fingerprint of it begins with.
+pub(super) fn fingerprinting(options: Options<'_>) -> Result<Fingerprinting, Problem> {
+    let mut fingerprint = Fingerprinting::default();
+    for name in TERMS {
+        if ![IDEMPOTENCY_KEY, TRACEPARENT, TRACESTATE].contains(name)
+            && let Some(value) = options.text(name)?
+        {
+            fingerprint.setting(name, &value);
+        }
+    }
+    Ok(fingerprint)
+}
+
+/// What is to be given back with the outcome.
+pub(super) fn preserved(options: Options<'_>) -> Result<Option<Bytes>, Problem> {
+    let Some(text) = options.text(PRESERVED)? else {
+        return Ok(None);
+    };
+    let (most, form) = match options {
+        Options::Headers(_) => (PRESERVED_MAX, "it is base64 of at most 4096 bytes"),
+        Options::Members(_) => (PRESERVED_MAX_MEMBER, "it is base64 of at most 1048576 bytes"),
+    };
+    let data = BASE64.decode(text.as_bytes()).ok();
+    let data = data.filter(|data| data.len() <= most);
+    // It may be long, and is nobody's to read.
+    let data = data.ok_or_else(|| options.bad(PRESERVED, "…", form))?;
+    Ok(Some(data.into()))
+}
 
 /// The trace context of a submit. What is malformed is as good as not there, as the standard demands; a `traceparent` that
 /// is there twice is malformed.
@@ -76,5 +156,82 @@ mod tests {
         assert_eq!(read(json("a")), Some(None));
         assert_eq!(read(serde_json::json!({ "traceparent": [1] })), None);
         assert_eq!(read(serde_json::json!({ "tracestate": "a=1" })), None);
+    }
+
+    fn with<T>(name: &'static str, value: &str, read: impl Fn(Options<'_>) -> T) -> T {
+        let mut headers = HeaderMap::new();
+        headers.insert(name, value.parse().unwrap());
+        read(Options::Headers(&headers))
+    }
+
+    #[test]
+    fn a_key_is_a_quoted_string_or_a_bare_one() {
+        let read = |value: &str| with(IDEMPOTENCY_KEY, value, idempotency_key);
+        let long = "x".repeat(KEY_MAX);
+        for (value, key) in [
+            ("abc", "abc"),
+            ("\"abc\"", "abc"),
+            (r#""a\"b\\c""#, r#"a"b\c"#),
+            (&long, &long),
+        ] {
+            assert_eq!(read(value).unwrap().as_deref(), Some(key), "{value}");
+        }
+        for bad in [
+            "",
+            "\"\"",
+            "\"abc",
+            "\"a\" b",
+            "\"a\";p=1",
+            r#""a\n""#,
+            "a b",
+            "\"a b\"",
+            &"x".repeat(KEY_MAX + 1),
+        ] {
+            assert!(read(bad).is_err(), "{bad:?}");
+        }
+        assert_eq!(
+            idempotency_key(Options::Headers(&HeaderMap::new())).unwrap(),
+            None
+        );
+    }
+
+    #[test]
+    fn what_is_preserved_has_a_bound() {
+        use base64::engine::general_purpose::STANDARD;
+        let read = |value: &str| with(PRESERVED, value, preserved);
+        assert_eq!(read("b3JkZXIgMTc=").unwrap().unwrap(), "order 17");
+        assert_eq!(read("b3JkZXIgMTc").unwrap().unwrap(), "order 17");
+        assert_eq!(read("").unwrap().unwrap(), "");
+        assert!(read(&STANDARD.encode([7; PRESERVED_MAX])).is_ok());
+        for bad in ["!", "b3Jk ZXI", &STANDARD.encode([7; PRESERVED_MAX + 1])] {
+            assert!(read(bad).is_err());
+        }
+        let entry = serde_json::json!({ "preserved": STANDARD.encode([7; PRESERVED_MAX + 1]) });
+        assert!(preserved(Options::Members(entry.as_object().unwrap())).is_ok());
+    }
+
+    #[test]
+    fn a_fingerprint_is_of_the_settings_and_not_of_key_and_trace() {
+        let of = |headers: &[(&'static str, &str)]| {
+            let mut map = HeaderMap::new();
+            for (name, value) in headers {
+                map.insert(*name, value.parse().unwrap());
+            }
+            fingerprinting(Options::Headers(&map))
+                .unwrap()
+                .finish(&Content::default())
+        };
+        let plain = of(&[]);
+        assert_eq!(
+            plain,
+            of(&[(IDEMPOTENCY_KEY, "k"), (TRACEPARENT, PARENT), ("x-other", "1")])
+        );
+        for other in [
+            ("redlink-priority", "1"),
+            (PRESERVED, "YQ=="),
+            ("redlink-send-only", "true"),
+        ] {
+            assert_ne!(plain, of(&[other]), "{other:?}");
+        }
     }
 }

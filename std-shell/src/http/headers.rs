@@ -26,6 +26,10 @@ pub const SEND_ONLY: &str = "redlink-send-only";
 pub const OUTCOME: &str = "redlink-outcome";
 /// Number of an exchange.
 pub const EXCHANGE: &str = "redlink-exchange";
+/// What a producer wants back with the outcome, base64.
+pub const PRESERVED: &str = "redlink-preserved";
+/// By which a repeated submit is known.
+pub const IDEMPOTENCY_KEY: &str = "idempotency-key";
 const ETT: &str = "redlink-ett";
 pub(super) const ALTERNATE: &str = "redlink-alternate";
 pub(super) const PATH: &str = "redlink-path";
@@ -45,9 +49,11 @@ pub(super) const TERMS: &[&str] = &[
     PATH,
     TRACEPARENT,
     TRACESTATE,
+    IDEMPOTENCY_KEY,
+    PRESERVED,
 ];
 /// Options that programs may know from elsewhere and that change what a submit means: never silently ignored.
-const REFUSED: &[&str] = &["idempotency-key"];
+const REFUSED: &[&str] = &[IDEMPOTENCY_KEY];
 
 const DAY: StdDuration = StdDuration::from_secs(86_400);
 const MILLISECOND: StdDuration = StdDuration::from_millis(1);
@@ -318,7 +324,6 @@ mod tests {
             (RETENTION, "0s"),
             (PATH, "straight"),
             ("redlink-pririty", "1"),
-            ("idempotency-key", "k"),
         ] {
             let problem = read(&[(name, value)]).unwrap_err();
             assert_eq!(problem.kind(), Kind::BadHeader);

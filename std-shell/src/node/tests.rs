@@ -137,6 +137,7 @@ async fn submit(node: &Node, service: &str, content: Content) -> MessageId {
         alternate: None,
         terms: Terms::default(),
         content,
+        extras: crate::Extras::default(),
     };
     node.handle().submit(new).await.unwrap().id
 }
@@ -238,6 +239,7 @@ async fn many_at_once_all_come_back() {
                 alternate: None,
                 terms: Terms::default(),
                 content: content.clone(),
+                extras: crate::Extras::default(),
             };
             match handle.call(new, LONG).await.unwrap() {
                 crate::driver::Called::Settled(settlement) => {

@@ -40,6 +40,12 @@ pub(super) trait Store {
     /// An outcome and its content.
     fn outcome(&mut self, sequence: u64) -> Result<Option<(Outcome, Option<Found>)>, EngineError>;
 
+    /// What was preserved of a message.
+    fn preserved(&mut self, sequence: u64) -> Result<Option<Bytes>, EngineError>;
+
+    /// Deletes the idempotency keys of messages up to this one, in a transaction of its own.
+    fn forget_keys(&mut self, through: u64) -> Result<(), EngineError>;
+
     /// An undelivered reply and its content.
     fn reply(&mut self, attempt: AttemptId) -> Result<Option<(Verb, Option<Found>)>, EngineError>;
 

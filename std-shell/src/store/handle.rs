@@ -55,6 +55,13 @@ impl StoreHandle {
         }
     }
 
+    /// Deletes the idempotency keys of messages up to this one, at most some thousand; never blocks. What can't be deleted
+    /// now is found at the next start.
+    pub fn forget_keys(&self, through: u64) {
+        // A closed store has nothing to forget.
+        let _ = self.inner.commands.send(Command::ForgetKeys(through));
+    }
+
     /// The payload of one of this node's messages; none if it is not on disk (any more).
     ///
     /// # Errors
@@ -87,8 +94,8 @@ impl StoreHandle {
         most: usize,
     ) -> Result<Option<(Outcome, Short)>, ReadError> {
         match self.ask(|to| Read::Outcome(sequence, to)).await? {
-            Some((outcome, Some(body))) => Ok(Some((outcome, load_short(body, most).await?))),
-            Some((outcome, None)) => Ok(Some((outcome, Short::Whole(Content::default())))),
+            Some((outcome, Some(body), _)) => Ok(Some((outcome, load_short(body, most).await?))),
+            Some((outcome, None, _)) => Ok(Some((outcome, Short::Whole(Content::default())))),
             None => Ok(None),
         }
     }
@@ -99,9 +106,10 @@ impl StoreHandle {
     /// It can't be told.
     pub async fn outcome(&self, sequence: u64) -> Result<Option<StoredOutcomeContent>, ReadError> {
         match self.ask(|to| Read::Outcome(sequence, to)).await? {
-            Some((outcome, body)) => Ok(Some(StoredOutcomeContent {
+            Some((outcome, body, preserved)) => Ok(Some(StoredOutcomeContent {
                 outcome,
                 content: load_some(body).await?,
+                preserved,
             })),
             None => Ok(None),
         }

@@ -34,6 +34,7 @@ pub use open::{Opened, open};
 pub use payload::INLINE_MAX;
 pub use thread::GROUP_MAX;
 pub use types::{
-    Alternate, Done, NewMessage, NodeRecord, Op, OpenError, ReadError, Recovered, RecoveredMessage,
-    RecoveredOutcome, RecoveredReply, Short, StoreStats, StoredOutcomeContent, StoredReplyContent,
+    Alternate, Done, NewMessage, NodeRecord, Op, OpenError, ReadError, Recovered, RecoveredKey,
+    RecoveredMessage, RecoveredOutcome, RecoveredReply, Short, StoreStats, StoredKey, StoredOutcomeContent,
+    StoredReplyContent,
 };

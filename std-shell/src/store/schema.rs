@@ -91,6 +91,21 @@ pub(super) const STEPS: &[&[&str]] = &[
         "ALTER TABLE message ADD COLUMN traceparent TEXT",
         "ALTER TABLE message ADD COLUMN tracestate TEXT",
     ],
+    &[
+        // What a producer wants back with its outcome; there from the insert of the message to the deletion of that, and
+        // apart from both, so that it is written once.
+        "CREATE TABLE preserved (sequence INTEGER PRIMARY KEY, data BLOB NOT NULL)",
+    ],
+    &[
+        // By which a repeated submit is known; outlives message and outcome. `scope` is a MAC of owner, service and key,
+        // `request` the SHA-256 of what was submitted.
+        "CREATE TABLE idempotency (
+        sequence INTEGER PRIMARY KEY,
+        scope BLOB NOT NULL,
+        request BLOB NOT NULL,
+        deadline_at INTEGER,
+        kept_until INTEGER NOT NULL)",
+    ],
 ];
 
 pub(super) const BEGIN: &str = "BEGIN IMMEDIATE";
@@ -114,6 +129,17 @@ pub(super) const ALL_MESSAGES: &str = "SELECT sequence, inserted, service, prior
 pub(super) const INSERT_OWNER: &str = "INSERT INTO owner (sequence, program) VALUES (?1, ?2)";
 pub(super) const DELETE_OWNER: &str = "DELETE FROM owner WHERE sequence = ?1";
 pub(super) const ALL_OWNERS: &str = "SELECT sequence, program FROM owner ORDER BY sequence";
+
+pub(super) const INSERT_PRESERVED: &str = "INSERT INTO preserved (sequence, data) VALUES (?1, ?2)";
+pub(super) const DELETE_PRESERVED: &str = "DELETE FROM preserved WHERE sequence = ?1";
+pub(super) const PRESERVED: &str = "SELECT data FROM preserved WHERE sequence = ?1";
+pub(super) const ALL_PRESERVED: &str = "SELECT sequence FROM preserved ORDER BY sequence";
+
+pub(super) const INSERT_KEY: &str = "INSERT INTO idempotency (sequence, scope, request, deadline_at, kept_until) \
+    VALUES (?1, ?2, ?3, ?4, ?5)";
+pub(super) const DELETE_KEYS: &str = "DELETE FROM idempotency WHERE sequence <= ?1";
+pub(super) const ALL_KEYS: &str =
+    "SELECT sequence, scope, request, deadline_at, kept_until FROM idempotency ORDER BY sequence";
 
 pub(super) const INSERT_OUTCOME: &str = "INSERT INTO outcome (sequence, outcome, boot, attempt, settled_at, \
     retain_until, size, file, content_type, body) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)";

@@ -48,6 +48,8 @@ pub(super) enum Command {
     Refused(Op),
     /// Read something.
     Read(Read),
+    /// Delete the idempotency keys of messages up to this one.
+    ForgetKeys(u64),
     /// Finish what came before, and end.
     Close {
         /// Empty the log first, and note exactly which sequence numbers are used.
@@ -122,6 +124,7 @@ struct Round {
     bytes: u64,
     refused: Vec<Op>,
     reads: Vec<Read>,
+    forget: Option<u64>,
     close: Option<bool>,
 }
 
@@ -130,6 +133,7 @@ impl Round {
         if entry.file.is_none() {
             self.bytes += entry.size;
         }
+        self.bytes += entry.op.beside();
         self.group.push(entry);
     }
 }
@@ -187,6 +191,9 @@ impl Keeper {
             } else if self.checkpoint_at.is_some_and(|at| at <= now) {
                 self.empty_log();
             }
+            if let Some(through) = round.forget {
+                self.forget_keys(through);
+            }
             if let Some(tidy) = round.close {
                 self.end(tidy);
                 break;
@@ -219,6 +226,7 @@ impl Keeper {
             && round.bytes < GROUP_BYTES_MAX
             && round.reads.len() < READS_MAX
             && self.held_over.is_none()
+            && round.forget.is_none()
             && round.close.is_none()
         {
             match self.inbox.try_recv() {
@@ -237,6 +245,7 @@ impl Keeper {
             Command::Op(entry) => round.take(entry),
             Command::Refused(op) => round.refused.push(op),
             Command::Read(read) => round.reads.push(read),
+            Command::ForgetKeys(through) => round.forget = round.forget.max(Some(through)),
             Command::Close { tidy } => round.close = Some(tidy),
         }
     }
@@ -249,6 +258,18 @@ impl Keeper {
         {
             self.down("emptying the log", error);
             self.resolve();
+        }
+    }
+
+    /// What is not deleted now is found at the next start, and deleted then.
+    fn forget_keys(&mut self, through: u64) {
+        let Some(engine) = &mut self.engine else { return };
+        match engine.forget_keys(through) {
+            Ok(()) => self.checkpoint_at = Some(Instant::now() + IDLE),
+            Err(error) => {
+                self.down("deleting idempotency keys", error);
+                self.resolve();
+            }
         }
     }
 

@@ -19,9 +19,10 @@ use self::values::{attempt_key, body, content_type, file, key, micros, number, p
 use super::engine::{ApplyError, EngineError, Entry, Found, Recovery, Started, Store};
 use super::schema::{self, outcome_code, verb_code};
 use super::types::{
-    Alternate, NodeRecord, Op, OpenError, RecoveredMessage, RecoveredOutcome, RecoveredReply,
+    Alternate, NodeRecord, Op, OpenError, RecoveredKey, RecoveredMessage, RecoveredOutcome, RecoveredReply,
 };
 use crate::trace_context::TraceContext;
+use bytes::Bytes;
 use limbo::core::{
     CheckpointMode, Connection, Database, IO, LimboError, OpenOptions, SqliteDialect, Statement, UnixIO,
     Value,
@@ -55,6 +56,11 @@ pub(super) struct Turso {
     reply: Statement,
     insert_owner: Statement,
     delete_owner: Statement,
+    insert_preserved: Statement,
+    delete_preserved: Statement,
+    preserved: Statement,
+    insert_key: Statement,
+    delete_keys: Statement,
     // Behind the statements, so that they go first: the file is closed when the last of them has let go of it.
     connection: Arc<Connection>,
 }
@@ -112,6 +118,11 @@ impl Turso {
             reply: prepare(schema::REPLY)?,
             insert_owner: prepare(schema::INSERT_OWNER)?,
             delete_owner: prepare(schema::DELETE_OWNER)?,
+            insert_preserved: prepare(schema::INSERT_PRESERVED)?,
+            delete_preserved: prepare(schema::DELETE_PRESERVED)?,
+            preserved: prepare(schema::PRESERVED)?,
+            insert_key: prepare(schema::INSERT_KEY)?,
+            delete_keys: prepare(schema::DELETE_KEYS)?,
             connection,
         })
     }
@@ -144,10 +155,24 @@ impl Turso {
                     trace.and_then(TraceContext::state).map_or(Value::Null, text),
                 ];
                 run(&mut self.insert_message, values)?;
-                match message.owner.program() {
-                    Some(program) => run(&mut self.insert_owner, [key(message.sequence)?, text(program)]),
-                    None => Ok(()),
+                if let Some(program) = message.owner.program() {
+                    run(&mut self.insert_owner, [key(message.sequence)?, text(program)])?;
                 }
+                if let Some(data) = &message.preserved {
+                    let values = [key(message.sequence)?, Value::from_slice(data)?];
+                    run(&mut self.insert_preserved, values)?;
+                }
+                if let Some(known) = &message.key {
+                    let values = [
+                        key(message.sequence)?,
+                        Value::from_slice(&known.scope)?,
+                        Value::from_slice(&known.request)?,
+                        message.deadline_at.map_or(Value::Null, number),
+                        number(known.kept_until),
+                    ];
+                    run(&mut self.insert_key, values)?;
+                }
+                Ok(())
             }
             Op::Settle {
                 sequence,
@@ -177,7 +202,8 @@ impl Turso {
             }
             Op::Delete { sequence } => {
                 run(&mut self.delete_outcome, [key(*sequence)?])?;
-                run(&mut self.delete_owner, [key(*sequence)?])
+                run(&mut self.delete_owner, [key(*sequence)?])?;
+                run(&mut self.delete_preserved, [key(*sequence)?])
             }
             Op::Keep {
                 token,
@@ -384,6 +410,20 @@ impl Store for Turso {
             found.rows.owners.push((row.unsigned(0)?, program));
             Ok(())
         })?;
+        each(&mut prepare(&self.connection, schema::ALL_PRESERVED)?, |row| {
+            found.rows.preserved.push(row.unsigned(0)?);
+            Ok(())
+        })?;
+        each(&mut prepare(&self.connection, schema::ALL_KEYS)?, |row| {
+            found.rows.keys.push(RecoveredKey {
+                sequence: row.unsigned(0)?,
+                scope: row.bytes(1)?,
+                request: row.bytes(2)?,
+                deadline_at: row.optional(3, Cells::int)?,
+                kept_until: row.int(4)?,
+            });
+            Ok(())
+        })?;
         Ok(found)
     }
 
@@ -457,6 +497,20 @@ impl Store for Turso {
             Ok(())
         })?;
         Ok(found)
+    }
+
+    fn preserved(&mut self, sequence: u64) -> Result<Option<Bytes>, EngineError> {
+        let mut found = None;
+        bind(&mut self.preserved, [row_key(sequence)?]).map_err(broken)?;
+        each(&mut self.preserved, |row| {
+            found = Some(Bytes::copy_from_slice(row.blob(0)?));
+            Ok(())
+        })?;
+        Ok(found)
+    }
+
+    fn forget_keys(&mut self, through: u64) -> Result<(), EngineError> {
+        run(&mut self.delete_keys, [row_key(through)?]).map_err(broken)
     }
 
     fn reply(&mut self, attempt: AttemptId) -> Result<Option<(Verb, Option<Found>)>, EngineError> {

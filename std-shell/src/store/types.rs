@@ -3,6 +3,7 @@
 use crate::Content;
 use crate::metrics::Histogram;
 use crate::owner::Owner;
+use bytes::Bytes;
 use redlink_core::wire::Path;
 use redlink_core::{AttemptId, Duration, Fence, GrantToken, NodeId, Outcome, Row, Terms, Verb};
 use std::fmt;
@@ -29,7 +30,7 @@ pub enum Op {
         /// When its retention ends.
         retain_until: i64,
     },
-    /// Delete an outcome, and whose it was. Done also if there is none.
+    /// Delete an outcome, whose it was, and what was preserved. Done also if there is none.
     Delete {
         /// The message.
         sequence: u64,
@@ -71,10 +72,25 @@ pub struct NewMessage {
     pub terms: Terms,
     /// Its payload.
     pub content: Content,
+    /// To be given back with its outcome. Lies in a row of its own, whatever its length.
+    pub preserved: Option<Bytes>,
+    /// By which a repeated submit is known.
+    pub key: Option<StoredKey>,
     /// Now.
     pub submitted_at: i64,
     /// When its ETT is over.
     pub deadline_at: Option<i64>,
+}
+
+/// An idempotency key as it lies on disk; see `driver/keys.rs`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StoredKey {
+    /// MAC of owner, service and key.
+    pub scope: [u8; 16],
+    /// SHA-256 of what was submitted.
+    pub request: [u8; 32],
+    /// When it no longer counts.
+    pub kept_until: i64,
 }
 
 /// Where else a message is offered while nobody has claimed it.
@@ -114,6 +130,14 @@ impl Op {
             Self::Insert(message) => Some(&message.content),
             Self::Settle { content, .. } | Self::Keep { content, .. } => content.as_ref(),
             Self::Delete { .. } | Self::Drop { .. } => None,
+        }
+    }
+
+    /// Bytes that go into rows beside its content.
+    pub(super) fn beside(&self) -> u64 {
+        match self {
+            Self::Insert(message) => message.preserved.as_ref().map_or(0, |data| data.len() as u64),
+            Self::Settle { .. } | Self::Delete { .. } | Self::Keep { .. } | Self::Drop { .. } => 0,
         }
     }
 
@@ -169,6 +193,25 @@ pub struct Recovered {
     pub replies: Vec<RecoveredReply>,
     /// Whose messages and outcomes are, by sequence number, where they are a program's; each program's name once.
     pub owners: Vec<(u64, Arc<str>)>,
+    /// Messages and outcomes with preserved data, by sequence number.
+    pub preserved: Vec<u64>,
+    /// Idempotency keys, by sequence number; also those that no longer count.
+    pub keys: Vec<RecoveredKey>,
+}
+
+/// An idempotency key found on disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RecoveredKey {
+    /// The message that was submitted with it; that and its outcome may be gone.
+    pub sequence: u64,
+    /// MAC of owner, service and key.
+    pub scope: [u8; 16],
+    /// SHA-256 of what was submitted.
+    pub request: [u8; 32],
+    /// When the message's ETT was over.
+    pub deadline_at: Option<i64>,
+    /// When it no longer counts.
+    pub kept_until: i64,
 }
 
 /// A message found on disk.
@@ -231,6 +274,8 @@ pub struct StoredOutcomeContent {
     pub outcome: Outcome,
     /// Payload of the reply or text of the failure.
     pub content: Option<Content>,
+    /// What the producer wants back with it.
+    pub preserved: Option<Bytes>,
 }
 
 /// An undelivered reply with its content.

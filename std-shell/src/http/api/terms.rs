@@ -77,6 +77,18 @@ pub(super) const TERMS: &[Term] = &[
         default: "the node's",
     },
     Term {
+        name: "Idempotency-Key",
+        about: "A repeated submit to the same service with the same key and the same content is the same message, for 24 hours: 1 to 255 visible ASCII characters, quoted or not. The outcome of a call with `wait` then stays until it is collected.",
+        form: Form::Text("\"8e03978e-40d5-43e8-bc93-6894a57f9324\""),
+        default: "none",
+    },
+    Term {
+        name: "Redlink-Preserved",
+        about: "Given back with the outcome, never sent to the consumer: base64 of up to 4 KiB.",
+        form: Form::Text("b3JkZXIgMTc="),
+        default: "none",
+    },
+    Term {
         name: "traceparent",
         about: "The distributed trace that it belongs to (W3C Trace Context); handed to the consumer. A malformed one counts as none.",
         form: Form::Text("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"),

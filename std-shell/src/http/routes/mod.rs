@@ -191,6 +191,9 @@ impl From<Refusal> for Problem {
     fn from(refusal: Refusal) -> Self {
         let kind = match refusal {
             Refusal::Full(_) => Kind::Full,
+            Refusal::Keys => Kind::Full,
+            Refusal::KeyReused => Kind::KeyReused,
+            Refusal::Collected => Kind::OutcomeCollected,
             Refusal::Memory => Kind::MemoryFull,
             Refusal::Name(_) => Kind::BadName,
             Refusal::Draining | Refusal::Stopped => Kind::Draining,

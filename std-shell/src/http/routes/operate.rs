@@ -19,7 +19,7 @@ use utoipa::ToSchema;
 #[expect(dead_code, reason = "it says what either answer looks like")]
 enum NodeStatusOrBasics {
     /// To administrators.
-    Status(NodeStatus),
+    Status(Box<NodeStatus>),
     /// To programs.
     Basics(NodeBasics),
 }

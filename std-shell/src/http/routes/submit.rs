@@ -5,11 +5,12 @@ use super::super::extras;
 use super::super::headers;
 use super::super::options::Options;
 use super::super::{Node, Problem};
-use crate::Content;
 use crate::TraceContext;
 use crate::driver::NewMessage;
 use crate::store::Alternate;
 use crate::trust::programs::Pass;
+use crate::{Content, Extras, Fingerprinting, Idempotency};
+use bytes::Bytes;
 use redlink_core::Terms;
 use std::sync::Arc;
 
@@ -20,6 +21,9 @@ pub(super) struct Addressed {
     alternate: Option<Alternate>,
     terms: Terms,
     trace_context: Option<Arc<TraceContext>>,
+    preserved: Option<Bytes>,
+    /// The idempotency key, and what is to be told of the payload to have the request's fingerprint.
+    key: Option<(Box<str>, Fingerprinting)>,
 }
 
 impl Addressed {
@@ -55,6 +59,11 @@ impl Addressed {
             alternate,
             terms,
             trace_context: extras::trace_context(options),
+            preserved: extras::preserved(options)?,
+            key: match extras::idempotency_key(options)? {
+                Some(key) => Some((key, extras::fingerprinting(options)?)),
+                None => None,
+            },
         })
     }
 
@@ -65,16 +74,27 @@ impl Addressed {
             alternate,
             terms,
             trace_context,
+            preserved,
+            key,
         } = self;
+        let idempotency = key.map(|(key, request)| Idempotency {
+            key,
+            request: request.finish(&content),
+        });
         let content = Content {
             trace_context,
             ..content
+        };
+        let extras = Extras {
+            idempotency,
+            preserved,
         };
         NewMessage {
             service,
             alternate,
             terms,
             content,
+            extras,
         }
     }
 }

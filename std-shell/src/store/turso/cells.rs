@@ -55,6 +55,13 @@ impl<'a> Cells<'a> {
             .ok_or_else(|| bad("no bytes where some belong"))
     }
 
+    /// Bytes of a length that is always the same.
+    pub(super) fn bytes<const N: usize>(self, at: usize) -> Result<[u8; N], EngineError> {
+        self.blob(at)?
+            .try_into()
+            .map_err(|_| bad(&format!("not {N} bytes where so many belong")))
+    }
+
     pub(super) fn optional<T>(
         self,
         at: usize,

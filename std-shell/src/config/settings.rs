@@ -135,6 +135,8 @@ pub const SETTINGS: &[Setting] = &[
         "Most messages that pass between one peer and another"),
     setting("capacity.rules", Number, None, Is("2048"), Restart,
         "Most rules of all links together"),
+    setting("capacity.idempotency_keys", Number, None, Is("100000"), Restart,
+        "Most idempotency keys of the last 24 hours"),
     setting("tls.ca", Text, None, Unset("the mesh has its own authority"), Restart,
         "Certificates (PEM) of another authority than the mesh's own"),
     setting("tls.certificate", Text, None, Unset("the mesh's authority signs one"), Restart,

@@ -92,6 +92,7 @@ fn other_values() -> Vec<(&'static str, &'static str, &'static str)> {
         ("capacity.routes", "18", "18"),
         ("capacity.relays", "19", "19"),
         ("capacity.rules", "20", "20"),
+        ("capacity.idempotency_keys", "21", "21"),
         ("tls.ca", "a.pem", "'a.pem'"),
         ("tls.certificate", "b.pem", "'b.pem'"),
         ("tls.key", "c.pem", "'c.pem'"),

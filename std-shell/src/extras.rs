@@ -9,8 +9,20 @@ use sha2::{Digest, Sha256};
 pub struct Extras {
     /// Makes a repeated submit the same message.
     pub idempotency: Option<Idempotency>,
+    /// Where its node keeps it.
+    pub durability: Durability,
     /// Given back with the outcome; never sent to a consumer. How long it may be is for the caller to check.
     pub preserved: Option<Bytes>,
+}
+
+/// Where a message and its outcome are kept.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Durability {
+    /// On disk, before anybody is told.
+    #[default]
+    Disk,
+    /// In the memory of its node only, as long as that runs.
+    Memory,
 }
 
 /// By what a repeated submit is known.

@@ -23,5 +23,5 @@ mod trace_context;
 pub mod trust;
 
 pub use content::Content;
-pub use extras::{Extras, Fingerprint, Fingerprinting, Idempotency};
+pub use extras::{Durability, Extras, Fingerprint, Fingerprinting, Idempotency};
 pub use trace_context::TraceContext;

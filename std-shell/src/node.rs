@@ -148,6 +148,7 @@ impl Node {
             settings.idempotency_keys = most;
         }
         settings.trace_memory = config.trace_memory;
+        settings.memory_messages = config.memory_messages;
         settings.south = config.south.clone();
         settings.advertise = config.advertise.as_ref().map(|url| url.to_string().into());
         settings.memory_max = settings.memory_max.max(config.max_payload.saturating_mul(4));

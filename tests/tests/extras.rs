@@ -142,3 +142,39 @@ fn a_repeated_command_is_the_same_message() {
         .code(1)
         .says(&["collected already", "another idempotency key"]);
 }
+
+/// What is kept in memory passes links and is gone with its node; what is on disk stays.
+#[test]
+fn a_message_in_memory_is_done_elsewhere_and_gone_with_its_node() {
+    let mut mesh = Mesh::start();
+    let _worker = Worker::start(&mesh.north, "wc", "w1", &[], &["wc", "-w"]);
+    mesh.south.wait_service("wc");
+    for payload in [&b"a b"[..], &[b"x ".repeat(50_000), b"y".to_vec()].concat()] {
+        let said = mesh
+            .south
+            .cli(&["call", "wc", "--durability", "memory"], payload)
+            .ok();
+        assert!(["2", "50001"].contains(&said.text().as_str()), "{}", said.text());
+    }
+    let send = |service: &str, more: &[&str]| {
+        let line = [&["send", service][..], more].concat();
+        mesh.south.cli(&line, b"x").ok().text()
+    };
+    let (gone, stays) = (send("nobody", &["--durability", "memory"]), send("nobody", &[]));
+    let shown = mesh.south.cli(&["message", "show", &gone], b"").ok().text();
+    assert!(shown.contains("memory only"), "{shown}");
+    mesh.south.stop();
+    let log = std::fs::read_to_string(mesh.south.log()).expect("its log");
+    assert!(
+        log.contains("kept in memory only") && log.contains("messages=1"),
+        "{log}"
+    );
+    mesh.south.restart();
+    mesh.south
+        .curl("GET", &format!("/v1/messages/{gone}"))
+        .get()
+        .problem(404, "unknown-message");
+    mesh.south.wait_state(&stays, "queued");
+    mesh.south.stop();
+    mesh.south.check_database();
+}

@@ -183,6 +183,10 @@ pub(super) struct Terms {
     #[arg(long, value_name = "KEY", value_parser = idempotency_key, help_heading = "The message")]
     pub(super) idempotency_key: Option<String>,
 
+    /// Where its node keeps it: disk, or memory: gone when that stops, but never written [default: disk]
+    #[arg(long, value_name = "WHERE", value_parser = ["disk", "memory"], help_heading = "The message")]
+    pub(super) durability: Option<String>,
+
     /// Given back with the outcome, never sent to the worker; `@FILE` takes it from a file, up to 4 KiB
     #[arg(long, value_name = "TEXT|@FILE", value_parser = preserved, help_heading = "The message")]
     pub(super) preserved: Option<Bytes>,
@@ -211,6 +215,7 @@ impl Terms {
         );
         set("redlink-path", self.path.clone());
         set("redlink-max-attempts", self.max_attempts.map(|n| n.to_string()));
+        set("redlink-durability", self.durability.clone());
         set("idempotency-key", self.idempotency_key.as_deref().map(quoted));
         set(
             "redlink-preserved",
@@ -412,6 +417,7 @@ mod tests {
             alternate: Some(alternate("wc-slow=10s").unwrap()),
             path: Some("direct".into()),
             max_attempts: Some(0),
+            durability: Some("memory".into()),
             idempotency_key: Some("a\"b".into()),
             preserved: Some("order 17".into()),
             content_type: Some("text/plain".into()),
@@ -424,6 +430,7 @@ mod tests {
             ("redlink-alternate", "wc-slow;after=10s"),
             ("redlink-path", "direct"),
             ("redlink-max-attempts", "0"),
+            ("redlink-durability", "memory"),
             ("idempotency-key", r#""a\"b""#),
             ("redlink-preserved", "b3JkZXIgMTc="),
             ("redlink-send-only", "true"),

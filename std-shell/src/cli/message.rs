@@ -188,6 +188,7 @@ async fn show(options: ShowOptions) -> Done {
         ("size", size(message.size)),
         ("age", span(Duration::from_millis(message.age_ms))),
         ("owner", owner(message.program.as_deref())),
+        ("kept", kept(&message.durability)),
         ("alternate", alternate(&message)),
     ] {
         if !value.is_empty() {
@@ -195,6 +196,14 @@ async fn show(options: ShowOptions) -> Done {
         }
     }
     Ok(Exit::Done)
+}
+
+/// Said where it is not as usual.
+fn kept(durability: &str) -> String {
+    match durability {
+        "memory" => "in the node's memory only".into(),
+        _ => String::new(),
+    }
 }
 
 fn owner(program: Option<&str>) -> String {

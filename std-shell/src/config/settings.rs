@@ -113,6 +113,8 @@ pub const SETTINGS: &[Setting] = &[
         "Most connections at once, 1 to 1048576"),
     setting("trace_memory", Bytes, None, Is("8388608"), Restart,
         "Memory for the steps that `redlink message trace` shows, in bytes; up to 1GiB, 0 keeps none"),
+    setting("memory_messages", Bytes, None, Is("67108864"), Restart,
+        "Most bytes of messages with durability memory: payloads, outcomes and what is preserved"),
     setting("certificate_life", Text, None, Is("\"30d\""), Restart,
         "How long certificates live that this node signs, 10s to 366d"),
     setting("capacity.messages", Number, None, Is("100000"), Restart,

@@ -40,6 +40,8 @@ pub(super) struct Handed {
 pub(super) enum OutcomeNow {
     /// It is on disk.
     Stored,
+    /// It is kept in memory only.
+    Kept(Settlement),
     /// It is not there yet; here it will come.
     Open {
         settled: oneshot::Receiver<Settlement>,

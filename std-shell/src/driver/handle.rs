@@ -223,7 +223,7 @@ impl Handle {
         self.shared.payload_max
     }
 
-    /// Hands a message over. When this returns, its row is on disk (P1).
+    /// Hands a message over. When this returns, its row is on disk (P1), unless it is to be kept in memory only.
     ///
     /// # Errors
     /// It was not accepted, and left no trace; after [`Refusal::Stopped`] that is not known.
@@ -302,6 +302,7 @@ impl Handle {
             .await?
         {
             OutcomeNow::Stored => self.read_outcome(id).await.map(Some),
+            OutcomeNow::Kept(settlement) => Ok(Some(settlement)),
             OutcomeNow::Open { settled, preserves } => match tokio::time::timeout(wait, settled).await {
                 // What was preserved lies on disk only.
                 Ok(Ok(settlement)) if preserves => self.read_outcome(settlement.id).await.map(Some),

@@ -31,9 +31,17 @@ pub struct MessageInfo {
     /// The program that submitted it; none if it was the administrator.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub program: Option<String>,
+    /// Where its node keeps it: `disk`, or `memory` and nowhere else.
+    #[serde(default = "disk")]
+    pub durability: String,
     /// Its alternate service, if it has one and no outcome yet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub alternate: Option<AlternateInfo>,
+}
+
+/// Of a node that does not say it.
+fn disk() -> String {
+    "disk".to_owned()
 }
 
 /// Where else a message is offered.
@@ -280,6 +288,15 @@ pub struct NodeStatus {
     pub memory_used: u64,
     /// Most of those.
     pub memory_max: u64,
+    /// Messages and outcomes that are kept in memory only; they are among `messages`.
+    #[serde(default)]
+    pub memory_messages: u64,
+    /// Bytes of their payloads, outcomes and preserved data.
+    #[serde(default)]
+    pub memory_messages_used: u64,
+    /// Most of those.
+    #[serde(default)]
+    pub memory_messages_max: u64,
     /// Idempotency keys of the last 24 hours.
     #[serde(default)]
     pub idempotency_keys: u64,

@@ -12,8 +12,8 @@ use crate::config::Souths;
 use crate::link::frame;
 use crate::owner::{Owner, Who};
 use crate::store::Alternate;
-use crate::{Content, Extras};
-use redlink_core::{Answered, GrantToken, Input, LinkId, Part, State, Submit, Verb};
+use crate::{Content, Durability, Extras};
+use redlink_core::{Answered, GrantToken, Input, LinkId, MessageId, Part, State, Submit, Verb};
 use std::sync::atomic::Ordering;
 use tokio::sync::oneshot;
 
@@ -298,6 +298,7 @@ impl Driver {
         } = new;
         let Extras {
             idempotency,
+            durability,
             preserved,
         } = extras;
         if let Err(refusal) = self.check(&content) {
@@ -315,9 +316,16 @@ impl Driver {
         let Joined { answer: to, settled } = joined;
         let beside = preserved.as_ref().map_or(0, |data| data.len() as u64);
         let bytes = cost(&content) + beside;
-        if !self.contents.fits_submit(bytes) {
-            self.measure_refused(&Refusal::Memory);
-            return answer(to, Err(Refusal::Memory));
+        let full = match durability {
+            Durability::Disk if self.contents.fits_submit(bytes) => None,
+            Durability::Disk => Some(Refusal::Memory),
+            Durability::Memory if self.memory.fits(bytes) => None,
+            Durability::Memory if self.memory.could_fit(bytes) => Some(Refusal::MemoryMessages),
+            Durability::Memory => Some(Refusal::TooLarge),
+        };
+        if let Some(refusal) = full {
+            self.measure_refused(&refusal);
+            return answer(to, Err(refusal));
         }
         let tag = self.shared.tag();
         let size = content.bytes.len() as u64;
@@ -334,7 +342,10 @@ impl Driver {
                 answer(to, Err(refusal));
             }
             Ok(_) => {
-                self.contents.charge(bytes);
+                match durability {
+                    Durability::Disk => self.contents.charge(bytes),
+                    Durability::Memory => self.memory.charge(bytes),
+                }
                 let content = Some(content);
                 if let Some((scope, request)) = key {
                     self.keys.begin(scope, request, tag);
@@ -345,6 +356,7 @@ impl Driver {
                     alternate,
                     terms,
                     content,
+                    durability,
                     preserved,
                     beside,
                     key,
@@ -356,6 +368,18 @@ impl Driver {
                 self.submits.insert(tag, submitting);
             }
         }
+    }
+
+    /// The outcome of a message that is kept in memory only.
+    fn kept_outcome(&self, sequence: u64) -> Option<Settlement> {
+        let node = self.shared.node;
+        let (outcome, content) = self.memory.outcome(sequence)?;
+        Some(Settlement {
+            id: MessageId { node, sequence },
+            outcome: *outcome,
+            content: content.clone().unwrap_or_default(),
+            preserved: self.memory.preserved(sequence).cloned(),
+        })
     }
 
     /// Where a message's outcome comes.
@@ -395,7 +419,9 @@ impl Driver {
             .map(|message| message.state)
             .ok_or(Refusal::Unknown)?;
         match state {
-            State::Settled => Ok(OutcomeNow::Stored),
+            State::Settled => Ok(self
+                .kept_outcome(sequence)
+                .map_or(OutcomeNow::Stored, OutcomeNow::Kept)),
             State::Deleting => Err(Refusal::Unknown),
             _ => Ok(OutcomeNow::Open {
                 settled: self.wait_for(sequence),

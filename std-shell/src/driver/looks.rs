@@ -97,7 +97,11 @@ impl Driver {
 
     fn message(&self, view: &MessageView<'_>) -> MessageInfo {
         let owner = self.owners.of(view.id.sequence);
-        message(view, owner.program())
+        let kept = self.memory.holds(view.id.sequence);
+        MessageInfo {
+            durability: if kept { "memory" } else { "disk" }.to_owned(),
+            ..message(view, owner.program())
+        }
     }
 
     fn consumer(&self, view: &ConsumerView<'_>) -> ConsumerInfo {
@@ -126,6 +130,7 @@ impl Driver {
 
     fn status(&self) -> NodeStatus {
         let usage = self.core.usage();
+        let (kept, outcomes_kept) = self.memory.counts();
         // As the lists have them: without what the nodes have for themselves.
         let programs = self.core.services().filter(|service| !service.name.is_reserved());
         let (services, consumers) = programs.fold((0, 0), |(services, consumers), service| {
@@ -148,6 +153,9 @@ impl Driver {
             peers: self.core.sessions().into(),
             memory_used: self.contents.used(),
             memory_max: self.settings.memory_max,
+            memory_messages: (kept + outcomes_kept) as u64,
+            memory_messages_used: self.memory.used(),
+            memory_messages_max: self.settings.memory_messages,
             idempotency_keys: self.keys.len() as u64,
             idempotency_keys_max: self.settings.idempotency_keys.into(),
             counters: counters(
@@ -197,6 +205,7 @@ fn message(view: &MessageView<'_>, program: Option<&Arc<str>>) -> MessageInfo {
         age_ms: millis(view.age),
         remaining_ms: view.remaining.map(millis),
         program: program.map(ToString::to_string),
+        durability: String::new(),
         alternate: view.alternate.map(|(service, left)| AlternateInfo {
             service: service.to_string(),
             in_ms: millis(left),

@@ -92,6 +92,7 @@ impl Driver {
             Refusal::Full(Bound::Messages) => "messages-full",
             Refusal::Full(_) => "table-full",
             Refusal::Memory => "memory-full",
+            Refusal::MemoryMessages => "memory-messages-full",
             Refusal::Keys => "keys-full",
             Refusal::KeyReused => "key-reused",
             Refusal::Name(_) => "bad-name",

@@ -20,6 +20,7 @@
 //! | `transfers` | the large payloads beside them |
 //! | `contents` | payload bytes in memory |
 //! | `owners` | whose messages and consumers are |
+//! | `memory` | messages that are kept in memory only |
 //! | `keys` | by which repeated submits are known |
 //! | `looks`, `pages` | what operators see |
 //! | `trace`, `seen` | what happened to messages lately; what is shown of it |
@@ -36,6 +37,7 @@ mod links;
 mod looks;
 mod many;
 mod measure;
+mod memory;
 mod outputs;
 mod owners;
 mod pace;

@@ -9,15 +9,15 @@ use super::looks::outcome_word;
 use super::refusal::Refusal;
 use super::trace::Step;
 use super::turn::{Answering, Driver, Held, Next};
-use crate::Content;
 use crate::clock;
 use crate::content::PAYLOAD_MAX;
 use crate::link::frame;
 use crate::link::transfer::{Job, TransferKey};
 use crate::store::{NewMessage, Op};
+use crate::{Content, Durability};
 use redlink_core::{
     Answered, Attached, Body, Deliver, Fault, LinkId, LostWhy, MessageId, Notice, Outcome, Output, Part,
-    Payload, StoreOp, Tag, Verb, wire,
+    Payload, Row, StoreOp, Tag, Verb, wire,
 };
 
 impl Driver {
@@ -145,11 +145,23 @@ impl Driver {
     /// Where a payload is; `None` if its bytes were freed.
     pub(super) fn source(&self, payload: Payload) -> Option<Source> {
         match payload {
-            Payload::Own { sequence, .. } => Some(self.contents.own(sequence)),
+            Payload::Own { sequence, .. } => Some(self.own(sequence)),
             // A payload of no bytes is not kept by anybody.
             Payload::Empty => Some(Source::Memory(Content::default())),
             Payload::Held(body) => self.contents.body(body),
         }
+    }
+
+    /// Where the payload of this node's own message is.
+    fn own(&self, sequence: u64) -> Source {
+        let kept = self.memory.payload(sequence).cloned();
+        kept.map_or_else(|| self.contents.own(sequence), Source::Memory)
+    }
+
+    /// Where that will be for as long as it is needed.
+    fn own_later(&self, sequence: u64) -> Source {
+        let kept = self.memory.payload(sequence).cloned();
+        kept.map_or_else(|| self.contents.own_later(sequence), Source::Memory)
     }
 
     /// The same for a transfer, which may also take what passes.
@@ -164,7 +176,7 @@ impl Driver {
     fn send_apart(&mut self, link: LinkId, key: TransferKey, payload: Payload) {
         let later = match payload {
             // What has to wait for its turn must not keep memory that the cache could give away.
-            Payload::Own { sequence, .. } => Some(Outgoing::Whole(self.contents.own_later(sequence))),
+            Payload::Own { sequence, .. } => Some(Outgoing::Whole(self.own_later(sequence))),
             Payload::Empty | Payload::Held(_) => self.outgoing(payload),
         };
         let Some(source) = later else {
@@ -200,7 +212,7 @@ impl Driver {
         };
         // What has to wait for its turn must not keep memory that the cache could give away.
         let later = match payload {
-            Payload::Own { sequence, .. } => self.contents.own_later(sequence),
+            Payload::Own { sequence, .. } => self.own_later(sequence),
             Payload::Empty | Payload::Held(_) => source.clone(),
         };
         let [source, later] = match attached {
@@ -228,6 +240,9 @@ impl Driver {
                 if let Some(content) = &content {
                     self.settling.insert(sequence, content.clone());
                 }
+                if self.memory.holds(sequence) {
+                    return self.settle_in_memory(sequence, outcome, content);
+                }
                 let retain_until = clock::wall_after(self.wall, retention);
                 Op::Settle {
                     sequence,
@@ -237,6 +252,10 @@ impl Driver {
                     settled_at: self.wall,
                     retain_until,
                 }
+            }
+            StoreOp::Delete { sequence } if self.memory.holds(sequence) => {
+                self.next.push_back(Next::Stored(Row::Delete(sequence), true));
+                return;
             }
             StoreOp::Delete { sequence } => Op::Delete { sequence },
             StoreOp::Keep {
@@ -272,6 +291,12 @@ impl Driver {
             .map(|ett| clock::wall_after(submitted_at, ett));
         let content = submitting.content.take().unwrap_or_default();
         submitting.stored_as = Some((sequence, deadline_at));
+        if submitting.durability == Durability::Memory {
+            let preserved = submitting.preserved.take();
+            let owner = submitting.owner.clone();
+            self.owners.add(sequence, &owner);
+            return self.insert_in_memory(sequence, content, preserved);
+        }
         self.contents.insert_fresh(sequence, content.clone());
         let service = submitting.service.as_str().into();
         let alternate = submitting.alternate.take();
@@ -318,7 +343,9 @@ impl Driver {
         let Some(submitting) = self.submits.remove(&tag) else {
             return;
         };
-        self.contents.discharge(submitting.beside);
+        if submitting.durability == Durability::Disk {
+            self.contents.discharge(submitting.beside);
+        }
         let deadline_at = submitting.stored_as.and_then(|(_, deadline_at)| deadline_at);
         let deadline = deadline_at.map(clock::system_time);
         if let Some((scope, _)) = submitting.key {
@@ -357,13 +384,14 @@ impl Driver {
         let content = self.settling.remove(&sequence).unwrap_or_default();
         self.contents.forget(sequence);
         self.transfers.settled(id);
+        let preserved = self.memory.preserved(sequence).cloned();
         for waiter in self.waiters.remove(&sequence).unwrap_or_default() {
             let _ = waiter.send(Settlement {
                 id,
                 outcome,
                 content: content.clone(),
-                // Whoever waits for it has it, or reads it.
-                preserved: None,
+                // Of one on disk whoever waits for it has it, or reads it.
+                preserved: preserved.clone(),
             });
         }
     }

@@ -12,6 +12,11 @@ pub enum Refusal {
     /// The payloads that are in memory fill the room set for them; try later (P7).
     #[error("the memory for payloads is full; try again later, or raise the node's limit")]
     Memory,
+    /// The messages that are kept in memory only fill the room set for them; try later (P7).
+    #[error(
+        "the memory for messages with durability `memory` is full; try again later, keep this one on disk, or raise the node's limit (`memory_messages`)"
+    )]
+    MemoryMessages,
     /// As many idempotency keys are known as there may be; try later, or without one (P7).
     #[error(
         "the table of idempotency keys is full; try again later, submit without a key, or raise the node's limit"

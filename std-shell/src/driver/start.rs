@@ -5,6 +5,7 @@ use super::handle::{Handle, PASSING, Shared};
 use super::keys::Keys;
 use super::links::Links;
 use super::measure::Marks;
+use super::memory::Memory;
 use super::owners::Owners;
 use super::tally::{Complaints, Tally};
 use super::trace::Trace;
@@ -50,6 +51,8 @@ pub struct Settings {
     pub south: Souths,
     /// Memory for the latest steps of messages, in bytes; 0 keeps none.
     pub trace_memory: u64,
+    /// Most bytes of messages that are kept in memory only.
+    pub memory_messages: u64,
     /// Most idempotency keys that are known at once.
     pub idempotency_keys: u32,
     /// URL at which other nodes reach this one, for payloads that go straight.
@@ -68,6 +71,7 @@ impl Settings {
             payload_max: 64 << 20,
             south: Souths::default(),
             trace_memory: 8 << 20,
+            memory_messages: 64 << 20,
             idempotency_keys: 100_000,
             advertise: None,
         }
@@ -188,6 +192,7 @@ pub fn start(
         shared,
         contents,
         owners: Owners::recovered(&opened.recovered.owners),
+        memory: Memory::new(settings.memory_messages),
         keys: Keys::recovered(
             &opened.identity.key,
             settings.idempotency_keys,

@@ -3,6 +3,7 @@
 //! Nothing here sleeps to let something happen: every wait is for an event, with a bound that only a failure reaches.
 
 mod keys;
+mod memory;
 mod owners;
 
 use super::*;

@@ -6,6 +6,7 @@ use super::handle::{Settlement, Shared, Submitted};
 use super::keys::{Joined, Keys, Scope};
 use super::links::Links;
 use super::measure::{Marks, Work};
+use super::memory::Memory;
 use super::owners::Owners;
 use super::refusal::Refusal;
 use super::start::Settings;
@@ -14,7 +15,7 @@ use super::trace::{Step, Trace};
 use super::transfers::Transfers;
 use crate::Content;
 use crate::clock;
-use crate::extras::Fingerprint;
+use crate::extras::{Durability, Fingerprint};
 use crate::link::direct::Job;
 use crate::link::transfer::TransferKey;
 use crate::metrics::Meters;
@@ -59,6 +60,8 @@ pub(super) struct Submitting {
     pub(super) terms: Terms,
     /// Until the row is given to the store; from then on `contents` has it.
     pub(super) content: Option<Content>,
+    /// Where it is to be kept.
+    pub(super) durability: Durability,
     /// Until the row is given to the store.
     pub(super) preserved: Option<Bytes>,
     /// What that counts in memory until the row is on disk.
@@ -111,6 +114,8 @@ pub(super) enum Next {
     LinkDown(redlink_core::LinkId),
     Fetched(TransferKey, Option<Content>),
     NotDirect(TransferKey),
+    /// What the store would have answered of a message that is kept in memory only.
+    Stored(Row, bool),
     /// What is for another node comes, under this number.
     Passes(TransferKey, Body),
 }
@@ -127,6 +132,7 @@ pub(super) struct Driver {
     pub(super) shared: Arc<Shared>,
     pub(super) contents: Contents,
     pub(super) owners: Owners,
+    pub(super) memory: Memory,
     pub(super) keys: Keys,
     /// Messages and outcomes that have preserved data on disk.
     pub(super) preserved: HashSet<u64>,
@@ -216,6 +222,7 @@ impl Driver {
             more = self.work();
         }
         self.shared.ready.store(false, Ordering::Release);
+        self.tell_what_is_lost();
         self.links.close_all("this node stops");
         self.contents.close();
     }
@@ -332,16 +339,24 @@ impl Driver {
     fn stored(&mut self, group: &[Done]) {
         for &Done { row, done } in group {
             self.store_ops = self.store_ops.saturating_sub(1);
-            if let (Row::Delete(sequence), true) = (row, done) {
-                self.owners.remove(sequence);
-                self.preserved.remove(&sequence);
+            if let Row::Insert(sequence) = row {
+                self.memory.marked(sequence, done);
             }
-            self.tell(Input::Stored { row, done });
-            if let (Row::Delete(sequence), true) = (row, done) {
-                for Collecting { answer, result } in self.collecting.remove(&sequence).into_iter().flatten() {
-                    // Whoever has gone does not mind.
-                    let _ = answer.send(result);
-                }
+            self.stored_row(row, done);
+        }
+    }
+
+    fn stored_row(&mut self, row: Row, done: bool) {
+        if let (Row::Delete(sequence), true) = (row, done) {
+            self.owners.remove(sequence);
+            self.preserved.remove(&sequence);
+            self.memory.remove(sequence);
+        }
+        self.tell(Input::Stored { row, done });
+        if let (Row::Delete(sequence), true) = (row, done) {
+            for Collecting { answer, result } in self.collecting.remove(&sequence).into_iter().flatten() {
+                // Whoever has gone does not mind.
+                let _ = answer.send(result);
             }
         }
     }
@@ -402,6 +417,7 @@ impl Driver {
                 }
             }
             Next::NotDirect(key) => self.not_direct(key),
+            Next::Stored(row, done) => self.stored_row(row, done),
             Next::Passes(key, body) => {
                 let TransferKey { token, part } = key;
                 let body_in = Some(body);
@@ -447,12 +463,15 @@ impl Driver {
 
     /// Takes a content out of a submit that came to nothing.
     pub(super) fn discard(&mut self, submitting: &mut Submitting) {
-        if let Some(content) = submitting.content.take() {
-            self.contents.discharge(cost(&content));
-        }
-        self.contents.discharge(submitting.beside);
         if let Some((scope, _)) = &submitting.key {
             self.keys.refused(scope);
+        }
+        let content = submitting.content.take();
+        let bytes = submitting.beside + content.as_ref().map_or(0, cost);
+        match (submitting.durability, submitting.stored_as) {
+            (Durability::Disk, _) => self.contents.discharge(bytes),
+            (Durability::Memory, Some((sequence, _))) => self.memory.remove(sequence),
+            (Durability::Memory, None) => self.memory.discharge(bytes),
         }
         if let Some((sequence, _)) = submitting.stored_as {
             self.contents.forget(sequence);

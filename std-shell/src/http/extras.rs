@@ -1,11 +1,11 @@
 //! What a submit may say beside its terms: its idempotency key, what is preserved for its producer, the distributed trace
 //! that it belongs to.
 
-use super::headers::{IDEMPOTENCY_KEY, PRESERVED, TERMS};
+use super::headers::{DURABILITY, IDEMPOTENCY_KEY, PRESERVED, TERMS};
 use super::options::Options;
 use super::problem::Problem;
 use crate::trace_context::{TRACEPARENT, TRACESTATE, TraceContext};
-use crate::{Content, Fingerprinting};
+use crate::{Content, Durability, Fingerprinting};
 use base64::Engine;
 use base64::alphabet;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
@@ -68,6 +68,15 @@ pub(super) fn fingerprinting(options: Options<'_>) -> Result<Fingerprinting, Pro
         }
     }
     Ok(fingerprint)
+}
+
+/// Where it is to be kept.
+pub(super) fn durability(options: Options<'_>) -> Result<Durability, Problem> {
+    match options.text(DURABILITY)?.as_deref() {
+        None | Some("disk") => Ok(Durability::Disk),
+        Some("memory") => Ok(Durability::Memory),
+        Some(other) => Err(options.bad(DURABILITY, other, "it is disk or memory")),
+    }
 }
 
 /// What is to be given back with the outcome.

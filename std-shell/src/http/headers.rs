@@ -28,6 +28,8 @@ pub const OUTCOME: &str = "redlink-outcome";
 pub const EXCHANGE: &str = "redlink-exchange";
 /// What a producer wants back with the outcome, base64.
 pub const PRESERVED: &str = "redlink-preserved";
+/// Where a message is kept.
+pub(super) const DURABILITY: &str = "redlink-durability";
 /// By which a repeated submit is known.
 pub const IDEMPOTENCY_KEY: &str = "idempotency-key";
 const ETT: &str = "redlink-ett";
@@ -51,6 +53,7 @@ pub(super) const TERMS: &[&str] = &[
     TRACESTATE,
     IDEMPOTENCY_KEY,
     PRESERVED,
+    DURABILITY,
 ];
 /// Options that programs may know from elsewhere and that change what a submit means: never silently ignored.
 const REFUSED: &[&str] = &[IDEMPOTENCY_KEY];

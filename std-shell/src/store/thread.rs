@@ -372,10 +372,13 @@ impl Keeper {
     /// The number of a message that is refused is not given out again either.
     fn note_used(&mut self, op: &Op) {
         // Larger ones are not keys; the engine refuses them.
-        if let Op::Insert(message) = op
-            && message.sequence < SEQUENCE_MAX
-        {
-            self.used = self.used.max(message.sequence + 1);
+        let used = match op {
+            Op::Insert(message) => message.sequence.saturating_add(1),
+            Op::Reserve { below, .. } => *below,
+            Op::Settle { .. } | Op::Delete { .. } | Op::Keep { .. } | Op::Drop { .. } => return,
+        };
+        if used <= SEQUENCE_MAX {
+            self.used = self.used.max(used);
         }
     }
 
@@ -424,6 +427,7 @@ impl Keeper {
                     .extend(entry.file.map(|file| (message.sequence, file)));
                 None
             }
+            Op::Reserve { .. } => None,
             Op::Settle { sequence, .. } => {
                 self.stats.messages = self.stats.messages.saturating_sub(1);
                 self.stats.outcomes += 1;

@@ -174,6 +174,8 @@ impl Turso {
                 }
                 Ok(())
             }
+            // What it asks for is the mark, which the group raises.
+            Op::Reserve { .. } => Ok(()),
             Op::Settle {
                 sequence,
                 outcome,
@@ -445,6 +447,8 @@ impl Store for Turso {
     fn holds(&mut self, op: &Op) -> Result<bool, EngineError> {
         match op {
             Op::Insert(message) => exists(&mut self.has_message, [row_key(message.sequence)?]),
+            // Nothing shows it; it is asked for anew.
+            Op::Reserve { .. } => Ok(false),
             Op::Settle {
                 sequence,
                 outcome,

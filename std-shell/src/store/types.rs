@@ -15,6 +15,14 @@ use std::sync::Arc;
 pub enum Op {
     /// Insert a message.
     Insert(NewMessage),
+    /// Write nothing, but see to it that no later life gives a message a number below `below`: answered as the insert of
+    /// the message that waits for that.
+    Reserve {
+        /// The message, which is kept elsewhere.
+        sequence: u64,
+        /// At least one more than `sequence`.
+        below: u64,
+    },
     /// In one transaction: insert the outcome, delete the message. An outcome that is there already stays (P2).
     Settle {
         /// The message.
@@ -117,6 +125,7 @@ impl Op {
     pub fn row(&self) -> Row {
         match self {
             Self::Insert(message) => Row::Insert(message.sequence),
+            Self::Reserve { sequence, .. } => Row::Insert(*sequence),
             Self::Settle { sequence, .. } => Row::Settle(*sequence),
             Self::Delete { sequence } => Row::Delete(*sequence),
             Self::Keep { token, .. } => Row::Keep(token.attempt()),
@@ -129,7 +138,7 @@ impl Op {
         match self {
             Self::Insert(message) => Some(&message.content),
             Self::Settle { content, .. } | Self::Keep { content, .. } => content.as_ref(),
-            Self::Delete { .. } | Self::Drop { .. } => None,
+            Self::Reserve { .. } | Self::Delete { .. } | Self::Drop { .. } => None,
         }
     }
 
@@ -137,7 +146,11 @@ impl Op {
     pub(super) fn beside(&self) -> u64 {
         match self {
             Self::Insert(message) => message.preserved.as_ref().map_or(0, |data| data.len() as u64),
-            Self::Settle { .. } | Self::Delete { .. } | Self::Keep { .. } | Self::Drop { .. } => 0,
+            Self::Reserve { .. }
+            | Self::Settle { .. }
+            | Self::Delete { .. }
+            | Self::Keep { .. }
+            | Self::Drop { .. } => 0,
         }
     }
 
@@ -149,7 +162,7 @@ impl Op {
                 .as_mut()
                 .map(|content| std::mem::take(&mut content.bytes))
                 .unwrap_or_default(),
-            Self::Delete { .. } | Self::Drop { .. } => bytes::Bytes::new(),
+            Self::Reserve { .. } | Self::Delete { .. } | Self::Drop { .. } => bytes::Bytes::new(),
         }
     }
 }

@@ -80,6 +80,7 @@ fn other_values() -> Vec<(&'static str, &'static str, &'static str)> {
         ("link", "poll", "'poll'"),
         ("max_payload", "1MiB", "1048576"),
         ("max_connections", "7", "7"),
+        ("memory_messages", "1MiB", "'1MiB'"),
         ("trace_memory", "0", "0"),
         ("certificate_life", "12h", "'12h'"),
         ("capacity.messages", "11", "11"),

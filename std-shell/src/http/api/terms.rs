@@ -83,6 +83,12 @@ pub(super) const TERMS: &[Term] = &[
         default: "none",
     },
     Term {
+        name: "Redlink-Durability",
+        about: "Where its node keeps it: on disk, or in memory, and nowhere else, as long as the node runs.",
+        form: Form::Words(&["disk", "memory"]),
+        default: "disk",
+    },
+    Term {
         name: "Redlink-Preserved",
         about: "Given back with the outcome, never sent to the consumer: base64 of up to 4 KiB.",
         form: Form::Text("b3JkZXIgMTc="),

@@ -191,6 +191,7 @@ impl From<Refusal> for Problem {
     fn from(refusal: Refusal) -> Self {
         let kind = match refusal {
             Refusal::Full(_) => Kind::Full,
+            Refusal::MemoryMessages => Kind::MemoryFull,
             Refusal::Keys => Kind::Full,
             Refusal::KeyReused => Kind::KeyReused,
             Refusal::Collected => Kind::OutcomeCollected,

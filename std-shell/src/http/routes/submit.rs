@@ -9,7 +9,7 @@ use crate::TraceContext;
 use crate::driver::NewMessage;
 use crate::store::Alternate;
 use crate::trust::programs::Pass;
-use crate::{Content, Extras, Fingerprinting, Idempotency};
+use crate::{Content, Durability, Extras, Fingerprinting, Idempotency};
 use bytes::Bytes;
 use redlink_core::Terms;
 use std::sync::Arc;
@@ -21,6 +21,7 @@ pub(super) struct Addressed {
     alternate: Option<Alternate>,
     terms: Terms,
     trace_context: Option<Arc<TraceContext>>,
+    durability: Durability,
     preserved: Option<Bytes>,
     /// The idempotency key, and what is to be told of the payload to have the request's fingerprint.
     key: Option<(Box<str>, Fingerprinting)>,
@@ -59,6 +60,7 @@ impl Addressed {
             alternate,
             terms,
             trace_context: extras::trace_context(options),
+            durability: extras::durability(options)?,
             preserved: extras::preserved(options)?,
             key: match extras::idempotency_key(options)? {
                 Some(key) => Some((key, extras::fingerprinting(options)?)),
@@ -74,6 +76,7 @@ impl Addressed {
             alternate,
             terms,
             trace_context,
+            durability,
             preserved,
             key,
         } = self;
@@ -87,6 +90,7 @@ impl Addressed {
         };
         let extras = Extras {
             idempotency,
+            durability,
             preserved,
         };
         NewMessage {

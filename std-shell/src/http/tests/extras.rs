@@ -212,3 +212,35 @@ async fn entries_of_a_batch_say_and_are_told_the_same() {
     assert_eq!(said(&outcome, DATA.0), Some(DATA.1));
     api.stop().await;
 }
+
+#[tokio::test]
+async fn a_message_that_is_kept_in_memory_says_so() {
+    let api = Api::start().await;
+    let kept = ("redlink-durability", "memory");
+    let sent = api.submit(&[kept, DATA], b"work").await;
+    assert_eq!(sent.status(), 202);
+    let at = header(&sent, "location").to_owned();
+    assert_eq!(json(&api.get(&at).await)["durability"], "memory");
+    assert_eq!(json(&api.get("/v1/messages").await)[0]["durability"], "memory");
+    let (delivery, taken) = api.take().await;
+    assert_eq!(taken.body(), "work");
+    assert_eq!(api.get(&format!("{delivery}/payload")).await.body(), "work");
+    assert_eq!(
+        api.post(&format!("{delivery}/reply"), b"done").await.status(),
+        204
+    );
+    let outcome = api.get(&format!("{at}/outcome")).await;
+    assert_eq!(
+        (outcome.body().as_ref(), said(&outcome, DATA.0)),
+        (&b"done"[..], Some(DATA.1))
+    );
+    assert_eq!(
+        api.send("DELETE", &format!("{at}/outcome"), &[], b"")
+            .await
+            .status(),
+        204
+    );
+    let wrong = api.submit(&[("redlink-durability", "tape")], b"work").await;
+    problem(&wrong, 400, "bad-header");
+    api.stop().await;
+}

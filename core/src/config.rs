@@ -32,6 +32,9 @@ pub struct Config {
     pub limit: u16,
     /// Lease of a consumer that never said one.
     pub lease: Duration,
+    /// A waiting message gains one level of priority for each such time, above zero, that it has waited; none means that
+    /// it never does.
+    pub ageing: Option<Duration>,
     /// Uncollected outcomes `Delivered` that are kept; beyond it the oldest one's retention ends early.
     pub delivered_kept: u32,
     /// Intervals.
@@ -106,6 +109,7 @@ impl Config {
             window: 256,
             limit: 1,
             lease: Duration::from_secs(30),
+            ageing: None,
             delivered_kept: 10_000,
             timing: Timing::default(),
         }

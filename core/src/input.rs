@@ -1,6 +1,7 @@
 //! What can happen to a core: everything comes in through [`Input`].
 
 use crate::id::{AttemptId, Fence, GrantToken};
+use crate::rate::Rate;
 use crate::time::Duration;
 use crate::wire::Path;
 use serde::{Deserialize, Serialize};
@@ -101,6 +102,9 @@ pub struct Terms {
     pub reoffer: Duration,
     /// No reply is wanted: an acknowledgement ends it.
     pub send_only: bool,
+    /// Counted from its acceptance: it is offered to nobody before. Its ETT counts from its acceptance too, and must be
+    /// longer.
+    pub not_before: Duration,
     /// Attempts whose lease may run out before the message is dead; 0 means no limit.
     pub max_attempts: u16,
     /// How long its outcome waits to be collected.
@@ -117,6 +121,7 @@ impl Default for Terms {
             ett: Some(Duration::from_secs(300)),
             reoffer: Duration::from_secs(15),
             send_only: false,
+            not_before: Duration::ZERO,
             max_attempts: 5,
             retention: Duration::from_secs(3_600),
             direct: false,
@@ -261,6 +266,9 @@ pub enum Input<'a> {
         limit: u16,
         /// How long a grant holds without a sign of life.
         lease: Duration,
+        /// How many it wants at most in a time; none is no limit. Another one counts at once, and what the old one had left
+        /// stays as far as it fits.
+        rate: Option<Rate>,
     },
     /// A consumer goes; what it holds is offered again at once.
     Unregister {
@@ -285,6 +293,12 @@ pub enum Input<'a> {
     TakeEnded {
         /// The take.
         tag: Tag,
+    },
+    /// The client that a delivery was handed to never had it: it went before. The message is offered again at once, and
+    /// what is left of its token of the consumer's rate is put back.
+    Unseen {
+        /// Its delivery.
+        token: GrantToken,
     },
     /// A consumer answers a delivery.
     Answer {

@@ -19,6 +19,7 @@ mod input;
 mod name;
 mod output;
 mod pattern;
+mod rate;
 mod time;
 pub mod wire;
 
@@ -47,4 +48,5 @@ pub use output::{
     Answered, Attached, Bound, Deliver, Fault, LostWhy, Misuse, Notice, Output, Payload, Refused, StoreOp,
 };
 pub use pattern::Pattern;
+pub use rate::{BadRate, RATE_MAX, Rate};
 pub use time::{Duration, Instant};

@@ -332,6 +332,8 @@ pub enum Misuse {
     Zero,
     /// An alternate service that is the message's own.
     Alternate,
+    /// A message that may not be offered before its deadline.
+    NotBefore,
 }
 
 /// Why an input was not taken; it changed nothing.

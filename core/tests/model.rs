@@ -7,8 +7,9 @@ mod reference;
 use proptest::prelude::*;
 use redlink_core::wire::HEADER_MAX;
 use redlink_core::{
-    Alternate, Body, Boot, Bound, Capacity, Config, Core, Duration, GrantToken, Input, Instant, Kept, Name,
-    NodeId, Outcome, Output, Refused, Row, StoreOp, StoredMessage, StoredOutcome, Submit, Tag, Terms, Verb,
+    Alternate, Body, Boot, Bound, Capacity, Config, Core, Duration, GrantToken, Input, Instant, Kept, Misuse,
+    Name, NodeId, Outcome, Output, Rate, Refused, Row, StoreOp, StoredMessage, StoredOutcome, Submit, Tag,
+    Terms, Verb,
 };
 use reference::{Consumer, Member, Message, OpenTake, Place, Reference};
 use std::collections::BTreeMap;
@@ -22,11 +23,13 @@ const TAKES: u32 = 4;
 enum Command {
     /// To a service, and perhaps after a while to the other one.
     Submit(usize, Option<Duration>, Terms, u64),
-    Register(Consumer, u16, Duration),
+    Register(Consumer, u16, Duration, Option<Rate>),
     Unregister(Consumer),
     Take(Consumer, u16),
     EndTake(usize),
-    /// Which of all deliveries so far, counted from the last; and whether the token is spoilt first.
+    /// Which of all deliveries so far, counted from the last.
+    Unseen(usize),
+    /// The same; and whether the token is spoilt first.
     Answer(usize, Verb, bool),
     Cancel(usize),
     Collect(usize),
@@ -55,26 +58,38 @@ fn ett() -> impl Strategy<Value = Duration> {
 }
 
 fn terms() -> impl Strategy<Value = Terms> {
+    let delay = prop_oneof![3 => Just(Duration::ZERO), 1 => duration()];
     (
         0u8..3,
         proptest::option::of(ett()),
         any::<bool>(),
+        delay,
         0u16..4,
         duration(),
     )
-        .prop_map(|(priority, ett, send_only, max_attempts, retention)| Terms {
-            priority,
-            ett,
-            send_only,
-            max_attempts,
-            // Short ones end while the test looks on, long ones wait to be collected.
-            retention: if retention < Duration::from_secs(5) {
-                retention
-            } else {
-                Duration::from_secs(1_000)
+        .prop_map(
+            |(priority, ett, send_only, not_before, max_attempts, retention)| Terms {
+                priority,
+                ett,
+                send_only,
+                not_before,
+                max_attempts,
+                // Short ones end while the test looks on, long ones wait to be collected.
+                retention: if retention < Duration::from_secs(5) {
+                    retention
+                } else {
+                    Duration::from_secs(1_000)
+                },
+                ..Terms::default()
             },
-            ..Terms::default()
-        })
+        )
+}
+
+/// Rates for which the commands' times are long and short.
+fn rate() -> impl Strategy<Value = Option<Rate>> {
+    let rates =
+        ["1/s", "3/s", "7/m", "200/m", "1000000/s", "90/h", "2/d"].map(|text| text.parse().expect(text));
+    proptest::option::of(proptest::sample::select(rates.to_vec()))
 }
 
 fn alternate() -> impl Strategy<Value = Option<Duration>> {
@@ -94,7 +109,8 @@ fn command() -> impl Strategy<Value = Command> {
     let mode = prop_oneof![2 => Just(Mode::Done), 1 => Just(Mode::Fails), 1 => Just(Mode::Waits)];
     prop_oneof![
         6 => (0usize..2, alternate(), terms(), 0u64..50).prop_map(|(s, a, t, size)| Command::Submit(s, a, t, size)),
-        2 => (consumer(), 1u16..4, duration()).prop_map(|(c, n, d)| Command::Register(c, n, d)),
+        2 => (consumer(), 1u16..4, duration(), rate()).prop_map(|(c, n, d, r)| Command::Register(c, n, d, r)),
+        1 => (0usize..4).prop_map(Command::Unseen),
         1 => consumer().prop_map(Command::Unregister),
         6 => (consumer(), 1u16..4).prop_map(|(c, n)| Command::Take(c, n)),
         1 => (0usize..3).prop_map(Command::EndTake),
@@ -157,11 +173,12 @@ fn consumer(number: usize) -> String {
 }
 
 impl Bench {
-    fn new() -> Self {
+    fn new(ageing: Option<Duration>) -> Self {
         let name = |text: &str| Name::new(text).expect("a name");
         let mut config = Config::new(NodeId(1), name("n1"), name("mesh"));
         config.key = [9; 16];
         config.lease = LEASE;
+        config.ageing = ageing;
         config.timing.recovery = RECOVERY;
         // Consumers stay until they leave: liveness has a test of its own.
         config.timing.liveness = Duration::from_secs(1_000_000);
@@ -180,6 +197,7 @@ impl Bench {
             deliveries: Vec::new(),
             next: 0,
         };
+        bench.model.ageing = ageing;
         bench.must(Input::Start);
         bench
     }
@@ -386,6 +404,7 @@ impl Bench {
             size,
             inserted: self.config.boot.counter,
             submitted: self.now,
+            from: self.now + terms.not_before,
             place: Place::Storing(tag),
             newest: None,
             tries: 0,
@@ -405,9 +424,16 @@ impl Bench {
                 }),
                 size,
             }));
+            let never =
+                terms.not_before > Duration::ZERO && terms.ett.is_some_and(|ett| ett <= terms.not_before);
             // P7: full exactly when it is full.
-            assert_eq!(answer.err(), full.then_some(Refused::Full(Bound::Messages)));
-            if !full {
+            let refused = if never {
+                Some(Refused::Misuse(Misuse::NotBefore))
+            } else {
+                full.then_some(Refused::Full(Bound::Messages))
+            };
+            assert_eq!(answer.err(), refused);
+            if refused.is_none() {
                 bench.model.messages.push(message);
             }
         });
@@ -423,6 +449,7 @@ impl Bench {
                     key,
                     limit: 1,
                     lease: LEASE,
+                    level: None,
                 });
             }
             let answer = bench.input(Input::Take {
@@ -529,16 +556,16 @@ impl Bench {
     fn run(&mut self, command: Command) {
         match command {
             Command::Submit(number, after, terms, size) => self.submit(number, after, terms, size),
-            Command::Register(key, limit, lease) => self.step(|bench| {
+            Command::Register(key, limit, lease, rate) => self.step(|bench| {
                 let (name, by) = (service(key.0), consumer(key.1));
                 bench.must(Input::Register {
                     service: &name,
                     consumer: &by,
                     limit,
                     lease,
+                    rate,
                 });
-                bench.model.members.retain(|member| member.key != key);
-                bench.model.members.push(Member { key, limit, lease });
+                bench.model.register(key, limit, lease, rate);
             }),
             Command::Unregister(key) => self.step(|bench| {
                 let (name, by) = (service(key.0), consumer(key.1));
@@ -558,6 +585,17 @@ impl Bench {
                     bench.must(Input::TakeEnded { tag });
                 }
             }),
+            Command::Unseen(back) => {
+                let known = self.deliveries.iter().rev().nth(back).copied();
+                // Of an earlier life the caller has none.
+                let known = known.filter(|(token, _)| token.fence.boot == self.config.boot.counter);
+                if let Some((token, _)) = known {
+                    self.step(|bench| {
+                        bench.model.unseen(token);
+                        bench.must(Input::Unseen { token });
+                    });
+                }
+            }
             Command::Answer(back, verb, forged) => self.answer(back, verb, forged),
             Command::Cancel(number) => self.step(|bench| {
                 if let Some(sequence) = bench.model.messages.get(number).map(|m| m.sequence) {
@@ -597,9 +635,10 @@ proptest! {
 
     #[test]
     fn the_core_does_what_the_reference_allows_and_owes_nothing(
-        commands in proptest::collection::vec(command(), 1..120)
+        ageing in proptest::option::of(duration()),
+        commands in proptest::collection::vec(command(), 1..120),
     ) {
-        let mut bench = Bench::new();
+        let mut bench = Bench::new(ageing);
         for command in commands {
             bench.run(command);
         }

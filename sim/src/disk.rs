@@ -31,6 +31,8 @@ pub(crate) struct MessageRow {
     pub(crate) content: Content,
     pub(crate) submitted_at: Time,
     pub(crate) deadline_at: Option<Time>,
+    /// When it may be offered, if its node is not restarted before.
+    pub(crate) from: Time,
 }
 
 #[derive(Clone, Debug)]

@@ -47,6 +47,10 @@ impl World {
                 }
             }
             Kind::WorkerCrash => self.worker_crash(w),
+            Kind::Rates => {
+                let epoch = self.workers[w].epoch();
+                self.on_work(w, epoch, Act::Repace);
+            }
             Kind::Relimit => {
                 let epoch = self.workers[w].epoch();
                 let act = if self.rng.faults.chance(600) {
@@ -83,7 +87,9 @@ impl World {
             | Kind::Policies
             | Kind::Liar
             | Kind::ClockJump
-            | Kind::Drift => {}
+            | Kind::Drift
+            | Kind::Unseen
+            | Kind::Ageing => {}
         }
     }
 
@@ -262,6 +268,7 @@ impl World {
                     lease: 10 * SECOND,
                     work: (MS, 20 * MS),
                     registers: true,
+                    rate: None,
                 };
                 self.workers.push(Worker::new(&plan));
                 let worker = self.workers.len() - 1;

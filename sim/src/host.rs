@@ -128,7 +128,8 @@ impl Host {
         (self.frozen_until <= now).then(|| live.since.max(self.frozen_until))
     }
 
-    fn local(&self, now: Time) -> Instant {
+    /// What its clock shows.
+    pub(crate) fn local(&self, now: Time) -> Instant {
         let offset = self.live.as_ref().map_or(0, |live| live.offset);
         Instant::from_micros(offset + passes(self.drift, now))
     }
@@ -203,6 +204,7 @@ impl World {
             limit: 1,
             lease: Duration::from_micros(5 * SECOND),
             delivered_kept: plan.delivered_kept,
+            ageing: plan.ageing,
             timing: self.plan.timing,
             ..Config::new(host.node, name, mesh)
         };
@@ -264,6 +266,10 @@ impl World {
                 age: Duration::from_micros(now - row.submitted_at),
                 size: row.content.size,
             };
+            let waited = now - row.submitted_at;
+            let left = row.terms.not_before.as_micros().saturating_sub(waited);
+            let id = self.own(h, sequence);
+            self.check.ledger.delay(id, now + span(drift, left));
             self.must(h, Input::RecoverMessage(stored));
         }
         for (&sequence, row) in &disk.outcomes {
@@ -362,6 +368,7 @@ impl World {
         self.crash_store(h, &live);
         self.check.ledger.forgot(h);
         self.check.leases.forgot(h);
+        self.check.rates.forgot(h);
         self.check.order.forgot(h);
         for (conn, side) in live.links.into_values() {
             self.lose_end(conn, side);

@@ -5,7 +5,7 @@
 //! one is up already. Where a run says `mangle`, frames are also damaged, repeated, reordered and invented: then only
 //! what no lie may break is required.
 
-use crate::check::order::Reserved;
+use crate::check::order::{Choice, Reserved};
 use crate::disk::Content;
 use crate::host::service_number;
 use crate::mesh::PolicyPlan;
@@ -547,7 +547,11 @@ impl World {
                     } else {
                         Some(entry.service)
                     };
-                    Some((service?, entry.terms.priority))
+                    Some(Choice {
+                        service: service?,
+                        priority: entry.terms.priority,
+                        born: None,
+                    })
                 });
                 // A liar may have offered it as something else.
                 let offered = self.check.order.offer(h, link, *offer);
@@ -556,6 +560,10 @@ impl World {
                     self.check_choice(h, message, what);
                 }
                 self.check.order.claimed(h, link, *offer, *consumer);
+            }
+            Frame::Offer { offer, .. } if offer.message.node == me => {
+                let verdict = self.check.ledger.offering(offer.message, self.now);
+                self.check.verdict(verdict);
             }
             Frame::Decline { offer, .. } => self.check.order.offer_gone(h, link, *offer),
             Frame::Withdraw { service } => self.check.order.service_gone(h, link, service_number(service)),
@@ -591,12 +599,14 @@ impl World {
                 offer,
                 service,
                 priority,
+                age,
                 remaining,
                 ..
             }) => {
                 let reserved = Reserved {
                     service: service_number(&service),
                     priority,
+                    born: Some(self.hosts[h].local(now) - age),
                     deadline: remaining.map(|left| now.saturating_add(span(left))),
                     event: self.events,
                 };

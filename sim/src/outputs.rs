@@ -1,12 +1,13 @@
 //! What a core wants done, and whether it may want it.
 
+use crate::check::order::Choice;
 use crate::disk::{MessageRow, OutcomeRow, ReplyRow, Write};
 use crate::host::span;
 use crate::scenario::Time;
 use crate::world::{Event, Transfer, World};
 use redlink_core::{
-    Answered, Deliver, GrantToken, LinkId, LostWhy, MessageId, Notice, Output, Part, Payload, StoreOp, Tag,
-    Verb,
+    Answered, Deliver, GrantToken, Instant, LinkId, LostWhy, MessageId, Notice, Output, Part, Payload,
+    StoreOp, Tag, Verb,
 };
 
 impl World {
@@ -105,6 +106,8 @@ impl World {
                     .terms
                     .ett
                     .map(|ett| submit.at + span(drift, ett.as_micros()));
+                // What is rounded is rounded in favour of the node.
+                let from = submit.at + span(drift, submit.terms.not_before.as_micros());
                 let row = MessageRow {
                     inserted,
                     service: submit.service,
@@ -113,6 +116,7 @@ impl World {
                     content: submit.content,
                     submitted_at: submit.at,
                     deadline_at,
+                    from,
                 };
                 let id = self.own(h, sequence);
                 let verdict = self.check.ledger.inserting(id, h, &row);
@@ -257,7 +261,17 @@ impl World {
             // Where outputs wait, the take that it was granted for may have ended, and another one gets it later.
             if fresh && self.late() == 0 {
                 let service = self.workers[worker].plan.service;
-                self.check_choice(h, id, (service, entry.terms.priority));
+                let born = self.born(h, id);
+                let priority = entry.terms.priority;
+                self.check_choice(
+                    h,
+                    id,
+                    Choice {
+                        service,
+                        priority,
+                        born,
+                    },
+                );
             }
             self.check.order.own_gone(h, id);
         } else if honest && entry.granted.get(&token.fence) != Some(&token) {
@@ -310,14 +324,26 @@ impl World {
         let span = (self.now, self.hosts[h].span(deliver.lease.as_micros()));
         let verdict = self.check.leases.delivered(&key, &deliver.token, span, lied);
         self.check.verdict(verdict);
+        let local = self.hosts[h].local(self.now);
+        let verdict = self.check.rates.delivered(&key, deliver.token.attempt(), local);
+        self.check.verdict(verdict);
         self.work_on(worker, deliver);
     }
 
+    /// When a message of this node was submitted, by its clock; none if that was in an earlier life.
+    pub(crate) fn born(&self, h: usize, id: MessageId) -> Option<Instant> {
+        let host = &self.hosts[h];
+        let at = host.disk.messages.get(&id.sequence)?.submitted_at;
+        let this_life = host.live.as_ref().is_some_and(|live| live.since <= at);
+        this_life.then(|| host.local(at))
+    }
+
     /// P5, when something is claimed or granted here.
-    pub(crate) fn check_choice(&mut self, h: usize, id: MessageId, what: (usize, u8)) {
+    pub(crate) fn check_choice(&mut self, h: usize, id: MessageId, what: Choice) {
         let Some(live) = &self.hosts[h].live else { return };
         if self.plan.honest() {
-            let verdict = self.check.order.chosen(h, id, what, self.now, live.drained);
+            let (ageing, when) = (self.plan.hosts[h].ageing, (self.now, live.drained));
+            let verdict = self.check.order.chosen(h, id, what, ageing, when);
             self.check.verdict(verdict);
         }
     }

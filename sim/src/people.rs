@@ -2,7 +2,7 @@
 
 use crate::disk::Content;
 use crate::host::{Taking, service_name};
-use crate::scenario::{Kind, MS, SECOND, Time, WorkerPlan};
+use crate::scenario::{Kind, MS, SECOND, Scenario, Time, WorkerPlan};
 use crate::world::{Event, World};
 use redlink_core::{Answered, Deliver, Duration, GrantToken, Input, Tag, Verb};
 use std::collections::BTreeMap;
@@ -27,8 +27,12 @@ pub(crate) enum Act {
     Say(Saying),
     /// Changes its limit or lease.
     Relimit,
+    /// Changes its rate.
+    Repace,
     /// Leaves.
     Unregister,
+    /// Its client was gone when this came.
+    Unseen(GrantToken),
 }
 
 /// What a worker says about a delivery.
@@ -135,7 +139,15 @@ impl World {
                 self.workers[w].registered = false;
                 self.register(w);
             }
+            Act::Repace => {
+                if self.workers[w].plan.rate.is_some() {
+                    let rate = Scenario::draw_rate(&mut self.rng.people);
+                    self.workers[w].plan.rate = Some(rate);
+                    self.register(w);
+                }
+            }
             Act::Unregister => self.unregister(w),
+            Act::Unseen(token) => self.unseen(w, token),
         }
     }
 
@@ -148,6 +160,7 @@ impl World {
             consumer: &plan.name,
             limit: plan.limit,
             lease,
+            rate: plan.rate,
         };
         match self.input(plan.host, input) {
             Ok(_) => {
@@ -156,6 +169,8 @@ impl World {
                 let grace = self.plan.timing.claim.as_micros();
                 let now = self.now;
                 self.check.leases.limited(&key, plan.limit, now, grace);
+                let local = self.hosts[plan.host].local(now);
+                self.check.rates.registered(&key, plan.rate, local);
             }
             Err(why) => self.check_full(plan.host, why),
         }
@@ -173,6 +188,7 @@ impl World {
         );
         let key = self.consumer(w);
         self.check.leases.unregistered(&key);
+        self.check.rates.unregistered(&key);
         // Takes of a consumer that is gone will never be answered.
         for other in 0..self.workers.len() {
             if self.consumer(other) == key {
@@ -190,7 +206,8 @@ impl World {
         if self.closing || !self.workers[w].takes.is_empty() {
             return;
         }
-        if self.workers[w].plan.registers && !self.workers[w].registered {
+        let paced = self.workers[w].plan.rate.is_some();
+        if self.workers[w].plan.registers && (!self.workers[w].registered || paced) {
             self.register(w);
         }
         let plan = self.workers[w].plan.clone();
@@ -257,6 +274,15 @@ impl World {
         }
     }
 
+    /// The client of a delivery went before it had it: the node says so, for nobody has seen it.
+    fn unseen(&mut self, w: usize, token: GrantToken) {
+        let (h, attempt) = (self.workers[w].plan.host, token.attempt());
+        let _ = self.input(h, Input::Unseen { token });
+        self.check.leases.over(h, attempt);
+        let key = self.consumer(w);
+        self.check.rates.unseen(&key, attempt);
+    }
+
     fn begin_later(&mut self, w: usize) {
         let delay = self.rng.people.spread(100, SECOND);
         let epoch = self.workers[w].epoch;
@@ -285,6 +311,14 @@ impl World {
             self.begin_later(w);
         }
         let trouble = |kind| self.plan.has(kind) && !self.healed;
+        if trouble(Kind::Unseen) && self.rng.people.chance(150) {
+            self.workers[w].held.remove(&token.attempt());
+            let delay = self.rng.people.spread(1, SECOND);
+            let act = Act::Unseen(token);
+            let worker = w;
+            self.after(delay, Event::Work { worker, epoch, act });
+            return;
+        }
         let kinds = [
             (Kind::Silent, 100),
             (Kind::LateAnswer, 100),

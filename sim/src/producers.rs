@@ -59,15 +59,19 @@ impl World {
         } else {
             long
         };
+        let ett = Some(Duration::from_micros(ett)).filter(|_| rng.chance(850));
+        let delay = Duration::from_micros(rng.spread(5 * MS, 20 * SECOND));
+        let not_before = Some(delay).filter(|&delay| rng.chance(150) && ett.is_none_or(|ett| delay < ett));
         let terms = Terms {
             priority: if rng.chance(400) {
                 0
             } else {
                 rng.below(6) as u8 * 51
             },
-            ett: Some(Duration::from_micros(ett)).filter(|_| rng.chance(850)),
+            ett,
             reoffer: Duration::from_micros(rng.spread(200 * MS, 15 * SECOND)),
             send_only: rng.chance(350),
+            not_before: not_before.unwrap_or(Duration::ZERO),
             max_attempts: if rng.chance(300) {
                 0
             } else {

@@ -9,7 +9,7 @@ use crate::check::Class;
 use crate::check::reach::{Hop, Reach, reach};
 use crate::host::{service_name, service_number};
 use crate::rng::Rng;
-use crate::scenario::{SECOND, Scenario, Time};
+use crate::scenario::{Kind, SECOND, Scenario, Time};
 use crate::ways::Way;
 use crate::world::{Event, World};
 use redlink_core::wire::HOPS;
@@ -401,6 +401,7 @@ impl World {
                 ett: Some(Duration::from_micros(if reaches { ett } else { IN_VAIN })),
                 reoffer: Duration::from_micros(2 * SECOND),
                 send_only: self.quiet.rng.chance(500),
+                not_before: Duration::ZERO,
                 max_attempts: 0,
                 retention: Duration::from_micros(600 * SECOND),
                 direct: false,
@@ -433,7 +434,9 @@ impl World {
     fn ahead_of(&self, service: usize, priority: u8) -> u64 {
         let ledger = &self.check.ledger;
         let open = ledger.open.iter().filter_map(|id| ledger.entries.get(id));
-        open.filter(|entry| entry.is_for(service) && entry.terms.priority >= priority)
+        // What has waited longer may be before it, too, where priority rises.
+        let rises = self.plan.has(Kind::Ageing);
+        open.filter(|entry| entry.is_for(service) && (rises || entry.terms.priority >= priority))
             .count() as u64
     }
 

@@ -5,7 +5,7 @@
 
 use crate::mesh::{PolicyPlan, Written, draw_links, draw_size};
 use crate::rng::Rng;
-use redlink_core::{Capacity, Duration, Timing};
+use redlink_core::{Capacity, Duration, Rate, Timing};
 
 /// Virtual microseconds since the start of the run.
 pub type Time = u64;
@@ -90,6 +90,12 @@ pub enum Kind {
     ClockJump,
     /// Clocks run at different rates.
     Drift,
+    /// Workers say how many they want in a time, and change it.
+    Rates,
+    /// Clients go before they have what was handed to them.
+    Unseen,
+    /// Priority rises with waiting at some nodes, at all alike or at each in its own way.
+    Ageing,
 }
 
 /// Kinds of the first generator: what it drew is drawn again with these alone.
@@ -131,6 +137,7 @@ pub(crate) struct HostPlan {
     pub(crate) capacity: Capacity,
     pub(crate) window: u16,
     pub(crate) delivered_kept: u32,
+    pub(crate) ageing: Option<Duration>,
 }
 
 /// A program that submits.
@@ -156,6 +163,8 @@ pub(crate) struct WorkerPlan {
     pub(crate) work: (Time, Time),
     /// Whether it registers before it takes.
     pub(crate) registers: bool,
+    /// How many it wants in a time. It registers before each take then, as one does that wants that to hold.
+    pub(crate) rate: Option<Rate>,
 }
 
 /// Everything that is fixed before the first event.
@@ -297,6 +306,9 @@ impl Scenario {
                 (worker.service, worker.host) = (service, host);
             }
         }
+        if kinds.contains(&Kind::Rates) {
+            Self::draw_rates(&mut Rng::new(seed, "rates"), &mut workers);
+        }
         let producers: Vec<ProducerPlan> = (0..rng.range(1, 4))
             .map(|_| {
                 let quick = rng.spread(MS, 2 * SECOND);
@@ -339,9 +351,12 @@ impl Scenario {
         // Whom a liar may keep from having room is a question of its own.
         let small = kinds.contains(&Kind::SmallTables) && liar.is_none();
         let degree = ground.degree();
-        let hosts = (0..size)
+        let mut hosts: Vec<HostPlan> = (0..size)
             .map(|_| Self::draw_host(&mut rng, (&kinds, small), workers.len(), services, (size, degree)))
             .collect();
+        if kinds.contains(&Kind::Ageing) {
+            Self::draw_ageing(&mut Rng::new(seed, "ageing"), &mut hosts);
+        }
         let policies = cables
             .iter()
             .map(|&(south, north)| {
@@ -417,9 +432,40 @@ impl Scenario {
                     lease: rng.spread(500 * MS, 30 * SECOND),
                     work: (work, work * rng.range(1, 4)),
                     registers: rng.chance(800),
+                    rate: None,
                 }
             })
             .collect()
+    }
+
+    fn draw_ageing(rng: &mut Rng, hosts: &mut [HostPlan]) {
+        let step = |rng: &mut Rng| Duration::from_micros(rng.spread(MS, 60 * SECOND));
+        let common = Some(step(rng)).filter(|_| rng.chance(500));
+        for host in hosts {
+            let own = Some(step(rng)).filter(|_| rng.chance(600));
+            host.ageing = common.or(own);
+        }
+    }
+
+    /// One that shares its name may be registered anew, without a rate, by another's take.
+    fn draw_rates(rng: &mut Rng, workers: &mut [WorkerPlan]) {
+        let names: Vec<String> = workers.iter().map(|worker| worker.name.clone()).collect();
+        for worker in workers {
+            let alone = names.iter().filter(|name| **name == worker.name).count() == 1;
+            let rate = Self::draw_rate(rng);
+            worker.rate = Some(rate).filter(|_| rng.chance(600) && alone && worker.registers);
+        }
+    }
+
+    /// At least one in ten seconds, so that all that waits is worked off in the end.
+    pub(crate) fn draw_rate(rng: &mut Rng) -> Rate {
+        let text = match rng.below(4) {
+            0 => format!("{}/s", rng.range(1, 20)),
+            1 => format!("{}/m", rng.range(6, 200)),
+            2 => format!("{}/h", rng.range(360, 5_000)),
+            _ => format!("{}/d", rng.range(8_640, 1_000_000)),
+        };
+        text.parse().expect("a rate")
     }
 
     /// What an honest node lets pass from the liar: one service.
@@ -475,6 +521,7 @@ impl Scenario {
             capacity,
             window,
             delivered_kept: kept,
+            ageing: None,
         }
     }
 

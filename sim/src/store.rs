@@ -113,11 +113,13 @@ impl World {
                     let reserved = Reserved {
                         service: entry.service,
                         priority: entry.terms.priority,
+                        born: self.born(h, id),
                         deadline: entry.deadline,
                         event: self.events,
                     };
                     // Where outputs wait, it may be granted already to a take that ends before it is polled.
-                    if !entry.cancel_asked && entry.decided.is_none() && self.late() == 0 {
+                    let delayed = entry.from > self.now;
+                    if !entry.cancel_asked && entry.decided.is_none() && !delayed && self.late() == 0 {
                         self.check.order.own(h, id, reserved);
                     }
                 } else {

@@ -64,6 +64,7 @@ fn insert(sequence: u64, content: &Content) -> Op {
         key: None,
         submitted_at: 1_700_000_000_000_000,
         deadline_at: Some(1_700_000_300_000_000),
+        requeue: None,
     })
 }
 
@@ -75,6 +76,7 @@ fn settle(sequence: u64, content: &Content) -> Op {
         content: Some(content.clone()),
         settled_at: 1_700_000_001_000_000,
         retain_until: 1_700_003_601_000_000,
+        letter: None,
     }
 }
 

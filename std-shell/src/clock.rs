@@ -11,7 +11,10 @@ use std::time::{SystemTime, UNIX_EPOCH};
 /// still while the machine is suspended, so a longer wait could end long after its time (P3 allows a second).
 pub const RECHECK: std::time::Duration = std::time::Duration::from_millis(500);
 
-/// Microseconds since the machine started, suspend included.
+/// Before the machine started: 35 years, so that what a node finds on its disk can be as old as it is.
+const BEFORE: u64 = 1 << 50;
+
+/// Microseconds since a moment long before the machine started, suspend included.
 pub fn now() -> Instant {
     #[cfg(any(target_os = "linux", target_os = "android"))]
     const CLOCK: rustix::time::ClockId = rustix::time::ClockId::Boottime;
@@ -21,7 +24,8 @@ pub fn now() -> Instant {
     let read = rustix::time::clock_gettime(CLOCK);
     let seconds = u64::try_from(read.tv_sec).unwrap_or(0);
     let nanos = u64::try_from(read.tv_nsec).unwrap_or(0);
-    Instant::from_micros(seconds.saturating_mul(1_000_000).saturating_add(nanos / 1_000))
+    let running = seconds.saturating_mul(1_000_000).saturating_add(nanos / 1_000);
+    Instant::from_micros(running.saturating_add(BEFORE))
 }
 
 /// Wall time in microseconds since the Unix epoch; negative if the clock says that it is earlier.
@@ -80,7 +84,7 @@ mod tests {
         let first = now();
         let second = now();
         assert!(second >= first);
-        assert!(first > Instant::ZERO);
+        assert!(first - Duration::from_secs(30 * 365 * 86_400) > Instant::ZERO);
     }
 
     #[test]

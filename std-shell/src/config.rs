@@ -3,7 +3,9 @@
 mod document;
 mod edit;
 mod faults;
+mod letters;
 mod peers;
+mod running;
 mod settings;
 mod shown;
 mod values;
@@ -15,7 +17,9 @@ mod tests;
 
 pub use edit::Change;
 pub use faults::{FaultInfo, Faults};
+pub use letters::DeadLetters;
 pub use peers::{North, NorthEntry, PeerPolicy, Rules, SouthEntry, Souths};
+pub use running::{DRAIN_DEFAULT, LogFormat, Logging};
 pub use settings::{Form, Reload, SETTINGS, Setting, Unsaid};
 pub use shown::{Shown, ShownSetting, Source};
 pub use values::{NorthUrl, Size};
@@ -25,6 +29,7 @@ pub use wrong::{Key, Wrong};
 use crate::content::PAYLOAD_MAX;
 use crate::link::frame::ORIGIN_MAX;
 use crate::proxy::Environment;
+use crate::store::LetterLimits;
 use crate::trust::programs::Permissions;
 use crate::trust::{self, LIFE_DEFAULT, LIFE_MAX, LIFE_MIN, OwnFiles, Wishes};
 use document::Document;
@@ -57,6 +62,10 @@ const PAIRS_MAX: u64 = 1 << 30;
 const NORTH_VARIABLE: &str = "REDLINK_NORTH";
 /// Longest payload unless said otherwise.
 const MAX_PAYLOAD: u64 = 64 << 20;
+/// Shortest wait for a level of priority.
+const AGEING_MIN: Duration = Duration::from_millis(1);
+/// Longest.
+const AGEING_MAX: Duration = Duration::from_secs(365 * 86_400);
 /// Connections unless said otherwise.
 const MAX_CONNECTIONS: u32 = 4_096;
 
@@ -91,14 +100,24 @@ pub struct NodeConfig {
     pub direct: bool,
     /// Most connections at once.
     pub max_connections: u32,
+    /// A waiting message gains one level of priority for each such time; none is never.
+    pub ageing: Option<Duration>,
     /// Sizes of the core's tables, where they are not the defaults.
     pub capacity: Capacity,
+    /// How many dead letters are kept, and how long.
+    pub dead_letters: LetterLimits,
+    /// Free bytes on the disk below which no messages are accepted; 0 for none, or nothing for the default.
+    pub disk_floor: Option<u64>,
     /// How long the certificates live that it signs, if it holds the authority.
     pub certificate_life: Duration,
     /// Certificates of another authority than the mesh's own.
     pub tls: Option<OwnFiles>,
     /// What programs that prove their names by certificate may do.
     pub programs: BTreeMap<Name, Permissions>,
+    /// How long work that is under way may go on after SIGTERM.
+    pub drain: Duration,
+    /// What is logged, and how.
+    pub logging: Logging,
 }
 
 /// Certificates of another authority than the mesh's own, all three or none; paths are taken from the node's directory.
@@ -187,6 +206,9 @@ pub struct Partial {
     /// Most connections at once.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_connections: Option<u32>,
+    /// For each such time that a message has waited it gains one level of priority, or `none`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ageing: Option<String>,
     /// URL at which nodes elsewhere reach this one, for payloads that go straight.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub advertise: Option<String>,
@@ -199,9 +221,24 @@ pub struct Partial {
     /// Sizes of tables.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub capacity: Option<Capacity>,
+    /// How many dead letters are kept, and how long.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dead_letters: Option<DeadLetters>,
+    /// Free room on the disk below which no messages are accepted; 0 for no such limit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub disk_floor: Option<Size>,
     /// Certificates of another authority than the mesh's own.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tls: Option<Tls>,
+    /// How long work that is under way may go on after SIGTERM.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub drain: Option<String>,
+    /// What is logged: a level, or a list of `TARGET=LEVEL`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub log: Option<String>,
+    /// How the log's lines look: `auto`, `text` or `json`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub log_format: Option<String>,
     /// What programs that prove their names by certificate may do, by name.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub programs: Option<BTreeMap<String, Permissions>>,
@@ -339,6 +376,8 @@ impl NodeConfig {
     ) -> Result<Self, ConfigError> {
         let told = settings::read(&settings::merge(above, file))?;
         let ways = Ways::new(&settings::read(above)?, &settings::read(file)?, environment)?;
+        let logging = Logging::read(&told)?;
+        let drain = running::drain(told.drain.as_deref())?;
         let tls = told.tls.as_ref().map(|tls| own_files(dir, tls)).transpose()?;
         let stored = match &tls {
             Some(own) => own.name(),
@@ -385,6 +424,7 @@ impl NodeConfig {
         if !(1..=1 << 20).contains(&max_connections) {
             return Err(wrong("max_connections", "it is from 1 to 1048576"));
         }
+        let ageing = told.ageing.as_deref().map_or(Ok(None), ageing)?;
         let advertise = told.advertise.map(|url| value("advertise", &url)).transpose()?;
         if advertise
             .as_ref()
@@ -417,6 +457,7 @@ impl NodeConfig {
             };
             return Err(wrong(key, what));
         }
+        let dead_letters = told.dead_letters.unwrap_or_default().limits()?;
         let certificate_life = told.certificate_life.as_deref().map_or(Ok(LIFE_DEFAULT), life)?;
         let programs = told.programs.unwrap_or_default().into_iter();
         let programs = programs
@@ -437,10 +478,15 @@ impl NodeConfig {
             advertise,
             direct,
             max_connections,
+            ageing,
             capacity,
+            dead_letters,
+            disk_floor: told.disk_floor.map(|size| size.0),
             certificate_life,
             tls,
             programs,
+            drain,
+            logging,
         })
     }
 
@@ -467,6 +513,14 @@ impl NodeConfig {
             .collect()
     }
 
+    /// Takes over from `new` what counts at once, but for the peers.
+    pub fn take_over(&mut self, new: &Self) {
+        self.ways = new.ways.clone();
+        self.programs = new.programs.clone();
+        self.drain = new.drain;
+        self.logging.level = new.logging.level.clone();
+    }
+
     /// The settings that differ in `new` and count only from a start on.
     pub fn needs_restart_for(&self, new: &Self) -> Vec<&'static str> {
         // Whoever adds a setting has to say here what a reload does with it.
@@ -485,10 +539,15 @@ impl NodeConfig {
             advertise,
             direct,
             max_connections,
+            ageing,
             capacity,
+            dead_letters,
+            disk_floor,
             certificate_life,
             tls,
-            programs,
+            programs: _,
+            drain: _,
+            logging,
         } = self;
         let differ = [
             ("name", *name != new.name),
@@ -501,10 +560,13 @@ impl NodeConfig {
             ("advertise", *advertise != new.advertise),
             ("path", *direct != new.direct),
             ("max_connections", *max_connections != new.max_connections),
+            ("ageing", *ageing != new.ageing),
             ("capacity", *capacity != new.capacity),
+            ("dead_letters", *dead_letters != new.dead_letters),
+            ("disk_floor", *disk_floor != new.disk_floor),
             ("certificate_life", *certificate_life != new.certificate_life),
             ("tls", *tls != new.tls),
-            ("programs", *programs != new.programs),
+            ("log_format", logging.format != new.logging.format),
         ];
         let differ = differ.into_iter().filter(|(_, differs)| *differs);
         differ.map(|(setting, _)| setting).collect()
@@ -527,6 +589,9 @@ impl NodeConfig {
         let told = Partial {
             name: Some(self.name.to_string()),
             mesh: Some(self.mesh.to_string()),
+            // Who looks closer once does not mean always.
+            log: None,
+            log_format: None,
             ..flags.clone()
         };
         let text = toml::to_string(&told).map_err(|e| failed(e.to_string()))?;
@@ -574,6 +639,19 @@ fn name_of(setting: &str, text: &str) -> Result<Name, ConfigError> {
         Wrong::new(key, format!("`{text}`: {e}")).a_name().into()
     };
     text.parse().map_err(bad)
+}
+
+/// Reads how long a message waits for a level of priority.
+fn ageing(text: &str) -> Result<Option<Duration>, ConfigError> {
+    if text == "none" {
+        return Ok(None);
+    }
+    let step = crate::http::headers::parse_duration(text).ok();
+    let step = step.filter(|step| (AGEING_MIN..=AGEING_MAX).contains(step));
+    step.map(Some).ok_or_else(|| {
+        let what = format!("`{text}` is not possible; it is from 1ms to 365d, such as 1m, or none");
+        wrong("ageing", what)
+    })
 }
 
 /// Reads how long certificates live.

@@ -13,12 +13,14 @@ mod extras;
 mod follow;
 pub mod http;
 pub mod link;
+pub mod logs;
 pub mod metrics;
 pub mod node;
 pub mod owner;
 pub mod peers;
 pub mod proxy;
 pub mod store;
+pub mod systemd;
 mod trace_context;
 pub mod trust;
 

@@ -4,18 +4,20 @@
 //! directory before anything in it is changed; what was on disk is in the core before the first socket listens; and
 //! the norths are dialled last, when there is something to tell them.
 
-use crate::config::{NodeConfig, Partial};
+use crate::config::{Logging, NodeConfig, Partial};
 use crate::driver::{self, Handle, Running, Settings};
 use crate::http::{Limits, Listener};
+use crate::logs::Logs;
 use crate::peers::Peers;
 use crate::store::{self, Opened, StoreHandle};
+use crate::systemd::Manager;
 use crate::trust::programs::Programs;
 use crate::trust::{self, Identity, JoinToken, Joined};
 use anyhow::{Context, anyhow, bail};
 use redlink_core::Capacity;
-use std::io::IsTerminal;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
@@ -25,8 +27,8 @@ use tokio::task::{JoinHandle, JoinSet, spawn_blocking};
 /// The store's directory in the node's.
 pub const DATA: &str = "data";
 
-/// How long work that is under way may go on after a signal.
-const GRACE: Duration = Duration::from_secs(10);
+/// What closing the store may take, as a service manager is told.
+const CLOSING: Duration = Duration::from_secs(30);
 
 /// How long answers may take to reach their clients after that.
 const GRACE_ANSWERS: Duration = Duration::from_secs(2);
@@ -41,13 +43,19 @@ pub struct Node {
     stop_listening: oneshot::Sender<()>,
     /// Keeps the links to the norths.
     peers: Arc<Peers>,
+    /// What programs may do.
+    programs: Arc<Programs>,
     /// Keeps the certificate good, and the authority's desk.
     trusting: JoinSet<()>,
 }
 
-/// Runs the node of a directory until SIGTERM or SIGINT, and then lets what is under way end. SIGHUP reads the settings
-/// again. A second signal ends the
-/// process at once; the next start finds on disk whatever was accepted (P1).
+/// How often it is looked whether the node is ready.
+const LOOK: Duration = Duration::from_millis(20);
+
+/// Runs the node of a directory until SIGTERM or SIGINT, and then lets what is under way end, as long as the setting
+/// `drain` says. SIGHUP reads the settings again. A second signal ends the process at once, with 128 and the signal's
+/// number as its exit code; the next start finds on disk whatever was accepted (P1). A service manager that wants to is
+/// told of all that.
 ///
 /// `flags` count more than the directory's settings; `token` lets a new node join the mesh of the first of its norths
 /// that takes it.
@@ -55,28 +63,38 @@ pub struct Node {
 /// # Errors
 /// The node can't start, or ended by itself; what is wrong and what to do about it.
 pub async fn run(dir: &Path, flags: Partial, token: Option<String>) -> anyhow::Result<()> {
-    let filter = tracing_subscriber::EnvFilter::try_from_default_env();
-    let filter = filter.unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
-    let log = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_target(false)
-        .with_ansi(std::io::stderr().is_terminal())
-        .with_writer(std::io::stderr);
-    // Whoever runs a node inside another program may have its own.
-    let _ = log.try_init();
+    let logs = Logs::start(&Logging::load(dir, &flags)?);
+    let manager = Manager::of_environment();
     let mut interrupt = signal(SignalKind::interrupt()).context("can't listen for signals")?;
     let mut terminate = signal(SignalKind::terminate()).context("can't listen for signals")?;
     let mut hangup = signal(SignalKind::hangup()).context("can't listen for signals")?;
+    manager.status("starts");
     let mut node = tokio::select! {
         node = Node::start(dir, &flags, token.as_deref()) => node?,
         _ = interrupt.recv() => bail!("interrupted while it started"),
         _ = terminate.recv() => bail!("told to stop while it started"),
     };
+    let handle = node.handle().clone();
+    let mut alive = pin!(manager.keep_alive(&handle));
+    let status = format!("takes work at {}", node.url());
+    let mut ready = false;
     loop {
         tokio::select! {
             _ = interrupt.recv() => break,
             _ = terminate.recv() => break,
-            Some(()) = hangup.recv() => node.reload().await,
+            () = is_ready(&handle), if !ready => {
+                ready = true;
+                manager.ready(&status);
+            }
+            Some(()) = hangup.recv() => {
+                manager.reloading();
+                node.reload().await;
+                logs.set_level(node.settings().await.logging.level.as_deref());
+                if ready {
+                    manager.ready(&status);
+                }
+            }
+            () = &mut alive => {}
             why = node.failed() => {
                 // Its state can't be trusted any more, and what was accepted is on disk.
                 node.abandon().await;
@@ -84,20 +102,34 @@ pub async fn run(dir: &Path, flags: Partial, token: Option<String>) -> anyhow::R
             }
         }
     }
-    tracing::info!("told to stop: letting work end; a second signal ends it now");
+    let drain = node.settings().await.drain;
+    let at_most = humantime::format_duration(drain).to_string();
+    tracing::info!(
+        at_most,
+        "told to stop: letting work end; a second signal ends it now"
+    );
+    manager.stopping(drain + GRACE_ANSWERS + CLOSING);
     tokio::select! {
-        () = node.stop(GRACE) => {
+        () = node.stop(drain) => {
             tracing::info!("stopped");
             Ok(())
         }
-        _ = interrupt.recv() => end_now(),
-        _ = terminate.recv() => end_now(),
+        _ = interrupt.recv() => end_now(2),
+        _ = terminate.recv() => end_now(15),
+        () = &mut alive => Ok(()),
     }
 }
 
-fn end_now() -> ! {
+async fn is_ready(handle: &Handle) {
+    while !handle.ready() {
+        tokio::time::sleep(LOOK).await;
+    }
+}
+
+/// Ends the process as a shell has it for that signal.
+fn end_now(signal: i32) -> ! {
     tracing::warn!("ended by a second signal");
-    std::process::exit(1)
+    std::process::exit(128 + signal)
 }
 
 impl Node {
@@ -149,10 +181,12 @@ impl Node {
         }
         settings.trace_memory = config.trace_memory;
         settings.memory_messages = config.memory_messages;
+        settings.ageing = config.ageing;
         settings.south = config.south.clone();
         settings.advertise = config.advertise.as_ref().map(|url| url.to_string().into());
         settings.memory_max = settings.memory_max.max(config.max_payload.saturating_mul(4));
         let store = opened.store.clone();
+        store.limit_letters(config.dead_letters);
         tracing::info!(
             name = %identity.name,
             mesh = %identity.mesh,
@@ -182,10 +216,11 @@ impl Node {
             let (handle, ways) = (running.handle.clone(), config.ways.clone());
             trusting.spawn(crate::link::direct::run(handle, ways, identity.clone(), jobs));
         }
+        trusting.spawn(running.handle.clone().watch_disk(config.disk_floor));
         let http = crate::http::Node {
             handle: running.handle.clone(),
             identity: identity.clone(),
-            programs,
+            programs: programs.clone(),
             peers: peers.clone(),
             web: Arc::default(),
             direct: config.direct,
@@ -211,6 +246,7 @@ impl Node {
             listening,
             stop_listening,
             peers,
+            programs,
             trusting,
         })
     }
@@ -239,7 +275,14 @@ impl Node {
     pub async fn reload(&self) {
         if let Err(error) = self.peers.reload().await {
             tracing::error!(%error, "the settings were not read again; all stays as it is");
+            return;
         }
+        self.programs.set_certified(&self.settings().await.programs);
+    }
+
+    /// The settings that are in force.
+    pub async fn settings(&self) -> NodeConfig {
+        self.peers.settings().await
     }
 
     /// Waits until a part of it that should never end has ended; says which.

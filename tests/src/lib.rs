@@ -8,9 +8,10 @@
 //! when a test fails. Every wait is for an event and ends after [`BOUND`], which is generous: a machine may be slow.
 //!
 //! Environment: `REDLINK_TEST_BIN` names the binary to test instead of building it; `REDLINK_TEST_LOG` is the `RUST_LOG`
-//! of the nodes.
+//! of the nodes; `REDLINK_TEST_SHOTS` is a folder for pictures of the page.
 
 mod binary;
+mod browser;
 mod curl;
 mod fleet;
 mod mesh;
@@ -22,6 +23,7 @@ mod seed;
 mod worker;
 
 pub use binary::binary;
+pub use browser::{Browser, Page};
 pub use curl::{Curl, Response};
 pub use fleet::{Account, Fault, Fleet, Ledger, Load, LoadPlan, Plan, Topology, WorkerPlan};
 pub use mesh::Mesh;

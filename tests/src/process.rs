@@ -271,6 +271,8 @@ fn clean(command: &mut Command, directory: &Path) {
             command.env_remove(name);
         }
     }
+    // For whoever reads it when a test fails.
+    command.env("REDLINK_LOG_FORMAT", "text");
     command.env_remove("RUST_LOG");
     if let Some(filter) = std::env::var_os("REDLINK_TEST_LOG") {
         command.env("RUST_LOG", filter);

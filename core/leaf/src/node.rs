@@ -66,6 +66,7 @@ impl<'m> Leaf<'m> {
                 consumer: CONSUMER,
                 limit: 1,
                 lease,
+                rate: None,
             },
         );
         leaf.connect(now);

@@ -6,6 +6,7 @@
 //! A wrong slot or id is the core's own bug and panics: ids that a peer or caller chose are looked up in an
 //! [`index`] first.
 
+pub(crate) mod bucket;
 pub(crate) mod dirty;
 pub(crate) mod index;
 pub(crate) mod list;

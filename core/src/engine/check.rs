@@ -112,6 +112,13 @@ impl Core<'_> {
                     "a deadline is never slept over (P3)"
                 );
             }
+            if m.state == State::Delayed {
+                let timer = self.timers.at(Entity::Message(ix).number(&self.capacity));
+                assert!(
+                    m.wake == Some(m.lease_until) && timer.is_some_and(|at| at <= m.lease_until),
+                    "the time to offer it is never slept over"
+                );
+            }
             if m.state == State::Granted {
                 assert!(m.holder != Holder::None, "a granted message has a holder");
             }
@@ -186,10 +193,14 @@ impl Core<'_> {
                 .map(|(_, t)| u32::from(t.left))
                 .sum();
             assert_eq!(wanted, c.wanted, "wishes are counted");
-            assert_eq!(
-                c.hungry.is_linked(),
-                c.has_room() && !self.draining,
-                "who has room is listed"
+            let (listed, room) = (c.hungry.is_linked(), c.has_room(self.now) && !self.draining);
+            assert!(room || !listed, "only who has room is listed");
+            // Time alone may have brought a token.
+            let timer = self.timers.at(Entity::Consumer(ix).number(&self.capacity));
+            let due = timer.is_some_and(|at| at <= self.now);
+            assert!(
+                listed || !room || (due && c.bucket.rate().is_some()),
+                "who has room is listed, or about to be"
             );
         }
     }

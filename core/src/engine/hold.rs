@@ -103,7 +103,7 @@ impl Core<'_> {
             self.starve(service, peer);
             return self.say(decline(Some(u8::MAX)));
         }
-        if self.reservations.is_full() && !self.make_room(peer, service, offer, offered.priority) {
+        if self.reservations.is_full() && !self.make_room(peer, service, offered) {
             return self.starve(service, peer);
         }
         let ix = self.reserve(service, peer, offered);
@@ -122,7 +122,9 @@ impl Core<'_> {
 
     /// A full table gives up the service's lowest reservation for a higher offer, and says so (P5). If it does not,
     /// the offer is declined.
-    fn make_room(&mut self, peer: Ix, service: Ix, offer: OfferId, priority: u8) -> bool {
+    fn make_room(&mut self, peer: Ix, service: Ix, offered: &Offered) -> bool {
+        let (offer, priority) = (offered.offer, offered.priority);
+        let rank = self.rank(self.now - offered.age, priority);
         let s = &self.services[service];
         let waiting = s.reserved.last(&self.reservations);
         let forwarded = s.forwarded.last(&self.reservations);
@@ -141,7 +143,11 @@ impl Core<'_> {
         let r = &self.reservations[last];
         let (lowest, evicted, other) = (r.priority, r.offer(), r.peer);
         let floor = Some(lowest);
-        if lowest >= priority {
+        // Of one priority neither gives way to the other, however old.
+        if lowest == priority || r.rank <= rank {
+            // With ageing the lowest may be of a lower priority and have waited longer. Whoever hears of a floor below what it
+            // has offered would offer that at once again.
+            let floor = Some(lowest.max(priority));
             self.say(Pending::Decline { peer, offer, floor });
             return false;
         }
@@ -165,7 +171,7 @@ impl Core<'_> {
         let slot = Reservation {
             message: offered.offer.message,
             alternate: offered.offer.alternate,
-            born: self.now - offered.age,
+            rank: self.rank(self.now - offered.age, offered.priority),
             order: self.next_order,
             deadline: offered.remaining.map(|left| self.now + left),
             priority: offered.priority,

@@ -60,7 +60,7 @@ impl Core<'_> {
         all.find(|&c| self.consumers[c].has_place_for_own())
     }
 
-    /// Highest priority first, then oldest; between equals this node's own.
+    /// The one that ranks first; between equals this node's own.
     fn best(&self, service: Ix) -> Option<Best> {
         let s = &self.services[service];
         let waiting = s.waiting.first().map(|ix| (self.messages[ix].key(), ix));
@@ -76,7 +76,7 @@ impl Core<'_> {
             (a, b) => a.or(b),
         };
         match (own, reserved) {
-            (Some((a, own)), Some((b, reserved))) => Some(if (a.0, a.1) <= (b.0, b.1) {
+            (Some((a, own)), Some((b, reserved))) => Some(if a.0 <= b.0 {
                 Best::Own(own)
             } else {
                 Best::Reserved(reserved)

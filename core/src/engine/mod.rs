@@ -10,6 +10,7 @@
 //! | `policy` | which services may pass over a link at all |
 //! | `room` | who is told of room at consumers, and which offers go there |
 //! | `place` | which next hops an offer is placed at, and what comes back from them |
+//! | `rank` | who is before whom |
 //! | `claim` | who gets a message that was offered, and who holds it then |
 //! | `registry` | consumers and their takes |
 //! | `matching` | which message goes to which consumer |
@@ -40,6 +41,7 @@ mod matching;
 mod origin;
 mod place;
 mod policy;
+mod rank;
 mod registry;
 mod relay;
 mod room;
@@ -323,7 +325,8 @@ impl<'s> Core<'s> {
                 consumer,
                 limit,
                 lease,
-            } => self.register(service, consumer, limit, lease).map(done),
+                rate,
+            } => self.register(service, consumer, limit, lease, rate).map(done),
             Input::Unregister { service, consumer } => self.unregister(service, consumer).map(done),
             Input::Take {
                 tag,
@@ -333,6 +336,10 @@ impl<'s> Core<'s> {
             } => self.take(tag, service, consumer, max).map(done),
             Input::TakeEnded { tag } => {
                 self.take_ended(tag);
+                Ok(Kept::Nothing)
+            }
+            Input::Unseen { token } => {
+                self.unseen(&token);
                 Ok(Kept::Nothing)
             }
             Input::Answer {

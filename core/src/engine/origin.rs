@@ -27,10 +27,18 @@ pub(super) fn from_millis(ms: u32) -> Duration {
 
 impl Core<'_> {
     /// A message slot with nothing decided yet.
-    fn blank(sequence: u64, inserted: u32, service: Ix, terms: &Terms, size: u64, born: Instant) -> Message {
+    fn blank(
+        &self,
+        sequence: u64,
+        inserted: u32,
+        service: Ix,
+        terms: &Terms,
+        size: u64,
+        born: Instant,
+    ) -> Message {
         Message {
             sequence,
-            born,
+            rank: self.rank(born, terms.priority),
             deadline: terms.ett.map(|ett| born + ett),
             wake: None,
             size,
@@ -115,7 +123,8 @@ impl Core<'_> {
         alternate: Option<(Name, Instant)>,
     ) -> Result<Ix, Refused> {
         let (sequence, inserted) = (message.sequence, message.inserted);
-        let (size, born, service) = (message.size, message.born, message.service);
+        let (size, service) = (message.size, message.service);
+        let born = self.born(message.rank, message.priority);
         let Some((name, from)) = alternate else {
             return self.insert_message(message);
         };
@@ -127,7 +136,7 @@ impl Core<'_> {
             }
         };
         let ix = self.insert_message(message)?;
-        let twin = Self::blank(sequence, inserted, other, terms, size, born);
+        let twin = self.blank(sequence, inserted, other, terms, size, born);
         self.add_alternate(ix, twin, from);
         Ok(ix)
     }
@@ -151,14 +160,19 @@ impl Core<'_> {
         }
         let name = Self::name(submit.service)?;
         let alternate = Self::alternate_name(&name, submit.alternate)?;
+        let delay = submit.terms.not_before;
+        if delay > Duration::ZERO && submit.terms.ett.is_some_and(|ett| ett <= delay) {
+            return Err(Refused::Misuse(Misuse::NotBefore));
+        }
         self.room_for_message(alternate.is_some())?;
         let service = self.service(&name)?;
         let sequence = self.next_sequence;
         let inserted = self.config.boot.counter;
-        let mut message = Self::blank(sequence, inserted, service, &submit.terms, submit.size, self.now);
+        let mut message = self.blank(sequence, inserted, service, &submit.terms, submit.size, self.now);
         message.tag = submit.tag;
         message.out.insert = true;
         let now = self.now;
+        message.lease_until = now + delay;
         let alternate = alternate.map(|(name, after)| (name, now + after));
         let ix = self.file_message(message, &submit.terms, alternate)?;
         self.next_sequence += 1;
@@ -176,7 +190,7 @@ impl Core<'_> {
         self.room_for_message(alternate.is_some())?;
         let service = self.service(&name)?;
         let born = self.now - stored.age;
-        let mut message = Self::blank(
+        let mut message = self.blank(
             stored.sequence,
             stored.inserted,
             service,
@@ -192,6 +206,7 @@ impl Core<'_> {
         // As the deadline: what is left of it counts from now on.
         let left = |after: Duration| after.as_micros().saturating_sub(stored.age.as_micros());
         let now = self.now;
+        message.lease_until = now + Duration::from_micros(left(stored.terms.not_before));
         let alternate = alternate.map(|(name, after)| (name, now + Duration::from_micros(left(after))));
         let ix = self.file_message(message, &stored.terms, alternate)?;
         self.recovering.push_back(&mut self.messages, ix);
@@ -219,7 +234,7 @@ impl Core<'_> {
             retention: stored.retention,
             ..Terms::default()
         };
-        let mut message = Self::blank(stored.sequence, 0, service, &terms, 0, self.now);
+        let mut message = self.blank(stored.sequence, 0, service, &terms, 0, self.now);
         message.state = State::Settled;
         message.outcome = Some(stored.outcome);
         message.fence = stored.fence.unwrap_or_default();
@@ -246,7 +261,7 @@ impl Core<'_> {
         for _ in 0..RECOVERY_BATCH {
             let Some(ix) = self.recovering.front() else { break };
             self.leave_state(ix);
-            self.enter_waiting(ix);
+            self.enter_open(ix);
         }
         let again = (!self.recovering.is_empty()).then_some(self.now);
         self.set_timer(Entity::Core, again);
@@ -272,7 +287,7 @@ impl Core<'_> {
     pub(super) fn cancel(&mut self, sequence: u64) -> Result<(), Refused> {
         let ix = self.find_message(sequence).ok_or(Refused::Unknown)?;
         match self.messages[ix].state {
-            State::Recovering | State::Waiting | State::Offered | State::Granted => {
+            State::Recovering | State::Delayed | State::Waiting | State::Offered | State::Granted => {
                 if self.is_late(self.messages[ix].deadline) {
                     // P3: past its deadline a message has expired, whatever comes first.
                     self.end(ix, Outcome::Expired, LostWhy::Deadline);
@@ -308,7 +323,7 @@ impl Core<'_> {
                 if done {
                     m.out.accepted = true;
                     self.counters.accepted += 1;
-                    self.enter_waiting(ix);
+                    self.enter_open(ix);
                 } else {
                     let tag = m.tag;
                     self.say(Pending::Rejected { tag });
@@ -453,7 +468,12 @@ impl Core<'_> {
                 Holder::Away(_) => self.away.remove(&mut self.messages, ix),
                 Holder::None | Holder::Local => {}
             },
-            State::Storing | State::Settling | State::Settled | State::Deleting | State::Aside => {}
+            State::Storing
+            | State::Delayed
+            | State::Settling
+            | State::Settled
+            | State::Deleting
+            | State::Aside => {}
         }
         // What stood behind it may be for a consumer that could not have it.
         if matches!(state, State::Waiting | State::Offered)
@@ -463,6 +483,18 @@ impl Core<'_> {
             self.touch(Entity::Consumer(c));
         }
         self.put_alternate_aside(ix);
+    }
+
+    /// A message that nobody has had, in this life at least: free for anyone, now or when its time has come.
+    fn enter_open(&mut self, ix: Ix) {
+        let from = self.messages[ix].lease_until;
+        if from <= self.now {
+            return self.enter_waiting(ix);
+        }
+        self.set_state(ix, State::Delayed);
+        self.messages[ix].wake = Some(from);
+        self.time_message(ix);
+        self.touch(Entity::Message(ix));
     }
 
     /// After `leave_state`: the message is free for anyone. A local consumer with room gets it at once, else it is

@@ -22,8 +22,8 @@ pub(super) enum Offer {
     Reservation(Ix),
 }
 
-/// How offers rank: by priority, then age, then arrival.
-type Rank = (u8, Instant, u64);
+/// How offers rank: by priority and age, then arrival.
+type Rank = (Instant, u64);
 
 impl Core<'_> {
     pub(super) fn copies(&self, offer: Offer) -> &Copies {
@@ -55,7 +55,10 @@ impl Core<'_> {
     }
 
     pub(super) fn offer_priority(&self, offer: Offer) -> u8 {
-        u8::MAX - self.offer_rank(offer).0
+        match offer {
+            Offer::Message(ix) => self.messages[ix].priority,
+            Offer::Reservation(ix) => self.reservations[ix].priority,
+        }
     }
 
     pub(super) fn touch_offer(&mut self, offer: Offer) {
@@ -297,12 +300,19 @@ impl Core<'_> {
     /// Places what waits, best first, while some route has room for it.
     pub(super) fn fill(&mut self, service: Ix) {
         let (mut own, mut theirs) = (true, true);
+        // With ageing one of low priority may come first and be below what all peers have a floor for: it must not keep
+        // back those behind it that are above.
+        let mut any = true;
         while own || theirs {
             let s = &self.services[service];
             if !s.hungry.is_empty() || s.routes.is_empty() || self.draining {
                 return;
             }
-            let message = if own { self.first_to_place(service) } else { None };
+            let message = if own {
+                self.first_to_place(service, any)
+            } else {
+                None
+            };
             let reservation = if theirs {
                 self.first_to_forward(service)
             } else {
@@ -316,6 +326,7 @@ impl Core<'_> {
             self.place_offer(offer);
             if self.is_waiting(offer) {
                 match offer {
+                    Offer::Message(_) if any && self.config.ageing.is_some() => any = false,
                     Offer::Message(_) => own = false,
                     Offer::Reservation(_) => theirs = false,
                 }
@@ -323,8 +334,9 @@ impl Core<'_> {
         }
     }
 
-    /// The best message that waits, but for those that cannot go where they have been declined.
-    fn first_to_place(&self, service: Ix) -> Option<Offer> {
+    /// The best message that waits, but for those that cannot go where they have been declined; not `any`, but one that some
+    /// peer takes.
+    fn first_to_place(&self, service: Ix, any: bool) -> Option<Offer> {
         let s = &self.services[service];
         let mut at = s.waiting.first();
         for _ in 0..LOOK_AT {
@@ -334,7 +346,7 @@ impl Core<'_> {
                 .iter()
                 .flatten()
                 .any(|copy| copy.state == CopyState::Declined);
-            if !declined || (self.has_budget(offer) && self.best_route(offer).is_some()) {
+            if (any && !declined) || (self.has_budget(offer) && self.best_route(offer).is_some()) {
                 return Some(offer);
             }
             at = s.waiting.next(&self.messages, at?);

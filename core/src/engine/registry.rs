@@ -3,13 +3,15 @@
 use super::Core;
 use super::slots::{Consumer, Stage, Take};
 use super::tables::Entity;
+use crate::data::bucket::Bucket;
 use crate::data::index::{Seed, hash_bytes, hash_words};
 use crate::data::list::{List, ListLinks};
 use crate::data::slab::{Ix, Link};
-use crate::id::ConsumerKey;
+use crate::id::{ConsumerKey, GrantToken};
 use crate::input::Tag;
 use crate::name::Name;
 use crate::output::{Bound, LostWhy, Misuse, Refused};
+use crate::rate::Rate;
 use crate::time::Duration;
 
 impl Core<'_> {
@@ -65,6 +67,7 @@ impl Core<'_> {
             blocked: false,
             wanted: 0,
             lease: self.config.lease,
+            bucket: Bucket::UNLIMITED,
             takes: List::default(),
             deliveries: List::default(),
             of_service: ListLinks::default(),
@@ -93,6 +96,7 @@ impl Core<'_> {
         consumer: &str,
         limit: u16,
         lease: Duration,
+        rate: Option<Rate>,
     ) -> Result<(), Refused> {
         let (service, name) = (Self::name(service)?, Self::name(consumer)?);
         if limit == 0 || lease == Duration::ZERO {
@@ -102,7 +106,9 @@ impl Core<'_> {
             return Err(Refused::Draining);
         }
         let ix = self.consumer(&service, &name)?;
+        let now = self.now;
         let c = &mut self.consumers[ix];
+        c.bucket.set(rate, now);
         c.limit = limit;
         c.lease = lease.min(self.config.timing.lease_max);
         let s = c.service;
@@ -194,16 +200,18 @@ impl Core<'_> {
         Ok(())
     }
 
-    /// What was granted while no take was waiting goes to this one.
+    /// What was granted while no take was waiting, or no token there, is handed over, as far as there are tokens.
     pub(super) fn hand_over_ready(&mut self, c: Ix) {
+        let mut tokens = self.consumers[c].bucket.tokens(self.now);
         let mut at = if self.consumers[c].coming > 0 {
             self.consumers[c].deliveries.front()
         } else {
             None
         };
-        while let Some(d) = at {
+        while let Some(d) = at.filter(|_| tokens > 0) {
             at = self.consumers[c].deliveries.next(&self.deliveries, d);
             if self.deliveries[d].stage == Stage::Ready {
+                tokens -= 1;
                 self.hand_over(d);
             }
         }
@@ -242,11 +250,41 @@ impl Core<'_> {
         Some(tag)
     }
 
-    /// After anything that changes its room: keeps the list of hungry ones and the liveness timer true.
+    /// It has been idle for too long, or has another token.
+    pub(super) fn consumer_timeout(&mut self, ix: Ix) {
+        if self.consumers[ix].is_idle() {
+            return self.remove_consumer(ix);
+        }
+        let s = self.consumers[ix].service;
+        self.hand_over_ready(ix);
+        self.refresh_consumer(ix);
+        self.match_service(s);
+    }
+
+    /// The client of a delivery went before it had it.
+    pub(super) fn unseen(&mut self, token: &GrantToken) {
+        let Some(d) = self.find_delivery(token.attempt()) else {
+            return;
+        };
+        let slot = &self.deliveries[d];
+        if slot.token != *token || !matches!(slot.stage, Stage::Ready | Stage::Held) {
+            return;
+        }
+        // Nobody has extended what nobody has seen: its lease began when it was handed over.
+        let taken = slot.wake.filter(|_| slot.stage == Stage::Held);
+        if let (Some(c), Some(until)) = (slot.consumer, taken) {
+            let then = until - slot.lease;
+            self.consumers[c].bucket.put_back(then, self.now);
+        }
+        self.release(d);
+    }
+
+    /// After anything that changes its room: keeps the list of hungry ones and its timer true.
     pub(super) fn refresh_consumer(&mut self, ix: Ix) {
         let c = &self.consumers[ix];
-        let (s, idle) = (c.service, c.wanted == 0 && c.held == 0);
-        let hungry = c.has_room() && !self.draining;
+        let (s, idle) = (c.service, c.is_idle());
+        let hungry = c.has_room(self.now) && !self.draining;
+        let next = c.next_token(self.now, self.draining);
         let listed = self.consumers[ix].hungry.is_linked();
         if hungry && !listed {
             self.services[s].hungry.push_back(&mut self.consumers, ix);
@@ -255,6 +293,6 @@ impl Core<'_> {
         }
         let entity = Entity::Consumer(ix);
         let until = self.now + self.config.timing.liveness;
-        self.set_timer(entity, idle.then_some(until));
+        self.set_timer(entity, if idle { Some(until) } else { next });
     }
 }

@@ -32,7 +32,7 @@ impl Core<'_> {
         let mut at = s.hungry.front();
         while let Some(c) = at.filter(|_| room < ROOM_MAX) {
             at = s.hungry.next(&self.consumers, c);
-            room += self.consumers[c].room();
+            room += self.consumers[c].room(self.now);
         }
         // What passes needs a relay when it is claimed.
         let mut at = s.routes.front().filter(|_| !self.relays.is_full());

@@ -24,13 +24,13 @@ pub struct Deadline {
 /// What a timer is for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Why {
-    /// A message's deadline, re-offer, lease, retention, or its store operation's retry.
+    /// A message's deadline, time to be offered, re-offer, lease, retention, or its store operation's retry.
     Message,
     /// A reservation's deadline.
     Reservation,
     /// A delivery's lease or deadline, a claim or an answer without an answer.
     Delivery,
-    /// A consumer's liveness.
+    /// A consumer's liveness, or its next token.
     Consumer,
     /// A link's keep-alive or silence.
     Peer,
@@ -77,7 +77,7 @@ impl Core<'_> {
                 Entity::Message(ix) => self.message_timeout(ix),
                 Entity::Reservation(ix) => self.reservation_timeout(ix),
                 Entity::Delivery(ix) => self.delivery_timeout(ix),
-                Entity::Consumer(ix) => self.remove_consumer(ix),
+                Entity::Consumer(ix) => self.consumer_timeout(ix),
                 Entity::Peer(ix) => self.peer_timeout(ix),
                 Entity::Relay(ix) => self.relay_timeout(ix),
                 Entity::Core => self.recovery_over(),
@@ -101,7 +101,7 @@ impl Core<'_> {
             State::Granted if due => self.lease_over(ix),
             State::Settling | State::Deleting if due => self.store_again(ix),
             State::Settled if due => self.end_retention(ix),
-            State::Aside if due => self.enter_waiting(ix),
+            State::Aside | State::Delayed if due => self.enter_waiting(ix),
             _ => self.time_message(ix),
         }
     }

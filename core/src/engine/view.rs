@@ -6,6 +6,7 @@ use crate::data::slab::{Ix, Link, Slab};
 use crate::id::{MessageId, NodeId};
 use crate::input::{LinkId, Outcome};
 use crate::name::Name;
+use crate::rate::Rate;
 use crate::time::Duration;
 use crate::wire::Path;
 use core::ops::Range;
@@ -83,6 +84,8 @@ pub struct MessageView<'a> {
     pub age: Duration,
     /// Time until its deadline.
     pub remaining: Option<Duration>,
+    /// Time until it may be offered, while that has not come.
+    pub delayed: Option<Duration>,
     /// While it is open: its alternate service, and the time until it is offered there too.
     pub alternate: Option<(&'a Name, Duration)>,
 }
@@ -110,8 +113,8 @@ pub struct ServiceView<'a> {
     pub messages: u32,
     /// Peers that have consumers of it.
     pub peers: u32,
-    /// Age of the oldest message among those of the highest priority that wait for a consumer, own and peers' ones; none if
-    /// none waits.
+    /// Age of the message that is served next of those that wait for a consumer, own and peers' ones: of the highest priority
+    /// the oldest, unless priority rises with age. None if none waits.
     pub oldest: Option<Duration>,
 }
 
@@ -142,6 +145,18 @@ pub struct RouteView<'a> {
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub struct Cursor(Link);
 
+impl Cursor {
+    /// As a number, for somebody who goes on later; 0 is the beginning.
+    pub fn number(self) -> u32 {
+        self.0.map_or(0, Ix::get)
+    }
+
+    /// From such a number. Any is good: one that no walk gave goes on somewhere, or finds nothing.
+    pub fn from_number(number: u32) -> Self {
+        Self(number.checked_sub(1).map(|position| Ix::new(position as usize)))
+    }
+}
+
 /// Slots that one piece of a walk looks at.
 const LOOKS: usize = 4_096;
 
@@ -160,6 +175,8 @@ pub struct ConsumerView<'a> {
     pub wanted: u32,
     /// Its lease.
     pub lease: Duration,
+    /// How many it wants at most in a time.
+    pub rate: Option<Rate>,
 }
 
 /// One peer.
@@ -196,8 +213,11 @@ impl Core<'_> {
             attempt: m.fence.attempt,
             tries: m.tries,
             size: m.size,
-            age: self.now.since(m.born),
+            age: self.now.since(self.born(m.rank, m.priority)),
             remaining: m.deadline.map(|at| self.now.until(at)),
+            delayed: Some(self.now.until(m.lease_until)).filter(|&left| {
+                matches!(m.state, State::Recovering | State::Delayed) && left > Duration::ZERO
+            }),
             alternate: m.twin.map(|ix| {
                 let twin = &self.messages[ix];
                 (
@@ -226,27 +246,22 @@ impl Core<'_> {
     }
 
     fn view_service<'a>(&'a self, s: &'a Service) -> ServiceView<'a> {
-        let own = |first: Link| first.map(|ix| (self.messages[ix].priority, self.messages[ix].born));
+        let own = |first: Link| first.map(|ix| (self.messages[ix].rank, self.messages[ix].priority));
         let peers =
-            |first: Link| first.map(|ix| (self.reservations[ix].priority, self.reservations[ix].born));
-        // The front of each tree is the oldest of its highest priority.
+            |first: Link| first.map(|ix| (self.reservations[ix].rank, self.reservations[ix].priority));
         let fronts = [
             own(s.waiting.first()),
             own(s.offered.first()),
             peers(s.reserved.first()),
             peers(s.forwarded.first()),
         ];
-        let highest = fronts.iter().flatten().map(|(priority, _)| *priority).max();
-        let oldest = fronts
-            .into_iter()
-            .flatten()
-            .filter(|(priority, _)| Some(*priority) == highest);
-        let oldest = oldest.map(|(_, born)| born).min();
+        let next = fronts.into_iter().flatten().min_by_key(|(rank, _)| *rank);
+        let oldest = next.map(|(rank, priority)| self.born(rank, priority));
         let first = s.consumers.front();
         let consumers = core::iter::successors(first, |&ix| s.consumers.next(&self.consumers, ix));
         let (held, room) = consumers.fold((0, 0), |(held, room), ix| {
             let consumer = &self.consumers[ix];
-            (held + u32::from(consumer.held), room + consumer.room())
+            (held + u32::from(consumer.held), room + consumer.room(self.now))
         });
         ServiceView {
             name: &s.name,
@@ -268,15 +283,18 @@ impl Core<'_> {
         self.find_service(service).is_some()
     }
 
-    /// Some messages, as [`Core::services_from`].
+    /// Some messages, as [`Core::services_from`], each with where to go on behind it.
     pub fn messages_from(
         &self,
         from: Cursor,
         most: usize,
-    ) -> (impl Iterator<Item = MessageView<'_>>, Option<Cursor>) {
+    ) -> (impl Iterator<Item = (Cursor, MessageView<'_>)>, Option<Cursor>) {
         let (found, next) = walk(&self.messages, from, most);
         let shown = found.filter(|(_, m)| m.is_shown());
-        (shown.map(|(_, m)| self.view_message(m)), next)
+        (
+            shown.map(|(ix, m)| (Cursor(Some(ix)), self.view_message(m))),
+            next,
+        )
     }
 
     /// Some services behind `from`, or the first: at most `most`, and where to go on if there may be more. What it costs is
@@ -368,6 +386,7 @@ impl Core<'_> {
             held: c.held,
             wanted: c.wanted,
             lease: c.lease,
+            rate: c.bucket.rate(),
         })
     }
 

@@ -1,6 +1,8 @@
 //! What real cores say to each other: every case of one link (`pair`), and of many (`mesh`).
 
+mod ageing;
 mod alternate;
+mod delayed;
 mod direct;
 mod duo;
 mod hub;
@@ -8,6 +10,7 @@ mod liar;
 mod mesh;
 mod net;
 mod pair;
+mod rate;
 mod room;
 mod seek;
 mod support;

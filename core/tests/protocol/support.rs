@@ -600,6 +600,18 @@ impl Node {
             consumer,
             limit,
             lease,
+            rate: None,
+        });
+    }
+
+    /// Registers `w` with an in-transit limit that is not in the way of its rate.
+    pub(crate) fn register_rate(&mut self, service: &str, rate: &str) {
+        self.must(Input::Register {
+            service,
+            consumer: "w",
+            limit: 1_000,
+            lease: Duration::from_secs(30),
+            rate: Some(rate.parse().expect("a rate")),
         });
     }
 

@@ -33,6 +33,7 @@ fn register(service: &str) -> Input<'_> {
         consumer: "w",
         limit: 1,
         lease: Duration::from_secs(60),
+        rate: None,
     }
 }
 

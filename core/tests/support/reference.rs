@@ -4,8 +4,8 @@
 //! did, and then says what the core still owes.
 
 use redlink_core::{
-    Answered, Deliver, Duration, Fence, GrantToken, Instant, LostWhy, Outcome, Payload, Row, State, StoreOp,
-    Tag, Terms, Verb,
+    Answered, Deliver, Duration, Fence, GrantToken, Instant, LostWhy, Outcome, Payload, Rate, Row, State,
+    StoreOp, Tag, Terms, Verb,
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -47,6 +47,8 @@ pub(crate) struct Message {
     pub(crate) size: u64,
     pub(crate) inserted: u32,
     pub(crate) submitted: Instant,
+    /// It is offered to nobody before.
+    pub(crate) from: Instant,
     pub(crate) place: Place,
     pub(crate) newest: Option<Fence>,
     pub(crate) tries: u16,
@@ -75,7 +77,7 @@ impl Message {
         let other = self
             .alternate
             .is_some_and(|(other, from)| other == service && from <= now);
-        self.service == service || other
+        self.from <= now && (self.service == service || other)
     }
 
     /// The same, since before this moment.
@@ -83,7 +85,7 @@ impl Message {
         let other = self
             .alternate
             .is_some_and(|(other, from)| other == service && from < now);
-        self.service == service || other
+        self.from < now && (self.service == service || other)
     }
 
     fn late(&self, now: Instant) -> bool {
@@ -97,8 +99,16 @@ impl Message {
         )
     }
 
-    fn better_than(&self, other: &Self) -> bool {
-        (self.terms.priority, other.sequence) > (other.terms.priority, self.sequence)
+    /// What its priority has risen to, in levels; or if it does not rise, only that.
+    fn better_than(&self, other: &Self, ageing: Option<Duration>, now: Instant) -> bool {
+        let risen = |m: &Self| match ageing {
+            None => u128::from(m.terms.priority),
+            Some(step) => {
+                let levels = u128::from(m.terms.priority) * u128::from(step.as_micros());
+                levels + u128::from(m.submitted.until(now).as_micros())
+            }
+        };
+        (risen(self), other.sequence) > (risen(other), self.sequence)
     }
 }
 
@@ -107,6 +117,34 @@ pub(crate) struct Member {
     pub(crate) key: Consumer,
     pub(crate) limit: u16,
     pub(crate) lease: Duration,
+    /// What it may be handed, if it has a rate.
+    pub(crate) level: Option<Level>,
+}
+
+/// What a rate allows: it rises with time. A token is a day's microseconds, of which every period is a part.
+#[derive(Clone, Debug)]
+pub(crate) struct Level {
+    rate: Rate,
+    amount: u128,
+    at: Instant,
+}
+
+const TOKEN: u128 = 86_400_000_000;
+
+impl Level {
+    fn each_micro(&self) -> u128 {
+        u128::from(self.rate.count()) * TOKEN / u128::from(self.rate.period().as_micros())
+    }
+
+    fn amount(&self, now: Instant) -> u128 {
+        let more = u128::from(self.at.until(now).as_micros()) * self.each_micro();
+        (self.amount + more).min(u128::from(self.rate.count()) * TOKEN)
+    }
+
+    fn set(&mut self, amount: u128, now: Instant) {
+        (self.amount, self.at) = (amount, now);
+        self.amount = self.amount(now);
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -128,6 +166,7 @@ pub(crate) enum Expected {
 #[derive(Clone, Default, Debug)]
 pub(crate) struct Reference {
     pub(crate) now: Instant,
+    pub(crate) ageing: Option<Duration>,
     pub(crate) boot: u32,
     pub(crate) messages: Vec<Message>,
     pub(crate) members: Vec<Member>,
@@ -192,6 +231,68 @@ impl Reference {
     fn has_room(&self, key: Consumer) -> bool {
         self.member(key)
             .is_some_and(|member| self.held_by(key) < usize::from(member.limit))
+    }
+
+    /// Whether its rate allows one more (P4).
+    fn has_token(&self, key: Consumer) -> bool {
+        let level = self.member(key).and_then(|member| member.level.as_ref());
+        level.is_none_or(|level| level.amount(self.now) >= TOKEN)
+    }
+
+    pub(crate) fn register(&mut self, key: Consumer, limit: u16, lease: Duration, rate: Option<Rate>) {
+        let now = self.now;
+        let old = self.member(key).and_then(|member| member.level.clone());
+        self.members.retain(|member| member.key != key);
+        let level = rate.map(|rate| match &old {
+            Some(old) if old.rate == rate => old.clone(),
+            _ => {
+                let unit = TOKEN / u128::from(rate.period().as_micros());
+                let had = old.as_ref().map_or(TOKEN, |old| old.amount(now));
+                let mut level = Level {
+                    rate,
+                    amount: 0,
+                    at: now,
+                };
+                level.set(had / unit * unit, now);
+                level
+            }
+        });
+        self.members.push(Member {
+            key,
+            limit,
+            lease,
+            level,
+        });
+    }
+
+    /// The client of a delivery went before it had it.
+    pub(crate) fn unseen(&mut self, token: GrantToken) {
+        let now = self.now;
+        let place = self.message(token.message.sequence).map(|m| m.place.clone());
+        let Some(Place::Held {
+            token: holder,
+            consumer,
+            until,
+            lease,
+        }) = place
+        else {
+            return;
+        };
+        if holder != token {
+            return;
+        }
+        let taken = until - lease;
+        for member in self
+            .members
+            .iter_mut()
+            .filter(|member| Some(member.key) == consumer)
+        {
+            if let Some(level) = &mut member.level {
+                let gone = u128::from(taken.until(now).as_micros()) * level.each_micro();
+                level.set(level.amount(now) + TOKEN.saturating_sub(gone), now);
+            }
+        }
+        self.at(token.message.sequence).place = Place::Waiting;
     }
 
     pub(crate) fn begin_step(&mut self) {
@@ -534,11 +635,19 @@ impl Reference {
         let key = take.consumer;
         self.takes.retain(|take| take.left > 0);
         assert!(self.has_room(key), "P4: {key:?}");
+        assert!(self.has_token(key), "P4: {key:?} has more than its rate");
+        let now = self.now;
+        for member in self.members.iter_mut().filter(|member| member.key == key) {
+            if let Some(level) = &mut member.level {
+                level.set(level.amount(now) - TOKEN, now);
+            }
+        }
         let lease = self.member(key).expect("a consumer").lease;
         let (now, boot) = (self.now, self.boot);
         let m = self.at(sequence);
         assert_eq!(m.place, Place::Waiting, "{m:?}");
         assert!(!m.late(now), "P3: {m:?}");
+        assert!(m.from <= now, "{m:?} is delivered too soon");
         assert!(
             m.newest.is_none_or(|newest| newest < token.fence),
             "P6: {m:?} and {:?}",
@@ -614,10 +723,11 @@ impl Reference {
     }
 
     fn check_waiting(&self, m: &Message) {
-        let served = self
-            .takes
-            .iter()
-            .any(|take| m.is_for(take.consumer.0, self.now) && self.has_room(take.consumer));
+        let served = self.takes.iter().any(|take| {
+            m.is_for(take.consumer.0, self.now)
+                && self.has_room(take.consumer)
+                && self.has_token(take.consumer)
+        });
         assert!(
             !served,
             "{m:?} waits, and there is room for it: {:?} {:?}",
@@ -628,7 +738,8 @@ impl Reference {
             let Some(chosen) = self.message(chosen) else {
                 continue;
             };
-            let beaten = m.waited && m.was_for(service, self.now) && m.better_than(chosen);
+            let beaten =
+                m.waited && m.was_for(service, self.now) && m.better_than(chosen, self.ageing, self.now);
             assert!(!beaten, "P5: {chosen:?} was chosen before {m:?}");
         }
     }
@@ -638,6 +749,7 @@ impl Reference {
         match m.place {
             Place::Storing(_) => State::Storing,
             Place::Recovering(_) => State::Recovering,
+            Place::Waiting if m.from > self.now => State::Delayed,
             Place::Waiting => State::Waiting,
             Place::Held { .. } => State::Granted,
             Place::Settling { .. } => State::Settling,

@@ -118,6 +118,7 @@ impl Mesh {
             consumer: &name,
             limit: 1,
             lease: LEASE,
+            rate: None,
         };
         self.cores.feed(host, register)?;
         self.workers.push(Worker::new(host, name, factor));

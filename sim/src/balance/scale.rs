@@ -113,6 +113,7 @@ pub(crate) fn measure(options: &Options) -> Result<Seen> {
             consumer: "worker",
             limit: 1,
             lease: LEASE,
+            rate: None,
         };
         cores.feed(node, register)?;
         drain(&mut cores, node)?;

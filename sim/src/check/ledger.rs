@@ -19,6 +19,8 @@ pub(crate) struct Entry {
     pub(crate) terms: Terms,
     pub(crate) content: Content,
     pub(crate) deadline: Option<Time>,
+    /// It may not be offered before.
+    pub(crate) from: Time,
     pub(crate) on_disk: Option<Time>,
     pub(crate) accepted: bool,
     pub(crate) cancel_asked: bool,
@@ -68,6 +70,7 @@ impl Ledger {
             terms: row.terms,
             content: row.content,
             deadline: row.deadline_at,
+            from: row.from,
             on_disk: None,
             accepted: false,
             cancel_asked: false,
@@ -160,7 +163,25 @@ impl Ledger {
             "{id} was granted {} us after its deadline",
             now - entry.deadline.unwrap_or(now)
         );
+        require!(
+            now >= entry.from,
+            "not-before",
+            "{id} was granted {} us too soon",
+            entry.from - now
+        );
         entry.granted.insert(token.fence, *token);
+        Ok(())
+    }
+
+    /// Its origin sent an offer of it.
+    pub(crate) fn offering(&self, id: MessageId, now: Time) -> Verdict {
+        let from = self.entries.get(&id).map_or(0, |entry| entry.from);
+        require!(
+            now >= from,
+            "not-before",
+            "{id} was offered {} us too soon",
+            from - now
+        );
         Ok(())
     }
 
@@ -299,6 +320,13 @@ impl Ledger {
                 self.due.remove(&(old, id));
                 self.due.insert((new, id));
             }
+        }
+    }
+
+    /// Its origin was restarted and offers it from then on.
+    pub(crate) fn delay(&mut self, id: MessageId, from: Time) {
+        if let Some(entry) = self.entries.get_mut(&id) {
+            entry.from = from;
         }
     }
 

@@ -1,13 +1,14 @@
 //! The promises, checked from outside the cores.
 //!
 //! Nothing in here looks into a core: a checker knows what went in, what came out, and what is on the simulated disks.
-//! [`ledger`] checks what becomes of messages (P1, P2, P3, P6), [`leases`] what consumers hold (P4), [`order`] who is
+//! [`ledger`] checks what becomes of messages (P1, P2, P3, P6), [`leases`] what consumers hold and [`rates`] what they are handed (P4), [`order`] who is
 //! served first (P5), [`reach`] who reaches which service (P8), [`lies`] what a liar may be to blame for (P11). P7 and P9 are checked where refusals and frames pass, P10 by running a seed twice.
 
 pub(crate) mod leases;
 pub(crate) mod ledger;
 pub(crate) mod lies;
 pub(crate) mod order;
+pub(crate) mod rates;
 pub(crate) mod reach;
 
 use crate::scenario::Time;
@@ -61,6 +62,7 @@ impl fmt::Display for Violation {
 pub(crate) struct Checker {
     pub(crate) ledger: ledger::Ledger,
     pub(crate) leases: leases::Leases,
+    pub(crate) rates: rates::Rates,
     pub(crate) order: order::Order,
     pub(crate) lies: lies::Lies,
     pub(crate) found: Option<Violation>,

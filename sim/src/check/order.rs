@@ -1,20 +1,30 @@
-//! Who is served first: the highest priority among what is reserved at the node (P5).
+//! Who is served first: the highest priority among what is reserved at the node, or what has risen highest (P5).
 //!
 //! A message counts as reserved here only where that is certain from outside: one of the node's own that was stored
 //! in this life and was never granted, or one whose offer arrived and was neither given back nor claimed.
 
 use super::{Verdict, require};
 use crate::scenario::Time;
-use redlink_core::{ConsumerKey, LinkId, MessageId, NodeId, OfferId};
+use redlink_core::{ConsumerKey, Duration, Instant, LinkId, MessageId, NodeId, OfferId};
 use std::collections::{BTreeMap, BTreeSet};
 
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Reserved {
     pub(crate) service: usize,
     pub(crate) priority: u8,
+    /// By the node's clock; none if that can't be told from outside.
+    pub(crate) born: Option<Instant>,
     pub(crate) deadline: Option<Time>,
     /// Number of the event that brought it: outputs that were under way by then can't have known it.
     pub(crate) event: u64,
+}
+
+/// What is chosen, as its node knows it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Choice {
+    pub(crate) service: usize,
+    pub(crate) priority: u8,
+    pub(crate) born: Option<Instant>,
 }
 
 /// Everything that is certainly reserved, by node.
@@ -67,9 +77,13 @@ impl Order {
     }
 
     /// What a peer said of a message when it offered it.
-    pub(crate) fn offer(&self, host: usize, link: LinkId, id: OfferId) -> Option<(usize, u8)> {
+    pub(crate) fn offer(&self, host: usize, link: LinkId, id: OfferId) -> Option<Choice> {
         let reserved = self.offered.get(&(host, link))?.get(&id)?;
-        Some((reserved.service, reserved.priority))
+        Some(Choice {
+            service: reserved.service,
+            priority: reserved.priority,
+            born: reserved.born,
+        })
     }
 
     pub(crate) fn claimed(&mut self, host: usize, link: LinkId, id: OfferId, consumer: ConsumerKey) {
@@ -124,15 +138,19 @@ impl Order {
         self.claimed.retain(|(owner, _), _| *owner != host);
     }
 
-    /// `id` of `service` is claimed, or granted to a consumer here: nothing better may have been there at `event`.
+    /// `id` is claimed, or granted to a consumer here: nothing better may have been there at `event`. With `ageing` each such
+    /// time of waiting is a level of priority.
     pub(crate) fn chosen(
         &self,
         host: usize,
         id: MessageId,
-        (service, priority): (usize, u8),
-        now: Time,
-        event: u64,
+        chosen: Choice,
+        ageing: Option<Duration>,
+        (now, event): (Time, u64),
     ) -> Verdict {
+        let Choice {
+            service, priority, ..
+        } = chosen;
         let own = self.own.get(&host).into_iter().flatten();
         let own = own.map(|(own, reserved)| (*own, reserved));
         let offered = self
@@ -143,11 +161,25 @@ impl Order {
         for (other, reserved) in own.chain(offered) {
             let known = reserved.event <= event && reserved.service == service && other != id;
             let alive = reserved.deadline.is_none_or(|deadline| now < deadline);
+            let better = match ageing {
+                None => reserved.priority > priority,
+                // All rise alike, so they compare by when they would have come to nothing.
+                Some(step) => {
+                    let start = |born: Instant, priority: u8| {
+                        i128::from(born.as_micros()) - i128::from(step.as_micros()) * i128::from(priority)
+                    };
+                    let (other, this) = (reserved.born, chosen.born);
+                    let both = other.zip(this);
+                    both.is_some_and(|(other, this)| start(other, reserved.priority) < start(this, priority))
+                }
+            };
             require!(
-                !(known && alive && reserved.priority > priority),
+                !(known && alive && better),
                 "P5",
-                "{id} of priority {priority} is chosen before {other} of priority {}",
-                reserved.priority
+                "{id} of priority {priority}, born {:?}, is chosen before {other} of priority {}, born {:?}; ageing {ageing:?}",
+                chosen.born,
+                reserved.priority,
+                reserved.born
             );
         }
         Ok(())

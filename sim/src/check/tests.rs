@@ -3,11 +3,12 @@
 use super::Verdict;
 use super::leases::Leases;
 use super::ledger::Ledger;
-use super::order::{Order, Reserved};
+use super::order::{Choice, Order, Reserved};
+use super::rates::Rates;
 use crate::disk::{Content, MessageRow, OutcomeRow};
 use crate::scenario::{SECOND, Time};
 use redlink_core::{
-    ConsumerKey, Duration, Fence, GrantToken, LinkId, MessageId, NodeId, Outcome, Terms, Verb,
+    ConsumerKey, Duration, Fence, GrantToken, Instant, LinkId, MessageId, NodeId, Outcome, Terms, Verb,
 };
 
 const ID: MessageId = MessageId {
@@ -55,6 +56,7 @@ fn stored() -> Ledger {
         content: Content { mark: 1, size: 1 },
         submitted_at: 0,
         deadline_at: Some(10 * SECOND),
+        from: 0,
     };
     assert_eq!(rule(ledger.inserting(ID, 0, &row)), None);
     ledger.inserted(ID, 1);
@@ -191,15 +193,83 @@ fn a_better_message_that_waits_is_seen() {
     let reserved = Reserved {
         service: 0,
         priority: 5,
+        born: Some(Instant::from_micros(10)),
         deadline: None,
         event: 7,
     };
     order.offered(0, LinkId(1), better.offer(), reserved);
-    let chosen = |order: &Order, what, event| rule(order.chosen(0, ID, what, 0, event));
+    let chosen = |order: &Order, (service, priority), event| {
+        let choice = Choice {
+            service,
+            priority,
+            born: None,
+        };
+        rule(order.chosen(0, ID, choice, None, (0, event)))
+    };
     assert_eq!(chosen(&order, (0, 4), 8), Some("P5"));
     assert_eq!(chosen(&order, (0, 5), 8), None);
     assert_eq!(chosen(&order, (1, 4), 8), None, "another service");
     assert_eq!(chosen(&order, (0, 4), 6), None, "it came later");
     order.claimed(0, LinkId(1), better.offer(), ConsumerKey(1));
     assert_eq!(chosen(&order, (0, 4), 8), None, "it is under way itself");
+}
+
+#[test]
+fn what_has_waited_for_a_level_counts_as_one_higher() {
+    let mut order = Order::default();
+    let other = MessageId { sequence: 2, ..ID };
+    let reserved = Reserved {
+        service: 0,
+        priority: 5,
+        born: Some(Instant::from_micros(100)),
+        deadline: None,
+        event: 7,
+    };
+    order.own(0, other, reserved);
+    let chosen = |priority, born: Option<u64>| {
+        let born = born.map(Instant::from_micros);
+        let choice = Choice {
+            service: 0,
+            priority,
+            born,
+        };
+        rule(order.chosen(0, ID, choice, Some(Duration::from_micros(10)), (200, 8)))
+    };
+    assert_eq!(chosen(5, Some(100)), None);
+    assert_eq!(chosen(5, Some(101)), Some("P5"), "the older of one priority");
+    assert_eq!(chosen(7, Some(120)), None);
+    assert_eq!(chosen(7, Some(121)), Some("P5"));
+    assert_eq!(chosen(4, Some(90)), None);
+    assert_eq!(chosen(4, Some(91)), Some("P5"));
+    assert_eq!(chosen(0, None), None, "nobody can tell");
+}
+
+#[test]
+fn no_consumer_is_handed_more_than_its_rate() {
+    let key = (0, 0, "w".to_owned());
+    let at = Instant::from_micros;
+    let rate = |text: &str| Some(text.parse().expect("a rate"));
+    let mut rates = Rates::default();
+    let got =
+        |rates: &mut Rates, attempt, now| rule(rates.delivered(&key, token(attempt).attempt(), at(now)));
+    assert_eq!(got(&mut rates, 1, 0), None, "it has no rate");
+    rates.registered(&key, rate("2/s"), at(0));
+    assert_eq!(got(&mut rates, 2, 0), None);
+    assert_eq!(got(&mut rates, 3, 499_999), Some("P4"));
+    // From now on with what it may have; five seconds later it is two at once and no third.
+    let mut rates = Rates::default();
+    rates.registered(&key, rate("2/s"), at(0));
+    assert_eq!(got(&mut rates, 1, 5 * SECOND), None);
+    assert_eq!(got(&mut rates, 2, 5 * SECOND), None);
+    rates.registered(&key, rate("2/s"), at(5 * SECOND));
+    rates.unseen(&key, token(1).attempt());
+    assert_eq!(got(&mut rates, 3, 5 * SECOND), None);
+    rates.registered(&key, rate("100/s"), at(5 * SECOND));
+    assert_eq!(
+        got(&mut rates, 4, 5 * SECOND),
+        Some("P4"),
+        "a new rate is no new start"
+    );
+    rates.unregistered(&key);
+    assert_eq!(got(&mut rates, 5, 5 * SECOND), None);
 }

@@ -163,6 +163,10 @@ pub(super) struct Terms {
     #[arg(long, value_name = "TIME", value_parser = limit, help_heading = "The message")]
     pub(super) ett: Option<Limit>,
 
+    /// Offer it to nobody before this time has passed, e.g. 10m; with a longer --ett if it is not shorter than that
+    #[arg(long, value_name = "TIME", value_parser = limit, help_heading = "The message")]
+    pub(super) not_before: Option<Limit>,
+
     /// How long it waits unclaimed before it is offered again [default: 15s]
     #[arg(long, value_name = "TIME", value_parser = duration, help_heading = "The message")]
     pub(super) reoffer: Option<Duration>,
@@ -205,6 +209,11 @@ impl Terms {
         set(
             "redlink-ett",
             self.ett.map(|Limit(time)| time.map_or("none".into(), api_time)),
+        );
+        set(
+            "redlink-not-before",
+            self.not_before
+                .map(|Limit(time)| time.map_or("none".into(), api_time)),
         );
         set("redlink-reoffer", self.reoffer.map(api_time));
         set(
@@ -413,6 +422,7 @@ mod tests {
         let said = Terms {
             priority: Some(5),
             ett: Some(Limit(None)),
+            not_before: Some(Limit(Some(Duration::from_secs(600)))),
             reoffer: Some(Duration::from_millis(500)),
             alternate: Some(alternate("wc-slow=10s").unwrap()),
             path: Some("direct".into()),
@@ -426,6 +436,7 @@ mod tests {
         let expected = [
             ("redlink-priority", "5"),
             ("redlink-ett", "none"),
+            ("redlink-not-before", "600s"),
             ("redlink-reoffer", "500ms"),
             ("redlink-alternate", "wc-slow;after=10s"),
             ("redlink-path", "direct"),

@@ -64,7 +64,7 @@ pub(super) async fn services(options: Options) -> Done {
 
 /// Runs `redlink consumer list`.
 pub(super) async fn consumers(options: Options) -> Done {
-    let heading = ["SERVICE", "CONSUMER", "LIMIT", "HELD", "WANTS", "LEASE"];
+    let heading = ["SERVICE", "CONSUMER", "LIMIT", "HELD", "WANTS", "LEASE", "RATE"];
     list(
         options,
         "consumers",
@@ -78,6 +78,7 @@ pub(super) async fn consumers(options: Options) -> Done {
                 Cell::number(c.held),
                 Cell::number(c.wanted),
                 Cell::number(span(Duration::from_millis(c.lease_ms))),
+                Cell::number(c.rate.as_deref().unwrap_or("-")),
             ]
         },
     )

@@ -117,6 +117,14 @@ async fn list(options: ListOptions) -> Done {
     Ok(Exit::Done)
 }
 
+/// Its state, and what it waits for if that is a time.
+fn state(message: &MessageInfo) -> String {
+    match message.delayed_ms {
+        Some(ms) => format!("{} {}", message.state, span(Duration::from_millis(ms))),
+        None => message.state.clone(),
+    }
+}
+
 fn row(message: &MessageInfo) -> Vec<Cell> {
     let left = match (&message.outcome, message.remaining_ms) {
         (Some(_), _) => String::new(),
@@ -128,13 +136,25 @@ fn row(message: &MessageInfo) -> Vec<Cell> {
     vec![
         Cell::text(&message.id),
         Cell::text(&message.service).tone(Tone::Strong),
-        Cell::text(&message.state).tone(tone(message)),
+        Cell::text(state(message)).tone(tone(message)),
         Cell::number(message.priority),
         Cell::number(message.attempts),
         Cell::number(size(message.size)),
         Cell::number(span(Duration::from_millis(message.age_ms))),
         aside,
     ]
+}
+
+/// What it was before; empty if nothing.
+fn requeued(message: &MessageInfo) -> String {
+    let from = message.requeued_from.as_ref();
+    from.map_or(String::new(), |id| format!("the dead letter {id}"))
+}
+
+/// How long it is offered to nobody; empty if it may be.
+fn delay(message: &MessageInfo) -> String {
+    let left = message.delayed_ms.map(Duration::from_millis);
+    left.map_or(String::new(), |left| format!("offered in {}", span(left)))
 }
 
 /// Where else it is offered; empty if nowhere.
@@ -185,10 +205,12 @@ async fn show(options: ShowOptions) -> Done {
         ("kind", kind.into()),
         ("priority", message.priority.to_string()),
         ("attempts", message.attempts.to_string()),
+        ("delayed", delay(&message)),
         ("size", size(message.size)),
         ("age", span(Duration::from_millis(message.age_ms))),
         ("owner", owner(message.program.as_deref())),
         ("kept", kept(&message.durability)),
+        ("from", requeued(&message)),
         ("alternate", alternate(&message)),
     ] {
         if !value.is_empty() {
@@ -206,7 +228,7 @@ fn kept(durability: &str) -> String {
     }
 }
 
-fn owner(program: Option<&str>) -> String {
+pub(super) fn owner(program: Option<&str>) -> String {
     program.map_or_else(
         || "the administrator".into(),
         |name| format!("the program {name}"),

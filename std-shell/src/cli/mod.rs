@@ -10,13 +10,16 @@ mod context;
 mod demo;
 mod exit;
 mod family;
+mod flush;
 mod generate;
+mod letter;
 mod list;
 mod message;
 mod node;
 mod output;
 mod peer;
 mod progress;
+mod query;
 mod relay;
 mod serve;
 mod status;
@@ -24,6 +27,7 @@ mod submit;
 mod token;
 mod top;
 mod trace;
+mod web;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use exit::{Done, Exit, Failure};
@@ -84,6 +88,8 @@ enum Verb {
     #[command(subcommand)]
     Message(message::Verb),
     #[command(subcommand)]
+    DeadLetter(letter::Verb),
+    #[command(subcommand)]
     Service(list::ServiceVerb),
     #[command(subcommand)]
     Consumer(list::ConsumerVerb),
@@ -91,10 +97,13 @@ enum Verb {
     Peer(peer::Verb),
     #[command(subcommand)]
     Route(list::RouteVerb),
+    Query(query::Options),
+    Flush(flush::Options),
     Status(status::Options),
     Top(top::Options),
     #[command(subcommand)]
     Context(context::Verb),
+    Web(web::Options),
     Bench(bench::Options),
     Completions(generate::CompletionOptions),
     Man(generate::ManOptions),
@@ -103,6 +112,8 @@ enum Verb {
     // A plural alone is its list.
     #[command(hide = true)]
     Messages(message::ListOptions),
+    #[command(hide = true)]
+    DeadLetters(letter::ListOptions),
     #[command(hide = true)]
     Services(list::Options),
     #[command(hide = true)]
@@ -171,6 +182,8 @@ fn run(cli: Cli) -> Done {
         Verb::Collect(options) => alone(collect::run(options)),
         Verb::Message(verb) => alone(message::run(verb)),
         Verb::Messages(options) => alone(message::run(message::Verb::List(options))),
+        Verb::DeadLetter(verb) => alone(letter::run(verb)),
+        Verb::DeadLetters(options) => alone(letter::run(letter::Verb::List(options))),
         Verb::Service(list::ServiceVerb::List(options)) | Verb::Services(options) => {
             alone(list::services(options))
         }
@@ -181,7 +194,10 @@ fn run(cli: Cli) -> Done {
         Verb::Peers(options) => alone(list::peers(options)),
         Verb::Route(list::RouteVerb::List(options)) | Verb::Routes(options) => alone(list::routes(options)),
         Verb::Top(options) => alone(top::run(options)),
+        Verb::Flush(options) => alone(flush::run(options)),
+        Verb::Query(options) => alone(query::run(options)),
         Verb::Status(options) => alone(status::run(options)),
+        Verb::Web(options) => alone(web::run(options)),
     }
 }
 
@@ -290,6 +306,14 @@ mod tests {
             "redlink message trace 0000000000000abc-17 --json",
             "redlink message trace 0000000000000abc-17 --here",
             "redlink message cancel 0000000000000abc-17",
+            "redlink dead-letter list --service wc --max 5 --after 17",
+            "redlink dead-letters --json",
+            "redlink dead-letter show 0000000000000abc-17 --payload",
+            "redlink dead-letter requeue 0000000000000abc-17 0000000000000abc-18",
+            "redlink dead-letter requeue 0000000000000abc-17 --payload fixed.json --content-type application/json --to wc2 --ett 1h",
+            "redlink dead-letter requeue --all --service wc --to wc2",
+            "redlink dead-letter delete 0000000000000abc-17",
+            "redlink dead-letter delete --all",
             "redlink service list",
             "redlink services",
             "redlink consumers",
@@ -303,8 +327,13 @@ mod tests {
             "redlink peer remove hub",
             "redlink peer remove https://[::1]:5",
             "redlink status --json",
+            "redlink query SELECT",
+            "redlink flush --service wc --dry-run",
+            "redlink flush --all --json",
             "redlink top",
             "redlink top --once --interval 200ms",
+            "redlink web",
+            "redlink web --ttl 30m --json",
             "redlink bench --in-flight 64 --payload 1KiB --duration 3s",
             "redlink bench --links 2 --in-flight 256",
             "redlink relay 127.0.0.1:1 127.0.0.1:2",
@@ -339,6 +368,7 @@ mod tests {
             "redlink peer add hub",
             "redlink top --interval 1ms",
             "redlink top --json",
+            "redlink web --ttl 30",
             "redlink peer add http://hub",
             "redlink peer add https://hub --import a/b",
             "redlink peer add https://hub --redistribute maybe",
@@ -355,6 +385,15 @@ mod tests {
             "redlink token revoke",
             "redlink token revoke redlink-program-1.x",
             "redlink message list --max 0",
+            "redlink query",
+            "redlink flush",
+            "redlink flush --all --service wc",
+            "redlink dead-letter requeue",
+            "redlink dead-letter requeue --service wc",
+            "redlink dead-letter requeue --all 0000000000000abc-17",
+            "redlink dead-letter requeue --all --payload x",
+            "redlink dead-letter delete",
+            "redlink dead-letter show 0000000000000abc-17 --payload --json",
         ] {
             let error = parse(line).expect_err(line);
             assert!(error.use_stderr(), "{line}");

@@ -4,7 +4,7 @@ use super::args;
 use super::exit::{Done, Exit, Failure};
 use super::output::{Stream, Tone, note, paint};
 use crate::client::{Client, Context, Place};
-use crate::config::{ConfigError, Partial};
+use crate::config::{ConfigError, Logging, Partial};
 use crate::driver::NodeStatus;
 use clap::Args;
 use std::path::{Path, PathBuf};
@@ -22,9 +22,11 @@ use std::time::{Duration, Instant};
   redlink node
   redlink node --dir /var/lib/redlink --name hall-3 --listen 0.0.0.0:7411
   redlink node --north https://HOST:7411 --token TOKEN
+  redlink node --log debug --drain 1m
 
 Settings are kept in .redlink/redlink.toml. A flag counts more than the environment (REDLINK_LISTEN and so on), that more
-than the file. `redlink config show` prints all settings, `redlink config check` finds mistakes. RUST_LOG=debug shows more.")]
+than the file. `redlink config show` prints all settings, `redlink config check` finds mistakes. SIGHUP reads
+the file again; what needs a restart is said in the log.")]
 pub(super) struct Options {
     /// Where its .redlink directory is or is made
     #[arg(long, value_name = "DIR", default_value = ".")]
@@ -63,6 +65,11 @@ pub(super) struct SettingFlags {
     #[arg(long, value_name = "HOST")]
     host: Vec<String>,
 
+    /// For each such time that a message has waited at this node it gains one level of priority, so that low priority is
+    /// not starved; or none [default: none]
+    #[arg(long, value_name = "TIME")]
+    ageing: Option<String>,
+
     /// URL at which nodes elsewhere reach this one, so that large payloads may go straight, around the nodes between
     #[arg(long, value_name = "URL")]
     advertise: Option<String>,
@@ -82,6 +89,18 @@ pub(super) struct SettingFlags {
     /// How links to the norths travel: auto, stream or poll [default: auto]
     #[arg(long, value_name = "MODE")]
     link: Option<String>,
+
+    /// How long work that is under way may go on after SIGTERM or Ctrl-C [default: 10s]
+    #[arg(long, value_name = "TIME")]
+    drain: Option<String>,
+
+    /// What is logged: error, warn, info, debug, trace, off, or a list of TARGET=LEVEL [default: info]
+    #[arg(long, value_name = "LEVEL")]
+    log: Option<String>,
+
+    /// How the log looks: text, json, or auto, which is text on a terminal and JSON elsewhere [default: auto]
+    #[arg(long, value_name = "FORMAT")]
+    log_format: Option<String>,
 }
 
 impl From<SettingFlags> for Partial {
@@ -95,8 +114,12 @@ impl From<SettingFlags> for Partial {
             north: list(flags.north).map(|urls| urls.into_iter().map(Into::into).collect()),
             proxy: flags.proxy.map(Into::into),
             link: flags.link,
+            ageing: flags.ageing,
             advertise: flags.advertise,
             path: flags.path,
+            drain: flags.drain,
+            log: flags.log,
+            log_format: flags.log_format,
             ..Self::default()
         }
     }
@@ -104,11 +127,15 @@ impl From<SettingFlags> for Partial {
 
 /// Runs the verb.
 pub(super) async fn run(options: Options) -> Done {
-    let flags = options.settings.into();
+    let flags: Partial = options.settings.into();
     let directory = options.dir.join(crate::config::DIRECTORY);
+    // A wrong word for it is complained of where the node starts. In the midst of JSON a greeting is noise.
+    let greets = Logging::load(&directory, &flags).is_ok_and(|logging| logging.is_text());
     let running = crate::node::run(&directory, flags, options.token);
     let greeting = async {
-        greet(&options.dir).await;
+        if greets {
+            greet(&options.dir).await;
+        }
         std::future::pending().await
     };
     tokio::select! {

@@ -118,6 +118,15 @@ pub(super) fn note(text: &str) {
     let _ = writeln!(std::io::stderr(), "{text}");
 }
 
+/// Text of others, with nothing in it that a terminal would act on but the ends of lines.
+pub(super) fn plain(text: &str) -> String {
+    let mark = |c: char| match c.is_control() && c != '\n' {
+        true => '\u{fffd}',
+        false => c,
+    };
+    text.chars().map(mark).collect()
+}
+
 /// Writes a value as JSON.
 pub(super) fn json(value: &impl serde::Serialize) -> Result<(), Failure> {
     let text = serde_json::to_string_pretty(value)

@@ -19,7 +19,8 @@ use std::time::{Duration, Instant};
 #[command(after_help = "Examples:
   redlink send resize photo.jpg --priority 5
   id=$(echo hello | redlink send wc); redlink collect $id
-  redlink send log entry.json --send-only --ett none")]
+  redlink send log entry.json --send-only --ett none
+  redlink send remind note.txt --not-before 2h --ett 3h")]
 pub(super) struct SendOptions {
     /// The service that it is for
     #[arg(value_parser = args::name)]

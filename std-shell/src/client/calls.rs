@@ -6,7 +6,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use http::{Method, StatusCode};
-use redlink_core::MessageId;
+use redlink_core::{MessageId, Rate};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use std::time::{Duration, Instant, SystemTime};
@@ -205,10 +205,14 @@ impl Client {
         consumer: &str,
         limit: u16,
         lease: Option<Duration>,
+        rate: Option<Rate>,
     ) -> Result<(), Error> {
         let mut document = serde_json::json!({ "limit": limit });
         if let Some(lease) = lease {
             document["lease"] = format!("{}ms", lease.as_millis()).into();
+        }
+        if let Some(rate) = rate {
+            document["rate"] = rate.to_string().into();
         }
         let request = Request::new(Method::PUT, consumer_path(service, consumer))
             .header("content-type", "application/json")
@@ -336,7 +340,11 @@ impl Client {
         }))
     }
 
-    pub(super) fn read<T: DeserializeOwned>(&self, answer: &Answer) -> Result<T, Error> {
+    /// An answer's JSON document.
+    ///
+    /// # Errors
+    /// It is of another shape.
+    pub fn read<T: DeserializeOwned>(&self, answer: &Answer) -> Result<T, Error> {
         serde_json::from_slice(&answer.body).map_err(|e| self.puzzle(e.to_string()))
     }
 

@@ -46,6 +46,7 @@ fn a_flag_counts_more_than_the_environment_and_that_more_than_the_file() {
     let env = [
         ("REDLINK_NORTH", "https://a:1, https://b"),
         ("REDLINK_MAX_CONNECTIONS", "7"),
+        ("REDLINK_AGEING", "1m"),
     ];
     let config = load(dir.path(), &Partial::default(), &env).unwrap();
     assert_eq!(
@@ -53,6 +54,12 @@ fn a_flag_counts_more_than_the_environment_and_that_more_than_the_file() {
         ["https://a:1", "https://b:7411"]
     );
     assert_eq!(config.max_connections, 7);
+    assert_eq!(config.ageing, Some(Duration::from_secs(60)));
+    let flags = Partial {
+        ageing: Some("none".into()),
+        ..Partial::default()
+    };
+    assert_eq!(load(dir.path(), &flags, &env).unwrap().ageing, None);
 }
 
 #[test]
@@ -82,6 +89,9 @@ fn mistakes_are_named_with_their_place() {
         ("hosts = ['a b']", "`hosts`"),
         ("[capacity]\nmesages = 1", "mesages"),
         ("[capacity]\npeers = 4000000000", "`services` times `peers`"),
+        ("ageing = '1us'", "1ms to 365d"),
+        ("ageing = '0s'", "or none"),
+        ("ageing = 'off'", "`ageing`"),
         ("certificate_life = '9s'", "10s to 366d"),
         ("certificate_life = '367d'", "`certificate_life`"),
         ("certificate_life = '30'", "such as 30d"),
@@ -207,5 +217,57 @@ fn programs_have_their_permissions_by_name() {
             .unwrap_err()
             .to_string();
         assert!(error.contains(says), "{bad}: {error}");
+    }
+}
+
+#[test]
+fn how_a_node_runs_may_change_while_it_does_and_the_rest_is_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = |text: &str| std::fs::write(dir.path().join(FILE), text).unwrap();
+    let now = || load(dir.path(), &Partial::default(), &[]);
+    file("name = 'a'\n");
+    let mut old = now().unwrap();
+    assert_eq!((old.drain, &old.logging), (DRAIN_DEFAULT, &Logging::default()));
+    file(
+        "name = 'b'\nmesh = 'm'\nlisten = ['127.0.0.1:1']\nhosts = ['h']\ntrace_memory = 0\nmax_payload = 1\nmax_connections = 1\n\
+         advertise = 'https://h'\npath = 'direct'\ncertificate_life = '2d'\ndrain = '1m'\nlog = 'warn'\nlog_format = 'json'\n\
+         capacity = { peers = 3 }\ntls = { ca = 'a', certificate = 'b', key = 'c' }\n[programs.p]\nwatch = true\n",
+    );
+    let new = now().unwrap();
+    let named = [
+        "name",
+        "mesh",
+        "listen",
+        "hosts",
+        "trace_memory",
+        "max_payload",
+        "advertise",
+        "path",
+        "max_connections",
+        "capacity",
+        "certificate_life",
+        "tls",
+        "log_format",
+    ];
+    let mut found = old.needs_restart_for(&new);
+    found.sort_unstable();
+    let mut wanted = named.to_vec();
+    wanted.sort_unstable();
+    assert_eq!(found, wanted);
+    old.take_over(&new);
+    assert_eq!(old.drain, Duration::from_secs(60));
+    assert_eq!(old.logging.level.as_deref(), Some("warn"));
+    assert_eq!(old.logging.format, LogFormat::Auto, "only from the next start on");
+    assert!(old.programs.values().next().unwrap().watch);
+    assert_eq!(old.needs_restart_for(&new).len(), named.len());
+    for (text, says) in [
+        ("drain = '2h'", "from 0s to 1h"),
+        ("drain = 'soon'", "soon"),
+        ("log = 'loud'", "loud"),
+        ("log_format = 'xml'", "auto, text or json"),
+    ] {
+        file(text);
+        let error = now().unwrap_err().to_string();
+        assert!(error.contains(says), "{text}: {error}");
     }
 }

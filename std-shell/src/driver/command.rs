@@ -2,10 +2,12 @@
 
 use super::contents::{Outgoing, Source};
 use super::handle::{NewMessage, Settlement, Submitted};
+use super::health::Health;
 use super::info::{ConsumerInfo, MessageInfo, NodeStatus, PeerInfo, RouteInfo, ServiceInfo};
+use super::letters::Requeuing;
 use super::links::Line;
 use super::many::Answering;
-use super::pages::Page;
+use super::pages::{Page, Wanted};
 use super::refusal::Refusal;
 use super::seen::TracePage;
 use super::transfers::Arriving;
@@ -17,7 +19,7 @@ use crate::link::pipe::Pipe;
 use crate::link::transfer::{Job, TransferKey, TransferRefusal};
 use crate::metrics::Driven;
 use crate::owner::{Owner, Who};
-use redlink_core::{Answered, Cursor, GrantToken, LinkId, MessageId, Name, Tag, Verb};
+use redlink_core::{Answered, Cursor, GrantToken, LinkId, MessageId, Name, Rate, Tag, Verb};
 use std::collections::BTreeMap;
 use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
@@ -55,6 +57,7 @@ pub(super) enum Command {
     Submit {
         owner: Owner,
         new: NewMessage,
+        requeue: Option<Requeuing>,
         answer: Answer<Submitted>,
         settled: Option<oneshot::Sender<Settlement>>,
     },
@@ -84,7 +87,8 @@ pub(super) enum Command {
     },
     Messages {
         who: Who,
-        /// At most so many of a program's.
+        wanted: Wanted,
+        /// At most so many.
         max: usize,
         from: Cursor,
         answer: oneshot::Sender<Page<MessageInfo>>,
@@ -95,6 +99,7 @@ pub(super) enum Command {
         consumer: String,
         limit: u16,
         lease: Duration,
+        rate: Option<Rate>,
         answer: Answer<()>,
     },
     Unregister {
@@ -167,6 +172,9 @@ pub(super) enum Command {
     },
     Driven {
         answer: oneshot::Sender<Driven>,
+    },
+    Health {
+        answer: oneshot::Sender<Health>,
     },
     Drain {
         over: oneshot::Sender<()>,

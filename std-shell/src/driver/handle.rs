@@ -2,6 +2,7 @@
 
 use super::command::{Cleanup, Command, LinkUp, OutcomeNow};
 use super::contents::Outgoing;
+use super::floor::Floor;
 use super::info::{ConsumerInfo, MessageInfo, NodeStatus};
 use super::links::Line;
 use super::refusal::Refusal;
@@ -14,10 +15,10 @@ use crate::link::outbox::Outbox;
 use crate::link::pipe::Pipe;
 use crate::link::transfer::{Job, PROGRESS, TransferKey, TransferRefusal};
 use crate::owner::Who;
-use crate::store::{Alternate, Short, StoreHandle};
+use crate::store::{Alternate, QueryAnswer, QueryError, Short, StoreHandle};
 use crate::{Content, Extras};
 use bytes::Bytes;
-use redlink_core::{Answered, GrantToken, LinkId, MessageId, Name, NodeId, Outcome, Tag, Terms, Verb};
+use redlink_core::{Answered, GrantToken, LinkId, MessageId, Name, NodeId, Outcome, Rate, Tag, Terms, Verb};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -102,6 +103,9 @@ pub(super) struct Shared {
     pub(super) desk: Arc<Desk>,
     pub(super) tags: AtomicU64,
     pub(super) ready: AtomicBool,
+    pub(super) floor: Floor,
+    /// How often the driver has gone round.
+    pub(super) turns: AtomicU64,
     /// Room for large payloads that are coming in, one permit for each KiB of it or part of one.
     pub(super) incoming: Arc<Semaphore>,
     pub(super) incoming_max: u32,
@@ -231,6 +235,7 @@ impl Handle {
         self.ask(|answer| Command::Submit {
             owner: self.who().owner,
             new,
+            requeue: None,
             answer,
             settled: None,
         })
@@ -249,6 +254,7 @@ impl Handle {
             .ask(|answer| Command::Submit {
                 owner: self.who().owner,
                 new,
+                requeue: None,
                 answer,
                 settled: Some(settled),
             })
@@ -379,6 +385,7 @@ impl Handle {
         consumer: impl Into<String>,
         limit: u16,
         lease: Duration,
+        rate: Option<Rate>,
     ) -> Result<(), Refusal> {
         let (service, consumer) = (service.into(), consumer.into());
         self.ask(|answer| Command::Register {
@@ -387,9 +394,17 @@ impl Handle {
             consumer,
             limit,
             lease,
+            rate,
             answer,
         })
         .await
+    }
+
+    /// The client that this delivery was handed to went before it had it: it is offered again at once, and its token of the
+    /// consumer's rate is put back.
+    pub fn unseen(&self, token: GrantToken) {
+        // A driver that is gone has no deliveries.
+        let _ = self.cleanup.send(Cleanup::Release(token));
     }
 
     /// A consumer goes; what it holds is offered again at once.
@@ -520,9 +535,22 @@ impl Handle {
         status
     }
 
+    /// Asks the store in SQL, for an administrator.
+    ///
+    /// # Errors
+    /// It may not be asked, was stopped, or another query runs.
+    pub async fn query(&self, sql: String) -> Result<QueryAnswer, QueryError> {
+        self.store.query(sql).await
+    }
+
     /// Whether the node takes work: it has recovered, and is not stopping.
     pub fn ready(&self) -> bool {
         self.shared.ready.load(Ordering::Acquire)
+    }
+
+    /// How often the driver has gone round. It does so at least twice a second, unless it hangs.
+    pub fn turns(&self) -> u64 {
+        self.shared.turns.load(Ordering::Relaxed)
     }
 
     /// Stops accepting and granting; returns when nothing is under way any more, which may be never: give it a limit.
@@ -542,6 +570,10 @@ impl Handle {
         self.look(|answer| Command::Lines { peers, answer })
             .await
             .unwrap_or_default()
+    }
+
+    pub(super) fn floor(&self) -> &Floor {
+        &self.shared.floor
     }
 
     pub(crate) fn store(&self) -> &StoreHandle {

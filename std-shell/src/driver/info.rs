@@ -13,7 +13,7 @@ pub struct MessageInfo {
     pub service: String,
     /// 0 to 255, higher first.
     pub priority: u8,
-    /// Where it is in its life: `queued`, `offered`, `granted`, `settling`, or its outcome.
+    /// Where it is in its life: `delayed`, `queued`, `offered`, `granted`, `settling`, or its outcome.
     pub state: String,
     /// Its outcome, once it has one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -28,12 +28,18 @@ pub struct MessageInfo {
     pub age_ms: u64,
     /// Time left until its deadline; none if it has none.
     pub remaining_ms: Option<u64>,
+    /// While it is `delayed`: time until it may be offered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub delayed_ms: Option<u64>,
     /// The program that submitted it; none if it was the administrator.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub program: Option<String>,
     /// Where its node keeps it: `disk`, or `memory` and nowhere else.
     #[serde(default = "disk")]
     pub durability: String,
+    /// The dead letter that it comes from, by its message's id.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub requeued_from: Option<String>,
     /// Its alternate service, if it has one and no outcome yet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub alternate: Option<AlternateInfo>,
@@ -81,6 +87,16 @@ pub struct ServiceInfo {
     /// Age of the oldest message among those of the highest priority that wait for a consumer here or at a peer.
     #[serde(default)]
     pub oldest_ms: Option<u64>,
+    /// Messages that producers of this node submitted, since the node counts for the service; none if it does not: only 200
+    /// services are counted for each for itself.
+    #[serde(default)]
+    pub accepted: Option<u64>,
+    /// Outcomes of such.
+    #[serde(default)]
+    pub settled: Option<u64>,
+    /// Deliveries that consumers of this node were handed.
+    #[serde(default)]
+    pub taken: Option<u64>,
 }
 
 /// What this node and a peer told each other of a service.
@@ -134,6 +150,12 @@ pub struct ConsumerInfo {
     pub wanted: u32,
     /// How long a grant holds without a sign of life.
     pub lease_ms: u64,
+    /// How many messages it wants at most in a time, such as `100/s`; none is no limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rate: Option<String>,
+    /// Deliveries that it was handed since the node's start.
+    #[serde(default)]
+    pub taken: u64,
     /// The program that registered it; none if it was the administrator.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub program: Option<String>,
@@ -253,6 +275,15 @@ pub struct MessageTrace {
     pub steps: Vec<TraceStep>,
 }
 
+/// How full a table is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct TableFill {
+    /// Entries that it has.
+    pub used: u32,
+    /// Entries that it has room for: `capacity` in the settings.
+    pub max: u32,
+}
+
 /// A node's state in a few numbers.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct NodeStatus {
@@ -303,6 +334,18 @@ pub struct NodeStatus {
     /// Most of those.
     #[serde(default)]
     pub idempotency_keys_max: u64,
+    /// No new messages are accepted because the disk is nearly full.
+    #[serde(default)]
+    pub disk_low: bool,
+    /// Free bytes on its disk below which none are accepted; 0 if there is no such limit.
+    #[serde(default)]
+    pub disk_floor: u64,
+    /// How full its tables are, by name.
+    #[serde(default)]
+    pub tables: std::collections::BTreeMap<String, TableFill>,
+    /// The program that asks; none if it is the administrator.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub program: Option<String>,
     /// How its store is doing.
     #[serde(default)]
     pub store: StoreStats,
@@ -325,6 +368,9 @@ pub struct NodeBasics {
     pub ready: bool,
     /// Whether it is stopping.
     pub draining: bool,
+    /// The program that asks; none if it is the administrator.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub program: Option<String>,
 }
 
 impl From<NodeStatus> for NodeBasics {
@@ -336,6 +382,7 @@ impl From<NodeStatus> for NodeBasics {
             version: status.version,
             ready: status.ready,
             draining: status.draining,
+            program: status.program,
         }
     }
 }

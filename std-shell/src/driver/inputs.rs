@@ -4,6 +4,7 @@ use super::command::{Answer, Command, LinkUp, OutcomeNow};
 use super::contents::cost;
 use super::handle::{NewMessage, Settlement, Submitted};
 use super::keys::Joined;
+use super::letters::Requeuing;
 use super::refusal::Refusal;
 use super::trace::Step;
 use super::turn::{Answering, Collecting, Driver, Next, Submitting, Taking};
@@ -13,7 +14,7 @@ use crate::link::frame;
 use crate::owner::{Owner, Who};
 use crate::store::Alternate;
 use crate::{Content, Durability, Extras};
-use redlink_core::{Answered, GrantToken, Input, LinkId, MessageId, Part, State, Submit, Verb};
+use redlink_core::{Answered, GrantToken, Input, LinkId, MessageId, Part, RESERVED, State, Submit, Verb};
 use std::sync::atomic::Ordering;
 use tokio::sync::oneshot;
 
@@ -28,12 +29,13 @@ impl Driver {
             Command::Submit {
                 owner,
                 new,
+                requeue,
                 answer,
                 settled,
-            } => self.submit(owner, new, answer, settled),
+            } => self.submit(owner, new, requeue, answer, settled),
             Command::SubmitMany { owner, news } => {
                 for (new, answer) in news {
-                    self.submit(owner.clone(), new, answer, None);
+                    self.submit(owner.clone(), new, None, answer, None);
                 }
             }
             Command::Cancel {
@@ -69,6 +71,7 @@ impl Driver {
                 consumer,
                 limit,
                 lease,
+                rate,
                 answer: to,
             } => {
                 let lease = clock::core_duration(lease);
@@ -77,6 +80,7 @@ impl Driver {
                     consumer: &consumer,
                     limit,
                     lease,
+                    rate,
                 };
                 let result = self.consume(&who, &service, &consumer, input);
                 answer(to, result);
@@ -172,7 +176,8 @@ impl Driver {
             | Command::Trace { .. }
             | Command::Lines { .. }
             | Command::Status { .. }
-            | Command::Driven { .. } => self.look(command),
+            | Command::Driven { .. }
+            | Command::Health { .. } => self.look(command),
 
             Command::Souths { souths, done } => {
                 self.set_souths(souths);
@@ -286,6 +291,7 @@ impl Driver {
         &mut self,
         owner: Owner,
         new: NewMessage,
+        requeue: Option<Requeuing>,
         to: Answer<Submitted>,
         settled: Option<oneshot::Sender<Settlement>>,
     ) {
@@ -328,7 +334,16 @@ impl Driver {
             return answer(to, Err(refusal));
         }
         let tag = self.shared.tag();
-        let size = content.bytes.len() as u64;
+        let size = match requeue.and_then(|requeue| requeue.kept) {
+            Some(kept) if kept > self.shared.payload_max => return answer(to, Err(Refusal::TooLarge)),
+            Some(kept) => kept,
+            None => content.bytes.len() as u64,
+        };
+        // What nodes say among themselves is little, and keeps certificates good.
+        let written = durability == Durability::Disk && !service.starts_with(RESERVED);
+        if written && !self.shared.floor.admits(size) {
+            return answer(to, Err(Refusal::Disk));
+        }
         match self.feed(Input::Submit(Submit {
             tag,
             service: &service,
@@ -361,6 +376,7 @@ impl Driver {
                     beside,
                     key,
                     joined: Vec::new(),
+                    requeue,
                     stored_as: None,
                     answer: to,
                     settled,
@@ -476,14 +492,15 @@ impl Driver {
         self.given.extend(self.takes.keys().copied());
     }
 
-    /// Whether a stop would cut nothing off: no consumer holds anything, nobody waits for the disk. A reply that waits
-    /// for its origin is on disk, and can wait there.
+    /// Whether a stop would cut nothing off: no consumer holds anything, here or behind this node, nobody waits for the
+    /// disk. A reply that waits for its origin is on disk, and can wait there.
     pub(super) fn is_idle(&self) -> bool {
         self.store_ops == 0
             && self.submits.is_empty()
             && self.answers.is_empty()
             && self.takes.is_empty()
             && self.deliveries.is_empty()
+            && self.core.usage().relays == 0
     }
 
     fn link_up(&mut self, up: LinkUp) {

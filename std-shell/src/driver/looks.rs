@@ -1,8 +1,11 @@
 //! What operators see, from the core's views.
 
 use super::command::Command;
-use super::info::{AlternateInfo, ConsumerInfo, MessageInfo, NodeStatus, PeerInfo, RouteInfo, ServiceInfo};
+use super::info::{
+    AlternateInfo, ConsumerInfo, MessageInfo, NodeStatus, PeerInfo, RouteInfo, ServiceInfo, TableFill,
+};
 use super::pages;
+use super::pages::Wanted;
 use super::refusal::Refusal;
 use super::seen::TracePage;
 use super::tally::Tally;
@@ -10,7 +13,8 @@ use super::turn::Driver;
 use crate::follow::Desk;
 use crate::owner::{Owner, Who};
 use redlink_core::{
-    ConsumerView, Counters, Cursor, Duration, MessageView, Outcome, PeerView, RouteView, ServiceView, State,
+    Capacity, ConsumerView, Counters, Cursor, Duration, MessageId, MessageView, Outcome, PeerView, RouteView,
+    ServiceView, State, Usage,
 };
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -31,15 +35,17 @@ impl Driver {
             }
             Command::Messages {
                 who,
+                wanted,
                 max,
                 from,
                 answer,
             } => {
-                let _ = answer.send(self.messages(&who, max, from));
+                let _ = answer.send(self.messages(&who, &wanted, max, from));
             }
             Command::Services { from, answer } => {
                 let (found, next) = self.core.services_from(from, pages::SERVICES);
-                let _ = answer.send((found.map(|view| service(&view)).collect(), next));
+                let found = found.map(|view| service(&view, self.meters.sums(view.name)));
+                let _ = answer.send((found.collect(), next));
             }
             Command::Routes { from, answer } => {
                 let (found, next) = self.core.routes_from(from, pages::ROUTES);
@@ -73,6 +79,9 @@ impl Driver {
             Command::Status { answer } => {
                 let _ = answer.send(self.status());
             }
+            Command::Health { answer } => {
+                let _ = answer.send(self.health());
+            }
             Command::Driven { answer } => {
                 let _ = answer.send(self.driven());
             }
@@ -80,33 +89,61 @@ impl Driver {
         }
     }
 
-    fn messages(&self, who: &Who, max: usize, from: Cursor) -> pages::Page<MessageInfo> {
-        let info = |view| self.message(&view);
+    fn messages(&self, who: &Who, wanted: &Wanted, max: usize, from: Cursor) -> pages::Page<MessageInfo> {
+        let of = |view: &MessageView<'_>| wanted.has(view.service, state(view), view.outcome.is_some());
+        let mut found = Vec::new();
         match who.owner.program().filter(|_| !who.administers) {
             None => {
-                let (found, next) = self.core.messages_from(from, pages::MESSAGES);
-                (found.map(info).collect(), next)
+                let (piece, next) = self.core.messages_from(from, pages::MESSAGES);
+                for (here, view) in piece.filter(|(_, view)| of(view)) {
+                    found.push(self.message(&view));
+                    if found.len() == max {
+                        // Perhaps nothing is behind it: who goes on will see.
+                        return (found, Some(here));
+                    }
+                }
+                (found, next)
             }
             Some(program) => {
-                let own = self.owners.messages_of(program);
-                let own = own.filter_map(|sequence| self.core.message(sequence));
-                (own.take(max).map(info).collect(), None)
+                // A program's own are in the order of their numbers; a cursor counts them.
+                let mut at = from.number();
+                let own = self.owners.messages_of(program).skip(at as usize);
+                for sequence in own.take(pages::MESSAGES) {
+                    at = at.saturating_add(1);
+                    found.extend(
+                        self.core
+                            .message(sequence)
+                            .filter(of)
+                            .map(|view| self.message(&view)),
+                    );
+                    if found.len() == max {
+                        break;
+                    }
+                }
+                let more = self.owners.messages_of(program).nth(at as usize).is_some();
+                (found, more.then(|| Cursor::from_number(at)))
             }
         }
     }
 
     fn message(&self, view: &MessageView<'_>) -> MessageInfo {
         let owner = self.owners.of(view.id.sequence);
+        let from = self.requeued.get(&view.id.sequence);
+        let from = from.map(|&sequence| MessageId { sequence, ..view.id });
         let kept = self.memory.holds(view.id.sequence);
         MessageInfo {
             durability: if kept { "memory" } else { "disk" }.to_owned(),
+            requeued_from: from.map(|id| id.to_string()),
             ..message(view, owner.program())
         }
     }
 
     fn consumer(&self, view: &ConsumerView<'_>) -> ConsumerInfo {
         let owner = self.owners.of_consumer(view.service, view.name);
-        consumer(view, owner.and_then(Owner::program))
+        ConsumerInfo {
+            taken: self.taken.of(view.service, view.name),
+            ..consumer(view, owner.and_then(Owner::program))
+        }
     }
 
     fn peer(&self, view: &PeerView<'_>) -> PeerInfo {
@@ -158,6 +195,9 @@ impl Driver {
             memory_messages_max: self.settings.memory_messages,
             idempotency_keys: self.keys.len() as u64,
             idempotency_keys_max: self.settings.idempotency_keys.into(),
+            disk_low: self.shared.floor.is_low(),
+            disk_floor: self.shared.floor.bytes(),
+            tables: tables(usage, self.core.capacity()),
             counters: counters(
                 self.core.counters(),
                 self.links.writes(),
@@ -184,28 +224,34 @@ pub(super) fn outcome_word(outcome: Outcome) -> &'static str {
     }
 }
 
-fn message(view: &MessageView<'_>, program: Option<&Arc<str>>) -> MessageInfo {
-    let outcome = view.outcome.map(outcome_word);
-    let state = match view.state {
-        State::Storing | State::Recovering | State::Waiting | State::Aside => "queued",
+fn state(view: &MessageView<'_>) -> &'static str {
+    match view.state {
+        State::Recovering | State::Delayed if view.delayed.is_some() => "delayed",
+        State::Storing | State::Recovering | State::Delayed | State::Waiting | State::Aside => "queued",
         State::Offered => "offered",
         State::Granted => "granted",
         State::Settling => "settling",
-        State::Settled | State::Deleting => outcome.unwrap_or("settling"),
-    };
+        State::Settled | State::Deleting => view.outcome.map_or("settling", outcome_word),
+    }
+}
+
+fn message(view: &MessageView<'_>, program: Option<&Arc<str>>) -> MessageInfo {
+    let outcome = view.outcome.map(outcome_word);
     MessageInfo {
         id: view.id.to_string(),
         service: view.service.to_string(),
         priority: view.priority,
-        state: state.to_owned(),
+        state: state(view).to_owned(),
         outcome: outcome.map(str::to_owned),
         attempts: view.attempt,
         size: view.size,
         send_only: view.send_only,
         age_ms: millis(view.age),
         remaining_ms: view.remaining.map(millis),
+        delayed_ms: view.delayed.map(millis),
         program: program.map(ToString::to_string),
         durability: String::new(),
+        requeued_from: None,
         alternate: view.alternate.map(|(service, left)| AlternateInfo {
             service: service.to_string(),
             in_ms: millis(left),
@@ -213,7 +259,7 @@ fn message(view: &MessageView<'_>, program: Option<&Arc<str>>) -> MessageInfo {
     }
 }
 
-fn service(view: &ServiceView<'_>) -> ServiceInfo {
+fn service(view: &ServiceView<'_>, sums: Option<[u64; 3]>) -> ServiceInfo {
     ServiceInfo {
         name: view.name.to_string(),
         queued: u64::from(view.waiting) + u64::from(view.offered),
@@ -225,6 +271,9 @@ fn service(view: &ServiceView<'_>) -> ServiceInfo {
         consumers: view.consumers,
         peers: view.peers,
         oldest_ms: view.oldest.map(millis),
+        accepted: sums.map(|[accepted, _, _]| accepted),
+        settled: sums.map(|[_, settled, _]| settled),
+        taken: sums.map(|[_, _, taken]| taken),
     }
 }
 
@@ -256,8 +305,28 @@ fn consumer(view: &ConsumerView<'_>, program: Option<&Arc<str>>) -> ConsumerInfo
         held: view.held.into(),
         wanted: view.wanted,
         lease_ms: millis(view.lease),
+        rate: view.rate.map(|rate| rate.to_string()),
+        taken: 0,
         program: program.map(ToString::to_string),
     }
+}
+
+/// How full each table is that can refuse (P7).
+fn tables(used: Usage, room: Capacity) -> BTreeMap<String, TableFill> {
+    [
+        ("messages", used.messages, room.messages),
+        ("reservations", used.reservations, room.reservations),
+        ("deliveries", used.deliveries, room.deliveries),
+        ("services", used.services, room.services),
+        ("consumers", used.consumers, room.consumers),
+        ("takes", used.takes, room.takes),
+        ("peers", used.peers, room.peers),
+        ("routes", used.routes, room.routes),
+        ("relays", used.relays, room.relays),
+    ]
+    .into_iter()
+    .map(|(name, used, max)| (name.to_owned(), TableFill { used, max }))
+    .collect()
 }
 
 fn counters(counters: &Counters, link_writes: u64, tally: &Tally, desk: &Desk) -> BTreeMap<String, u64> {

@@ -18,21 +18,28 @@
 //! | `inputs`, `outputs` | commands to core inputs; core outputs to deeds |
 //! | `links` | frames to peers |
 //! | `transfers` | the large payloads beside them |
+//! | `floor`, `flush` | when the disk is too full for submits; an operator cancels what waits |
+//! | `letters` | dead letters, and messages that come from them |
 //! | `contents` | payload bytes in memory |
 //! | `owners` | whose messages and consumers are |
 //! | `memory` | messages that are kept in memory only |
 //! | `keys` | by which repeated submits are known |
+//! | `health` | whether it takes work, and why not |
 //! | `looks`, `pages` | what operators see |
 //! | `trace`, `seen` | what happened to messages lately; what is shown of it |
-//! | `tally`, `measure` | what the driver counts, what it measures |
+//! | `tally`, `measure`, `taken` | what the driver counts, what it measures, what consumers took |
 
 mod command;
 mod contents;
 mod direct;
+mod floor;
+mod flush;
 mod handle;
+mod health;
 mod info;
 mod inputs;
 mod keys;
+mod letters;
 mod links;
 mod looks;
 mod many;
@@ -46,6 +53,7 @@ mod refusal;
 mod seen;
 mod start;
 mod take;
+mod taken;
 mod tally;
 #[cfg(test)]
 mod tests;
@@ -53,12 +61,16 @@ mod trace;
 mod transfers;
 mod turn;
 
+pub use flush::Flushed;
 pub use handle::{Called, Delivery, Handle, NewMessage, Settlement, Submitted};
+pub use health::Check;
 pub use info::{
     ConsumerInfo, MessageInfo, MessageTrace, NodeBasics, NodeStatus, PathNode, PeerInfo, RouteInfo,
-    ServiceInfo, TraceNode, TraceStep,
+    ServiceInfo, TableFill, TraceNode, TraceStep,
 };
+pub use letters::{DeadLetterInfo, Passed, Requeue};
 pub use many::Answering;
+pub use pages::{Page, STATES, Wanted};
 pub use refusal::Refusal;
 pub use start::{Running, Settings, StartError, start};
 

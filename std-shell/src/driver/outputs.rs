@@ -19,7 +19,6 @@ use redlink_core::{
     Answered, Attached, Body, Deliver, Fault, LinkId, LostWhy, MessageId, Notice, Outcome, Output, Part,
     Payload, Row, StoreOp, Tag, Verb, wire,
 };
-
 impl Driver {
     /// Does up to `most` of what the core wants; whether there may be more.
     pub(super) fn outputs(&mut self, most: usize) -> bool {
@@ -244,6 +243,7 @@ impl Driver {
                     return self.settle_in_memory(sequence, outcome, content);
                 }
                 let retain_until = clock::wall_after(self.wall, retention);
+                let letter = self.letter(sequence, outcome, content.as_ref());
                 Op::Settle {
                     sequence,
                     outcome,
@@ -251,6 +251,7 @@ impl Driver {
                     content,
                     settled_at: self.wall,
                     retain_until,
+                    letter,
                 }
             }
             StoreOp::Delete { sequence } if self.memory.holds(sequence) => {
@@ -297,7 +298,10 @@ impl Driver {
             self.owners.add(sequence, &owner);
             return self.insert_in_memory(sequence, content, preserved);
         }
-        self.contents.insert_fresh(sequence, content.clone());
+        let requeue = submitting.requeue.map(|requeuing| requeuing.requeue());
+        if requeue.is_none_or(|requeue| !requeue.keeps_payload) {
+            self.contents.insert_fresh(sequence, content.clone());
+        }
         let service = submitting.service.as_str().into();
         let alternate = submitting.alternate.take();
         let owner = submitting.owner.clone();
@@ -308,6 +312,8 @@ impl Driver {
             self.preserved.insert(sequence);
         }
         let key = key.map(|(scope, request)| self.stored_key(scope, request));
+        self.requeued
+            .extend(requeue.map(|requeue| (sequence, requeue.letter)));
         Some(Op::Insert(NewMessage {
             sequence,
             inserted,
@@ -320,6 +326,7 @@ impl Driver {
             key,
             submitted_at,
             deadline_at,
+            requeue,
         }))
     }
 
@@ -418,9 +425,11 @@ impl Driver {
         });
         self.given.push(deliver.take);
         let service = std::mem::take(&mut taking.service);
+        let consumer = std::mem::take(&mut taking.consumer);
         let work = self.measure_delivered(&token, &service);
+        self.count_taken(&service, &consumer);
         if let Some(taking) = self.takes.get_mut(&deliver.take) {
-            taking.service = service;
+            (taking.service, taking.consumer) = (service, consumer);
         }
         let payload = deliver.payload;
         self.deliveries

@@ -30,6 +30,9 @@ pub enum Refusal {
     /// A repeated call whose outcome is gone.
     #[error("this message was submitted before, and its outcome was collected or its retention is over")]
     Collected,
+    /// The disk is nearly full; what is left is for work that was accepted (P7).
+    #[error("the node's disk is nearly full; try again later, make room, or lower its `disk_floor`")]
+    Disk,
     /// Not a name.
     #[error("{0}")]
     Name(NameError),
@@ -48,6 +51,9 @@ pub enum Refusal {
     /// The consumer's name is in use by another program.
     #[error("another program has registered a consumer of this name for the service; choose another name")]
     Taken,
+    /// There is no such dead letter.
+    #[error("there is no such dead letter: it was requeued, deleted, or gave way to newer ones")]
+    UnknownLetter,
     /// The id is another node's; only that one can tell.
     #[error("the message belongs to another node; ask that one")]
     Foreign,

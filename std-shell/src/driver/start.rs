@@ -1,12 +1,14 @@
 //! From what was on disk to a running driver.
 
 use super::contents::Contents;
+use super::floor::Floor;
 use super::handle::{Handle, PASSING, Shared};
 use super::keys::Keys;
 use super::links::Links;
 use super::measure::Marks;
 use super::memory::Memory;
 use super::owners::Owners;
+use super::taken::Taken;
 use super::tally::{Complaints, Tally};
 use super::trace::Trace;
 use super::transfers::Transfers;
@@ -55,6 +57,8 @@ pub struct Settings {
     pub memory_messages: u64,
     /// Most idempotency keys that are known at once.
     pub idempotency_keys: u32,
+    /// A waiting message gains one level of priority for each such time; none is never.
+    pub ageing: Option<std::time::Duration>,
     /// URL at which other nodes reach this one, for payloads that go straight.
     pub advertise: Option<Arc<str>>,
 }
@@ -73,6 +77,7 @@ impl Settings {
             trace_memory: 8 << 20,
             memory_messages: 64 << 20,
             idempotency_keys: 100_000,
+            ageing: None,
             advertise: None,
         }
     }
@@ -151,6 +156,7 @@ pub fn start(
     config.key = opened.identity.key;
     config.next_sequence = opened.next_sequence;
     config.timing = settings.timing;
+    config.ageing = settings.ageing.map(clock::core_duration);
     config.inline_max = frame::INLINE_MAX;
     config.direct = settings.advertise.is_some();
     // Differs in each life; it spreads hashes and retries, and protects nothing.
@@ -169,6 +175,8 @@ pub fn start(
         desk: Desk::new(),
         tags: AtomicU64::new(1),
         ready: AtomicBool::new(false),
+        floor: Floor::default(),
+        turns: AtomicU64::new(0),
         incoming: Arc::new(Semaphore::new(incoming_max as usize)),
         incoming_max,
         payload_max: settings.payload_max.min(u64::from(incoming_max) * 1_024),
@@ -201,6 +209,7 @@ pub fn start(
             clock::wall(),
         ),
         preserved: opened.recovered.preserved.iter().copied().collect(),
+        requeued: opened.recovered.requeued.iter().copied().collect(),
         settings,
         ready: false,
         draining: false,
@@ -217,6 +226,7 @@ pub fn start(
         transfers: Transfers::default(),
         direct,
         tally: Tally::default(),
+        taken: Taken::default(),
         complaints: Complaints::default(),
         trace: Trace::new(trace_memory),
         meters: Meters::default(),

@@ -253,7 +253,7 @@ async fn a_take_without_waiting_answers_at_once() {
     assert!(handle.take("s", "w", 1, NOW).await.unwrap().is_empty());
     handle.submit(message("s", text("1"))).await.unwrap();
     handle.submit(message("s", text("2"))).await.unwrap();
-    handle.register("s", "w", 2, LONG).await.unwrap();
+    handle.register("s", "w", 2, LONG, None).await.unwrap();
     assert_eq!(handle.take("s", "w", 8, NOW).await.unwrap().len(), 2);
     // Its limit is used up (P4).
     assert!(handle.take("s", "w", 8, NOW).await.unwrap().is_empty());
@@ -310,7 +310,7 @@ async fn wrong_requests_are_refused_by_name() {
     assert_eq!(handle.message(unknown).await, Err(Refusal::Unknown));
     assert_eq!(handle.cancel(unknown).await, Err(Refusal::Unknown));
     assert_eq!(handle.take("s", "w", 0, NOW).await.map(drop), Err(Refusal::Zero));
-    assert_eq!(handle.register("s", "w", 0, LONG).await, Err(Refusal::Zero));
+    assert_eq!(handle.register("s", "w", 0, LONG, None).await, Err(Refusal::Zero));
     node.close().await;
 }
 

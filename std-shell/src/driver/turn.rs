@@ -4,12 +4,14 @@ use super::command::{Answer, Cleanup, Command, Handed};
 use super::contents::{Contents, cost};
 use super::handle::{Settlement, Shared, Submitted};
 use super::keys::{Joined, Keys, Scope};
+use super::letters::Requeuing;
 use super::links::Links;
 use super::measure::{Marks, Work};
 use super::memory::Memory;
 use super::owners::Owners;
 use super::refusal::Refusal;
 use super::start::Settings;
+use super::taken::Taken;
 use super::tally::{Complaints, Tally};
 use super::trace::{Step, Trace};
 use super::transfers::Transfers;
@@ -70,6 +72,8 @@ pub(super) struct Submitting {
     pub(super) key: Option<(Scope, Fingerprint)>,
     /// Who has submitted the same meanwhile.
     pub(super) joined: Vec<Joined>,
+    /// The dead letter that it comes from.
+    pub(super) requeue: Option<Requeuing>,
     /// From then on: its sequence number, and its deadline by the wall clock.
     pub(super) stored_as: Option<(u64, Option<i64>)>,
     pub(super) answer: Answer<Submitted>,
@@ -136,6 +140,8 @@ pub(super) struct Driver {
     pub(super) keys: Keys,
     /// Messages and outcomes that have preserved data on disk.
     pub(super) preserved: HashSet<u64>,
+    /// Messages and outcomes that come from a dead letter, with its number.
+    pub(super) requeued: HashMap<u64, u64>,
     pub(super) settings: Settings,
     pub(super) ready: bool,
     pub(super) draining: bool,
@@ -159,6 +165,7 @@ pub(super) struct Driver {
     /// Takes what is to go straight between this node and another.
     pub(super) direct: mpsc::UnboundedSender<Job>,
     pub(super) tally: Tally,
+    pub(super) taken: Taken,
     pub(super) complaints: Complaints,
     pub(super) trace: Trace,
     pub(super) meters: Meters,
@@ -203,6 +210,7 @@ impl Driver {
             fill(&mut cleanups, CLEANUPS, || inbox.cleanup.try_recv().ok());
             fill(&mut done, GROUPS, || inbox.done.try_recv().ok());
 
+            self.shared.turns.fetch_add(1, Ordering::Relaxed);
             self.now = clock::now();
             self.wall = clock::wall();
             self.follow();
@@ -349,6 +357,7 @@ impl Driver {
     fn stored_row(&mut self, row: Row, done: bool) {
         if let (Row::Delete(sequence), true) = (row, done) {
             self.owners.remove(sequence);
+            self.requeued.remove(&sequence);
             self.preserved.remove(&sequence);
             self.memory.remove(sequence);
         }
@@ -382,17 +391,7 @@ impl Driver {
                 let why = ["nobody was there to take it", ""];
                 self.trace
                     .step(self.wall, Step::Released, token.message, attempt, why);
-                let tag = self.shared.tag();
-                // Refused only if tables are full; then its lease will end it.
-                if let Err(refused) = self.feed(Input::Answer {
-                    tag,
-                    token,
-                    verb: Verb::Release,
-                    body: None,
-                    direct: false,
-                }) {
-                    tracing::debug!(?refused, message = %token.message, "a delivery could not be released");
-                }
+                self.tell(Input::Unseen { token });
             }
             Next::LinkDown(link) => {
                 let lost = self.transfers.forget_fetches(link);
@@ -477,6 +476,7 @@ impl Driver {
             self.contents.forget(sequence);
             self.owners.remove(sequence);
             self.preserved.remove(&sequence);
+            self.requeued.remove(&sequence);
         }
     }
 }

@@ -12,9 +12,9 @@ use crate::trust::programs::{Certified, Opened, PREFIX, Pass, Permissions, Progr
 use axum::extract::{FromRequestParts, Request, State};
 use axum::middleware::Next;
 use axum::response::Response;
-use http::HeaderMap;
 use http::header::AUTHORIZATION;
 use http::request::Parts;
+use http::{HeaderMap, HeaderValue};
 use redlink_core::{GrantToken, Name};
 use std::collections::HashMap;
 use std::time::SystemTime;
@@ -102,8 +102,9 @@ fn admit(node: &Node, parts: &Parts) -> Result<Pass, Problem> {
 }
 
 fn by_certificate(node: &Node, parts: &Parts, now: SystemTime) -> Result<Pass, Problem> {
+    same_site(&parts.headers)?;
     if let Some(ProgramPeer(Some(certified))) = parts.extensions.get() {
-        let Some(permissions) = node.programs.certified.get(&certified.name) else {
+        let Some(permissions) = node.programs.certified(&certified.name) else {
             let detail = format!(
                 "The settings of this node say nothing about the program `{0}`: give it permissions in `[programs.{0}]`.",
                 certified.name
@@ -114,11 +115,7 @@ fn by_certificate(node: &Node, parts: &Parts, now: SystemTime) -> Result<Pass, P
             // A connection may live longer than the certificate that it began with.
             return Err(unauthorized("The program's certificate has ended; renew it."));
         }
-        return Ok(Pass::certified(
-            &certified.name,
-            permissions.clone(),
-            certified.until,
-        ));
+        return Ok(Pass::certified(&certified.name, permissions, certified.until));
     }
     match peer(&parts.extensions) {
         Some(_) => Err(Problem::new(
@@ -126,6 +123,19 @@ fn by_certificate(node: &Node, parts: &Parts, now: SystemTime) -> Result<Pass, P
             "A node's certificate opens links only; send the token of this node.",
         )),
         None => Err(unauthorized("There is no `Authorization: Bearer …` header.")),
+    }
+}
+
+/// A browser shows its certificate whichever page asks. Only this node's own page may use that; a token no other page has.
+fn same_site(headers: &HeaderMap) -> Result<(), Problem> {
+    // Browsers send it with each request, and no page can change it. What is no browser doesn't.
+    let site = headers.get("sec-fetch-site").map(HeaderValue::as_bytes);
+    match site {
+        None | Some(b"same-origin" | b"none") => Ok(()),
+        Some(_) => Err(Problem::new(
+            Kind::Forbidden,
+            "A page of another site asked for this, and the certificate of its reader does not count for that. Send a token.",
+        )),
     }
 }
 
@@ -253,6 +263,16 @@ fn unauthorized(what: &str) -> Problem {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_certificate_does_not_count_for_other_sites_pages() {
+        let says = |site: Option<&'static str>| {
+            let site = site.map(|site| ("sec-fetch-site".parse().unwrap(), HeaderValue::from_static(site)));
+            same_site(&site.into_iter().collect()).is_ok()
+        };
+        assert!(says(None) && says(Some("same-origin")) && says(Some("none")));
+        assert!(!says(Some("cross-site")) && !says(Some("same-site")) && !says(Some("")));
+    }
 
     #[test]
     fn the_scheme_is_bearer_in_any_case_and_there_is_one() {

@@ -2,6 +2,7 @@
 
 use super::options::Options;
 use super::problem::Problem;
+use crate::clock;
 use crate::store::Alternate;
 use crate::trace_context::{TRACEPARENT, TRACESTATE};
 use http::HeaderMap;
@@ -35,6 +36,7 @@ pub const IDEMPOTENCY_KEY: &str = "idempotency-key";
 const ETT: &str = "redlink-ett";
 pub(super) const ALTERNATE: &str = "redlink-alternate";
 pub(super) const PATH: &str = "redlink-path";
+const NOT_BEFORE: &str = "redlink-not-before";
 const REOFFER: &str = "redlink-reoffer";
 const MAX_ATTEMPTS: &str = "redlink-max-attempts";
 const RETENTION: &str = "redlink-retention";
@@ -43,6 +45,7 @@ const RETENTION: &str = "redlink-retention";
 pub(super) const TERMS: &[&str] = &[
     PRIORITY,
     ETT,
+    NOT_BEFORE,
     REOFFER,
     SEND_ONLY,
     MAX_ATTEMPTS,
@@ -60,7 +63,7 @@ const REFUSED: &[&str] = &[IDEMPOTENCY_KEY];
 
 const DAY: StdDuration = StdDuration::from_secs(86_400);
 const MILLISECOND: StdDuration = StdDuration::from_millis(1);
-/// Longest ETT and retention.
+/// Longest ETT, delay and retention.
 const YEAR: StdDuration = StdDuration::from_secs(365 * 86_400);
 
 /// Not a duration.
@@ -120,19 +123,35 @@ pub(super) fn core_duration(duration: StdDuration) -> Duration {
 /// # Errors
 /// A value out of range; an option that this node doesn't know. `also` are an entry's members that are no options.
 pub(super) fn terms(options: Options<'_>, also: &[&str], direct: bool) -> Result<Terms, Problem> {
+    let default = Terms {
+        direct,
+        ..Terms::default()
+    };
+    terms_over(options, also, &default)
+}
+
+/// The settings of a message that has some already: those stay that are not said.
+///
+/// # Errors
+/// As [`terms`].
+pub(super) fn terms_over(options: Options<'_>, also: &[&str], default: &Terms) -> Result<Terms, Problem> {
     options.only(TERMS, REFUSED, also)?;
-    let default = Terms::default();
     let least = MILLISECOND;
     let or = |found: Option<Duration>, default: Duration| found.unwrap_or(default);
+    let ett = options.duration(ETT, (least, YEAR), true, default.ett)?;
+    let delay = options.duration(NOT_BEFORE, (least, YEAR), true, None)?;
+    in_time(options, delay, ett)?;
     Ok(Terms {
         priority: options.number(PRIORITY, "it is from 0 to 255", default.priority)?,
-        ett: options.duration(ETT, (least, YEAR), true, default.ett)?,
+        ett,
+        not_before: or(delay, Duration::ZERO),
         reoffer: or(
             options.duration(REOFFER, (100 * MILLISECOND, DAY), false, None)?,
             default.reoffer,
         ),
         send_only: match options.text(SEND_ONLY)?.as_deref() {
-            None | Some("false") => false,
+            None => default.send_only,
+            Some("false") => false,
             Some("true") => true,
             Some(other) => return Err(options.bad(SEND_ONLY, other, "it is true or false")),
         },
@@ -146,12 +165,26 @@ pub(super) fn terms(options: Options<'_>, also: &[&str], direct: bool) -> Result
             default.retention,
         ),
         direct: match options.text(PATH)?.as_deref() {
-            None => direct,
+            None => default.direct,
             Some("reverse") => false,
             Some("direct") => true,
             Some(other) => return Err(options.bad(PATH, other, "it is reverse or direct")),
         },
     })
+}
+
+/// A message that may be offered at its deadline or later never would be.
+fn in_time(options: Options<'_>, delay: Option<Duration>, ett: Option<Duration>) -> Result<(), Problem> {
+    let (Some(delay), Some(ett)) = (delay, ett) else {
+        return Ok(());
+    };
+    if delay < ett {
+        return Ok(());
+    }
+    let [delay, ett] = [delay, ett].map(|time| format_duration(clock::std_duration(time)));
+    let why =
+        format!("the message's deadline comes {ett} after its acceptance; give it a longer ETT, or none");
+    Err(options.bad(NOT_BEFORE, &delay, &why))
 }
 
 /// The alternate service of a submit, `SERVICE;after=10s`; whether it may be addressed is the caller's to check.
@@ -293,6 +326,7 @@ mod tests {
         let said = read(&[
             (PRIORITY, "255"),
             (ETT, "none"),
+            (NOT_BEFORE, "365d"),
             (REOFFER, "250ms"),
             (SEND_ONLY, "true"),
             (MAX_ATTEMPTS, "0"),
@@ -302,6 +336,7 @@ mod tests {
             direct: false,
             priority: 255,
             ett: None,
+            not_before: Duration::from_secs(365 * 86_400),
             reoffer: Duration::from_millis(250),
             send_only: true,
             max_attempts: 0,
@@ -320,6 +355,9 @@ mod tests {
             (ETT, "366d"),
             (ETT, "5"),
             (ETT, "None"),
+            (NOT_BEFORE, "0s"),
+            (NOT_BEFORE, "366d"),
+            (NOT_BEFORE, "tomorrow"),
             (REOFFER, "none"),
             (REOFFER, "1ms"),
             (SEND_ONLY, "yes"),
@@ -334,6 +372,29 @@ mod tests {
             assert!(document.contains(name), "{name}: {document}");
         }
         assert!(read(&[(PRIORITY, "1"), (PRIORITY, "2")]).is_err());
+    }
+
+    #[test]
+    fn a_message_is_offered_before_its_deadline_or_refused() {
+        for (delay, ett, taken) in [
+            ("299s", None, true),
+            ("300s", None, false),
+            ("10m", None, false),
+            ("10m", Some("11m"), true),
+            ("365d", Some("none"), true),
+            ("none", Some("1ms"), true),
+        ] {
+            let said = [Some((NOT_BEFORE, delay)), ett.map(|ett| (ETT, ett))];
+            let said: Vec<_> = said.into_iter().flatten().collect();
+            match read(&said) {
+                Ok(_) => assert!(taken, "{said:?}"),
+                Err(problem) => {
+                    assert!(!taken, "{said:?}");
+                    let document = String::from_utf8(problem.document()).unwrap();
+                    assert!(document.contains("comes 5m after its acceptance"), "{document}");
+                }
+            }
+        }
     }
 
     #[test]

@@ -14,6 +14,7 @@ mod extras;
 pub mod headers;
 mod listen;
 mod options;
+mod page;
 pub mod problem;
 mod query;
 mod rest;

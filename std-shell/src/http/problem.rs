@@ -42,6 +42,8 @@ macro_rules! kinds {
 kinds! {
     /// Path parameters, query or JSON.
     BadRequest = 400 "bad-request" "The request can't be understood";
+    /// SQL that may not be asked, or is none.
+    BadQuery = 400 "bad-query" "The query can't be run";
     /// A `Redlink-` header.
     BadHeader = 400 "bad-header" "A header is unknown here, or its value is out of range";
     /// A batch that can't be read any further.
@@ -70,6 +72,8 @@ kinds! {
     OtherNode = 404 "other-node" "The message belongs to another node";
     /// Consumer.
     UnknownConsumer = 404 "unknown-consumer" "No such consumer here";
+    /// Dead letter.
+    UnknownLetter = 404 "unknown-dead-letter" "No such dead letter here";
     /// A program's token.
     UnknownToken = 404 "unknown-token" "No such token here";
     /// Delivery.
@@ -112,6 +116,8 @@ kinds! {
     KeyReused = 422 "key-reused" "The idempotency key belongs to another message";
     /// Not JSON where JSON is wanted.
     UnsupportedType = 415 "unsupported-type" "The body is of another type than this call takes";
+    /// SQL that took more than 5 s or too much memory.
+    QueryStopped = 422 "query-stopped" "The query was stopped";
     /// Outcome.
     Failed = 424 "failed" "The consumer could not process the message";
     /// Outcome.
@@ -122,6 +128,8 @@ kinds! {
     Cancelled = 424 "cancelled" "The message was taken back";
     /// A table (P7).
     Full = 429 "full" "A table of the node is full";
+    /// One runs at a time.
+    QueryBusy = 429 "query-busy" "Another query runs";
     /// Memory for payloads (P7).
     MemoryFull = 429 "memory-full" "The node's memory for payloads is full";
     /// This program's mistake.
@@ -136,6 +144,8 @@ kinds! {
     StoreFailed = 503 "store-failed" "The node's store refused";
     /// Joining and inviting.
     AuthorityUnreachable = 503 "authority-unreachable" "The mesh's authority can't be reached";
+    /// What is left is for accepted work.
+    DiskFull = 507 "disk-full" "The node's disk is nearly full";
     /// Connections.
     TooManyConnections = 503 "too-many-connections" "The node has as many connections as it takes";
 }
@@ -154,8 +164,10 @@ impl Kind {
     /// Seconds after which another try makes sense, where waiting helps.
     const fn retry_after(self) -> Option<&'static str> {
         match self {
-            Self::Full | Self::MemoryFull | Self::NotReady | Self::StoreFailed => Some("1"),
-            Self::Draining | Self::TooManyConnections | Self::AuthorityUnreachable => Some("5"),
+            Self::Full | Self::MemoryFull | Self::QueryBusy | Self::NotReady | Self::StoreFailed => Some("1"),
+            Self::Draining | Self::DiskFull | Self::TooManyConnections | Self::AuthorityUnreachable => {
+                Some("5")
+            }
             _ => None,
         }
     }
@@ -272,7 +284,7 @@ mod tests {
             let status = kind.status();
             assert!(status.is_client_error() || status.is_server_error(), "{kind:?}");
             // P7: whoever may come again is told when.
-            let waits = matches!(status.as_u16(), 429 | 503);
+            let waits = matches!(status.as_u16(), 429 | 503 | 507);
             assert_eq!(kind.retry_after().is_some(), waits, "{kind:?}");
         }
     }

@@ -2,6 +2,7 @@
 
 mod alternate;
 mod batches;
+mod delayed;
 mod exchange;
 mod extras;
 mod intruders;
@@ -9,6 +10,7 @@ mod join;
 mod listener;
 mod metrics;
 mod owners;
+mod page;
 mod peers;
 mod programs;
 mod refusals;

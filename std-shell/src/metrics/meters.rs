@@ -182,6 +182,15 @@ impl Meters {
         (self.places.values().map(|&at| &self.rows[at]), &self.other)
     }
 
+    /// Messages accepted, outcomes and deliveries of a service; none if no row is its own or would be.
+    pub fn sums(&self, service: &str) -> Option<[u64; 3]> {
+        let Some(row) = self.places.get(service).and_then(|&at| self.rows.get(at)) else {
+            let room = self.rows.len() < SERVICES_MAX || !self.free.is_empty();
+            return room.then_some([0; 3]);
+        };
+        Some([row.accepted, row.settled.iter().sum(), row.delivered])
+    }
+
     /// Whether a service has a row of its own.
     pub fn has(&self, service: &str) -> bool {
         self.places.contains_key(service)

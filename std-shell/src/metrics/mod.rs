@@ -16,6 +16,7 @@ mod web;
 
 pub use histogram::{BOUNDS, Histogram};
 pub use meters::{Meters, ServiceRow, Traffic};
+pub(crate) use process::resident;
 pub use text::{Format, write};
 pub(crate) use web::RouteMeter;
 pub use web::WebMeters;

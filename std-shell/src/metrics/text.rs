@@ -409,9 +409,14 @@ impl Snapshot {
             ("messages", store.messages),
             ("outcomes", store.outcomes),
             ("replies", store.replies),
+            ("dead_letters", store.dead_letters),
         ];
         let rows = rows.map(|(table, count)| (one("table", table), count));
         pen.gauges("redlink_store_rows", None, "Rows on disk", rows)?;
+        let help = "Messages that became dead letters";
+        pen.counter("redlink_dead_letters", help, store.dead_letters_total)?;
+        let help = "Dead letters that gave way because there were too many, or they were too old";
+        pen.counter("redlink_dead_letters_dropped", help, store.dead_letters_dropped)?;
         let help = "Operations that the store has not answered yet";
         pen.gauge("redlink_store_queue", None, help, self.driven.store_queue)?;
         let done = [("done", store.done), ("failed", store.failed)];
@@ -435,7 +440,11 @@ impl Snapshot {
             bytes(),
             "Free space where it lies",
             store.free_bytes,
-        )
+        )?;
+        let help = "Free space below which no messages are accepted";
+        pen.gauge("redlink_disk_floor", bytes(), help, self.node.disk_floor)?;
+        let help = "1 if no messages are accepted because the disk is nearly full";
+        pen.gauge("redlink_disk_low", None, help, u32::from(self.node.disk_low))
     }
 
     fn requests(&self, pen: &mut Pen<'_>) -> Written {

@@ -214,7 +214,7 @@ async fn many_at_once_all_come_back() {
     } = pair().await;
     let worker = north.handle().clone();
     worker
-        .register("echo", "w", 64, Duration::from_secs(30))
+        .register("echo", "w", 64, Duration::from_secs(30), None)
         .await
         .unwrap();
     let working = tokio::spawn(async move {

@@ -219,13 +219,16 @@ impl Peers {
         });
         let new = loaded.await.map_err(|_| PeerError::Stopped)??;
         let restart = state.config.needs_restart_for(&new);
-        if !restart.is_empty() {
-            tracing::warn!(settings = ?restart, "these settings have changed and count from the next start on");
+        for setting in restart {
+            tracing::warn!(
+                setting,
+                "the setting `{setting}` has changed: restart the node for it to count"
+            );
         }
         if !state.file_counts && NodeConfig::norths_are_told_elsewhere(&self.flags) {
             tracing::info!("norths are those of --north or REDLINK_NORTH, which count more than the file");
         }
-        state.config.ways = new.ways;
+        state.config.take_over(&new);
         let changes = new.north != state.config.north || new.south != state.config.south;
         self.apply(state, new.north).await?;
         if new.south != state.config.south {

@@ -195,6 +195,11 @@ impl Peers {
         self.ask(Ask::Reload).await.map(drop)
     }
 
+    /// The settings that are in force.
+    pub async fn settings(&self) -> NodeConfig {
+        self.state.lock().await.config.clone()
+    }
+
     /// One change after the other, each to its end.
     async fn ask(self: &Arc<Self>, ask: Ask) -> Result<Changed, PeerError> {
         let peers = self.clone();

@@ -1,6 +1,8 @@
 //! What a database has to do for the store: narrow, so that another one can stand behind it.
 
+use super::letters::{LettersFrom, StoredLetter};
 use super::payload::FileId;
+use super::readers::Reader;
 use super::types::{NodeRecord, Op, Recovered};
 use crate::trace_context::TraceContext;
 use bytes::Bytes;
@@ -49,6 +51,27 @@ pub(super) trait Store {
     /// An undelivered reply and its content.
     fn reply(&mut self, attempt: AttemptId) -> Result<Option<(Verb, Option<Found>)>, EngineError>;
 
+    /// A dead letter, by its message's number.
+    fn letter(&mut self, sequence: u64) -> Result<Option<StoredLetter>, EngineError>;
+
+    /// At most `most` dead letters, from a place on.
+    fn letters(&mut self, from: LettersFrom, most: usize) -> Result<Vec<StoredLetter>, EngineError>;
+
+    /// A dead letter's payload.
+    fn letter_payload(&mut self, sequence: u64) -> Result<Option<Found>, EngineError>;
+
+    /// The numbers of the oldest dead letters, and when they died.
+    fn oldest_letters(&mut self, most: usize) -> Result<Vec<(u64, i64)>, EngineError>;
+
+    /// Deletes dead letters, in one transaction that is on disk when this returns; says which of them were there.
+    fn delete_letters(&mut self, sequences: &[u64]) -> Result<Vec<u64>, EngineError>;
+
+    /// How many dead letters there are.
+    fn count_letters(&mut self) -> Result<u64, EngineError>;
+
+    /// Another connection, which only reads.
+    fn reader(&mut self) -> Result<Box<dyn Reader>, EngineError>;
+
     /// Writes everything to its final place and syncs it; afterwards the log is empty.
     fn checkpoint(&mut self) -> Result<(), EngineError>;
 
@@ -75,6 +98,8 @@ pub(super) struct Recovery {
     pub(super) rows: Recovered,
     /// Which of them have their body in a file.
     pub(super) files: Files,
+    /// How many dead letters there are.
+    pub(super) letters: u64,
 }
 
 /// Rows whose body is a file.
@@ -83,6 +108,8 @@ pub(super) struct Files {
     pub(super) messages: HashMap<u64, FileId>,
     pub(super) outcomes: HashMap<u64, FileId>,
     pub(super) replies: HashMap<AttemptId, FileId>,
+    /// Dead letters, by their messages' numbers.
+    pub(super) letters: HashMap<u64, FileId>,
 }
 
 impl Files {
@@ -92,6 +119,7 @@ impl Files {
             .values()
             .chain(self.outcomes.values())
             .chain(self.replies.values())
+            .chain(self.letters.values())
             .copied()
     }
 }

@@ -1,17 +1,21 @@
 //! What the rest of the node holds of the store.
 
 use super::engine::Entry;
+use super::letters::{Ask, LetterLimits, LettersFrom, StoredLetter};
 use super::payload::{INLINE_MAX, Job};
+use super::query::{self, QueryAnswer, QueryError};
+use super::readers::Lent;
 use super::reads::{Body, BodyBytes, Read};
 use super::thread::Command;
 use super::types::{Op, ReadError, Short, StoreStats, StoredOutcomeContent, StoredReplyContent};
 use crate::Content;
 use redlink_core::{AttemptId, Outcome};
 use std::io::Read as _;
+use std::path::PathBuf;
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
-use tokio::sync::oneshot;
+use tokio::sync::{Semaphore, oneshot};
 
 /// Gives operations to the store and reads from it. Clones share it; the last one to go ends it, without tidying up.
 #[derive(Clone, Debug)]
@@ -21,18 +25,28 @@ pub struct StoreHandle {
 
 #[derive(Debug)]
 struct Inner {
+    dir: PathBuf,
     commands: Sender<Command>,
     jobs: Sender<Job>,
     threads: Mutex<Vec<JoinHandle<()>>>,
+    /// One query runs at a time.
+    querying: Arc<Semaphore>,
 }
 
 impl StoreHandle {
-    pub(super) fn new(commands: Sender<Command>, jobs: Sender<Job>, threads: [JoinHandle<()>; 2]) -> Self {
+    pub(super) fn new(
+        dir: PathBuf,
+        commands: Sender<Command>,
+        jobs: Sender<Job>,
+        threads: [JoinHandle<()>; 2],
+    ) -> Self {
         Self {
             inner: Arc::new(Inner {
+                dir,
                 commands,
                 jobs,
                 threads: Mutex::new(threads.into()),
+                querying: Arc::new(Semaphore::new(1)),
             }),
         }
     }
@@ -129,6 +143,64 @@ impl StoreHandle {
         }
     }
 
+    /// A dead letter, by its message's number.
+    ///
+    /// # Errors
+    /// It can't be told.
+    pub async fn letter(&self, sequence: u64) -> Result<Option<StoredLetter>, ReadError> {
+        self.ask_letters(|to| Ask::One(sequence, to)).await
+    }
+
+    /// At most `most` dead letters, and no more than 1,000.
+    ///
+    /// # Errors
+    /// It can't be told.
+    pub async fn letters(&self, from: LettersFrom, most: usize) -> Result<Vec<StoredLetter>, ReadError> {
+        self.ask_letters(|to| Ask::Some(from, most, to)).await
+    }
+
+    /// A dead letter's payload; none if there is no such letter.
+    ///
+    /// # Errors
+    /// It can't be told.
+    pub async fn letter_payload(&self, sequence: u64) -> Result<Option<Content>, ReadError> {
+        load_some(self.ask_letters(|to| Ask::Payload(sequence, to)).await?).await
+    }
+
+    /// Deletes the first 1,000 of these dead letters; says which of them were there. When this returns, they are gone
+    /// on disk.
+    ///
+    /// # Errors
+    /// What became of them can't be told.
+    pub async fn delete_letters(&self, sequences: Vec<u64>) -> Result<Vec<u64>, ReadError> {
+        self.ask_letters(|to| Ask::Delete(sequences, to)).await
+    }
+
+    /// From now on the oldest dead letters give way to these limits. Before the first call none does.
+    pub fn limit_letters(&self, limits: LetterLimits) {
+        // A closed store has nothing to delete any more.
+        let _ = self.inner.commands.send(Command::Letters(Ask::Limits(limits)));
+    }
+
+    /// Runs an operator's query: one statement that changes nothing, for at most 5 s, beside everything else.
+    ///
+    /// # Errors
+    /// It may not be asked, was stopped, or another one runs.
+    pub async fn query(&self, sql: String) -> Result<QueryAnswer, QueryError> {
+        query::check(&sql)?;
+        let Ok(turn) = self.inner.querying.clone().try_acquire_owned() else {
+            return Err(QueryError::Busy);
+        };
+        query::run(self.lend().await?, turn, sql).await
+    }
+
+    async fn lend(&self) -> Result<Lent, ReadError> {
+        let (to, answer) = oneshot::channel();
+        let sent = self.inner.commands.send(Command::Reader(to));
+        sent.map_err(|_| ReadError::Closed)?;
+        answer.await.unwrap_or(Err(ReadError::Closed))
+    }
+
     /// Examines the whole database, and says what is wrong with it: nothing, if it is well. Everything else waits
     /// for it.
     ///
@@ -136,6 +208,13 @@ impl StoreHandle {
     /// It can't be told.
     pub async fn integrity(&self) -> Result<Vec<String>, ReadError> {
         self.ask(Read::Integrity).await
+    }
+
+    /// Free and all bytes of the disk that it lies on, as others than root see it; none if that can't be told. Blocks.
+    pub fn room(&self) -> Option<(u64, u64)> {
+        let disk = rustix::fs::statvfs(&self.inner.dir).ok()?;
+        let bytes = |blocks: u64| blocks.saturating_mul(disk.f_frsize);
+        Some((bytes(disk.f_bavail), bytes(disk.f_blocks)))
     }
 
     /// How the store is doing; all zero once it is closed.
@@ -149,6 +228,16 @@ impl StoreHandle {
     /// puts it on a thread of its own. Clones of the handle are of no use afterwards.
     pub fn close(self) {
         self.inner.end(true);
+    }
+
+    async fn ask_letters<T>(
+        &self,
+        ask: impl FnOnce(oneshot::Sender<Result<T, ReadError>>) -> Ask,
+    ) -> Result<T, ReadError> {
+        let (to, answer) = oneshot::channel();
+        let sent = self.inner.commands.send(Command::Letters(ask(to)));
+        sent.map_err(|_| ReadError::Closed)?;
+        answer.await.unwrap_or(Err(ReadError::Closed))
     }
 
     async fn ask<T>(

@@ -12,14 +12,17 @@
 //! ```
 //!
 //! Enter at [`open()`]; [`StoreHandle`] is what the rest of the node holds. Inside: `engine` is the narrow trait that a
-//! database has to fulfil, `turso` the one that does, `schema` its tables, `thread` the group commit, `repair` what
-//! happens after an error, `payload` the files, `lock` the guard against a second node on one directory.
+//! database has to fulfil, `turso` the one that does, `schema` its tables, `thread` the group commit, `letters` the dead
+//! letters, `repair` what happens after an error, `payload` the files, `lock` the guard against a second node on one directory.
 
 mod engine;
 mod handle;
+mod letters;
 mod lock;
 mod open;
 mod payload;
+mod query;
+mod readers;
 mod reads;
 mod repair;
 mod schema;
@@ -30,8 +33,10 @@ mod turso;
 mod types;
 
 pub use handle::StoreHandle;
+pub use letters::{Letter, LetterLimits, LettersFrom, Requeue, StoredLetter};
 pub use open::{Opened, open};
 pub use payload::INLINE_MAX;
+pub use query::{Cell, QueryAnswer, QueryError};
 pub use thread::GROUP_MAX;
 pub use types::{
     Alternate, Done, NewMessage, NodeRecord, Op, OpenError, ReadError, Recovered, RecoveredKey,

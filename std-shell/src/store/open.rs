@@ -64,8 +64,8 @@ pub(super) fn open_with(
     let jobs_of_thread = jobs.clone();
     let keeper = spawn("redlink-store", move || {
         let dir = dir_of_thread;
-        let (engine, started, rows, files) = match begin(&dir, &mut opener, &folder_of_thread) {
-            Ok((engine, started, recovery)) => (engine, started, recovery.rows, recovery.files),
+        let (engine, started, recovery) = match begin(&dir, &mut opener, &folder_of_thread) {
+            Ok(begun) => begun,
             Err(error) => {
                 let _ = ready.send(Err(error));
                 return;
@@ -79,9 +79,11 @@ pub(super) fn open_with(
             inbox,
             jobs: jobs_of_thread,
             done,
-            files,
+            files: recovery.files,
+            letters: recovery.letters,
             lock,
         };
+        let rows = recovery.rows;
         let keeper = Keeper::new(parts, &started, &rows);
         if ready.send(Ok((started, rows))).is_ok() {
             keeper.run();
@@ -100,7 +102,7 @@ pub(super) fn open_with(
     })
     .map_err(io)?;
     Ok(Opened {
-        store: StoreHandle::new(commands, jobs, [keeper, files]),
+        store: StoreHandle::new(dir.to_owned(), commands, jobs, [keeper, files]),
         identity: started.identity,
         boot,
         next_sequence: started.next_sequence,

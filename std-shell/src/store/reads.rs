@@ -24,7 +24,7 @@ pub(super) enum Read {
 /// An outcome, its content, and what was preserved of its message.
 pub(super) type SettledBody = (Outcome, Option<Body>, Option<Bytes>);
 
-type Reply<T> = oneshot::Sender<Result<T, ReadError>>;
+pub(super) type Reply<T> = oneshot::Sender<Result<T, ReadError>>;
 
 /// A body that was looked up. A file is opened on the store thread, so that its removal can't come in between, and
 /// read elsewhere.
@@ -82,7 +82,10 @@ impl Keeper {
         }
     }
 
-    fn ask<T>(&mut self, of: impl FnOnce(&mut dyn Store) -> Result<T, EngineError>) -> Result<T, ReadError> {
+    pub(super) fn ask<T>(
+        &mut self,
+        of: impl FnOnce(&mut dyn Store) -> Result<T, EngineError>,
+    ) -> Result<T, ReadError> {
         let Some(engine) = &mut self.engine else {
             return Err(ReadError::Down(self.fault.clone()));
         };
@@ -97,7 +100,7 @@ impl Keeper {
         })
     }
 
-    fn body(&self, found: Found) -> Result<Body, ReadError> {
+    pub(super) fn body(&self, found: Found) -> Result<Body, ReadError> {
         let bytes = match found.place {
             Place::Row(bytes) => BodyBytes::Here(bytes),
             Place::File(id) => {

@@ -17,6 +17,7 @@ impl Keeper {
         self.fault = format!("{during} failed: {detail}");
         tracing::error!(fault = self.fault, "the store opens its database again");
         // Dropped before it is opened again: the engine shares what is open in one process.
+        self.call_back_readers();
         self.engine = None;
         self.stats.up = false;
         self.checkpoint_at = None;
@@ -42,6 +43,10 @@ impl Keeper {
                 self.backoff = BACKOFF_MIN;
                 self.stats.up = true;
                 self.stats.reopened += 1;
+                // Some may be gone of which that was not known.
+                if let Some(Ok(count)) = self.engine.as_mut().map(|engine| engine.count_letters()) {
+                    self.stats.dead_letters = count;
+                }
                 self.answer(answers);
             }
             Err(error) => {

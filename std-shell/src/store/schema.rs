@@ -87,9 +87,46 @@ pub(super) const STEPS: &[&[&str]] = &[
         "ALTER TABLE message ADD COLUMN direct INTEGER",
     ],
     &[
+        // Messages that came to nothing and that nobody may have noticed: what `message` held of them, what became of
+        // them, and whose they were. `id` grows, so that the oldest goes first; `sequence` is the message's.
+        "CREATE TABLE dead_letter (
+        id INTEGER PRIMARY KEY,
+        sequence INTEGER NOT NULL,
+        outcome INTEGER NOT NULL,
+        attempts INTEGER NOT NULL,
+        died_at INTEGER NOT NULL,
+        failure TEXT,
+        program TEXT,
+        requeued_from INTEGER,
+        service TEXT NOT NULL,
+        priority INTEGER NOT NULL,
+        ett INTEGER,
+        reoffer INTEGER NOT NULL,
+        send_only INTEGER NOT NULL,
+        max_attempts INTEGER NOT NULL,
+        retention INTEGER NOT NULL,
+        submitted_at INTEGER NOT NULL,
+        alternate TEXT,
+        alternate_after INTEGER,
+        direct INTEGER,
+        size INTEGER NOT NULL,
+        file INTEGER,
+        content_type TEXT,
+        payload BLOB)",
+        "CREATE UNIQUE INDEX dead_letter_sequence ON dead_letter (sequence)",
+        // From which dead letter a message comes, from the insert of the one to the deletion of its outcome.
+        "CREATE TABLE requeued (sequence INTEGER PRIMARY KEY, letter INTEGER NOT NULL)",
+    ],
+    &[
+        // After how many microseconds the message may be offered; nothing means at once.
+        "ALTER TABLE message ADD COLUMN not_before INTEGER",
+    ],
+    &[
         // The distributed trace that it was sent in, as its two headers; most have none.
         "ALTER TABLE message ADD COLUMN traceparent TEXT",
         "ALTER TABLE message ADD COLUMN tracestate TEXT",
+        "ALTER TABLE dead_letter ADD COLUMN traceparent TEXT",
+        "ALTER TABLE dead_letter ADD COLUMN tracestate TEXT",
     ],
     &[
         // What a producer wants back with its outcome; there from the insert of the message to the deletion of that, and
@@ -116,14 +153,14 @@ pub(super) const MARK: &str = "UPDATE boot SET next_sequence = ?1 WHERE id = 1";
 
 pub(super) const INSERT_MESSAGE: &str = "INSERT INTO message (sequence, inserted, service, priority, ett, reoffer, \
     send_only, max_attempts, retention, submitted_at, deadline_at, size, file, content_type, payload, alternate, \
-    alternate_after, direct, traceparent, tracestate) \
-    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20)";
+    alternate_after, direct, not_before, traceparent, tracestate) \
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21)";
 pub(super) const DELETE_MESSAGE: &str = "DELETE FROM message WHERE sequence = ?1";
 pub(super) const HAS_MESSAGE: &str = "SELECT 1 FROM message WHERE sequence = ?1";
 pub(super) const PAYLOAD: &str =
     "SELECT file, content_type, payload, traceparent, tracestate FROM message WHERE sequence = ?1";
 pub(super) const ALL_MESSAGES: &str = "SELECT sequence, inserted, service, priority, ett, reoffer, send_only, \
-    max_attempts, retention, submitted_at, deadline_at, size, file, alternate, alternate_after, direct \
+    max_attempts, retention, submitted_at, deadline_at, size, file, alternate, alternate_after, direct, not_before \
     FROM message ORDER BY sequence";
 
 pub(super) const INSERT_OWNER: &str = "INSERT INTO owner (sequence, program) VALUES (?1, ?2)";
@@ -140,6 +177,41 @@ pub(super) const INSERT_KEY: &str = "INSERT INTO idempotency (sequence, scope, r
 pub(super) const DELETE_KEYS: &str = "DELETE FROM idempotency WHERE sequence <= ?1";
 pub(super) const ALL_KEYS: &str =
     "SELECT sequence, scope, request, deadline_at, kept_until FROM idempotency ORDER BY sequence";
+
+pub(super) const INSERT_LETTER: &str = "INSERT INTO dead_letter (sequence, outcome, attempts, died_at, failure, \
+    program, requeued_from, service, priority, ett, reoffer, send_only, max_attempts, retention, submitted_at, \
+    alternate, alternate_after, direct, size, file, content_type, payload, traceparent, tracestate) \
+    SELECT sequence, ?2, ?3, ?4, ?5, (SELECT program FROM owner WHERE owner.sequence = ?1), \
+    (SELECT letter FROM requeued WHERE requeued.sequence = ?1), service, priority, ett, reoffer, send_only, \
+    max_attempts, retention, submitted_at, alternate, alternate_after, direct, size, file, content_type, payload, \
+    traceparent, tracestate FROM message WHERE sequence = ?1";
+/// As [`INSERT_MESSAGE`], with the payload of a dead letter.
+pub(super) const INSERT_REQUEUED: &str = "INSERT INTO message (sequence, inserted, service, priority, ett, reoffer, \
+    send_only, max_attempts, retention, submitted_at, deadline_at, alternate, alternate_after, direct, not_before, \
+    size, file, content_type, payload, traceparent, tracestate) \
+    SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, size, file, content_type, payload, \
+    traceparent, tracestate FROM dead_letter WHERE sequence = ?16";
+pub(super) const DELETE_LETTER: &str = "DELETE FROM dead_letter WHERE sequence = ?1";
+pub(super) const HAS_LETTER: &str = "SELECT 1 FROM dead_letter WHERE sequence = ?1";
+pub(super) const LETTER_PAYLOAD: &str =
+    "SELECT file, content_type, payload FROM dead_letter WHERE sequence = ?1";
+macro_rules! letter_columns {
+    () => {
+        "SELECT id, sequence, outcome, attempts, died_at, failure, program, requeued_from, service, priority, ett, \
+         reoffer, send_only, max_attempts, retention, submitted_at, alternate, alternate_after, direct, size, \
+         content_type FROM dead_letter "
+    };
+}
+pub(super) const LETTER: &str = concat!(letter_columns!(), "WHERE sequence = ?1");
+pub(super) const LETTERS: &str = concat!(letter_columns!(), "WHERE id < ?1 ORDER BY id DESC LIMIT ?2");
+pub(super) const LETTERS_UP: &str = concat!(letter_columns!(), "WHERE id > ?1 ORDER BY id LIMIT ?2");
+pub(super) const OLDEST_LETTERS: &str = "SELECT sequence, died_at FROM dead_letter ORDER BY id LIMIT ?1";
+pub(super) const COUNT_LETTERS: &str = "SELECT count(*) FROM dead_letter";
+pub(super) const LETTER_FILES: &str = "SELECT sequence, file FROM dead_letter WHERE file IS NOT NULL";
+
+pub(super) const INSERT_REQUEUED_FROM: &str = "INSERT INTO requeued (sequence, letter) VALUES (?1, ?2)";
+pub(super) const DELETE_REQUEUED_FROM: &str = "DELETE FROM requeued WHERE sequence = ?1";
+pub(super) const ALL_REQUEUED: &str = "SELECT sequence, letter FROM requeued ORDER BY sequence";
 
 pub(super) const INSERT_OUTCOME: &str = "INSERT INTO outcome (sequence, outcome, boot, attempt, settled_at, \
     retain_until, size, file, content_type, body) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)";

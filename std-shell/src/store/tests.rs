@@ -4,8 +4,10 @@ mod crash;
 mod disk;
 mod faults;
 mod hooked;
+mod letters;
 mod model;
 mod power;
+mod query;
 mod rows;
 
 use super::types::*;
@@ -156,6 +158,7 @@ fn insert_with(sequence: u64, content: Content) -> Op {
         key: None,
         submitted_at: 1_700_000_000_000_000,
         deadline_at: Some(1_700_000_300_000_000),
+        requeue: None,
     })
 }
 
@@ -176,6 +179,7 @@ fn settle(sequence: u64, body: Option<Content>) -> Op {
         content: body,
         settled_at: 1_700_000_001_000_000,
         retain_until: 1_700_003_601_000_000,
+        letter: None,
     }
 }
 

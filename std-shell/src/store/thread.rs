@@ -13,10 +13,12 @@
 //! ```
 
 use super::engine::{ApplyError, EngineError, Entry, Files, Started, Store};
+use super::letters::{self, LetterLimits, Requeue};
 use super::lock::DirectoryLock;
 use super::open::{AbortOnPanic, Opener};
 use super::payload::{FileId, Folder, Job};
-use super::reads::Read;
+use super::readers::{Lent, Readers};
+use super::reads::{Read, Reply};
 use super::repair::BACKOFF_MIN;
 use super::types::{Done, Op, Recovered, StoreStats};
 use redlink_core::{AttemptId, Row};
@@ -34,7 +36,7 @@ const GROUP_BYTES_MAX: u64 = 4 * 1024 * 1024;
 /// Most reads between two commits: so neither waits for more than one round of the other.
 const READS_MAX: usize = 256;
 /// An idle store empties its log after this.
-const IDLE: Duration = Duration::from_secs(1);
+pub(super) const IDLE: Duration = Duration::from_secs(1);
 /// The mark is raised by so many sequence numbers at once; that many at most are skipped after a crash.
 const MARK_BLOCK: u64 = 1_000_000;
 /// Keys are signed in the tables.
@@ -50,6 +52,10 @@ pub(super) enum Command {
     Read(Read),
     /// Delete the idempotency keys of messages up to this one.
     ForgetKeys(u64),
+    /// Look at dead letters, or delete some.
+    Letters(letters::Ask),
+    /// Lend a connection.
+    Reader(Reply<Lent>),
     /// Finish what came before, and end.
     Close {
         /// Empty the log first, and note exactly which sequence numbers are used.
@@ -84,7 +90,11 @@ pub(super) struct Keeper {
     jobs: Sender<Job>,
     done: UnboundedSender<Vec<Done>>,
     /// Which rows have their body in a file.
-    files: Files,
+    pub(super) files: Files,
+    /// None until they are told: before that no dead letter gives way.
+    pub(super) letter_limits: Option<LetterLimits>,
+    /// When to look for dead letters that are too old.
+    pub(super) letters_at: Option<Instant>,
     /// Inserts below it need no new mark on disk.
     pub(super) mark: u64,
     /// One more than the highest sequence number that was asked for.
@@ -100,6 +110,7 @@ pub(super) struct Keeper {
     /// When the log is to be emptied.
     pub(super) checkpoint_at: Option<Instant>,
     pub(super) stats: StoreStats,
+    pub(super) readers: Arc<Readers>,
     _lock: DirectoryLock,
 }
 
@@ -113,6 +124,8 @@ pub(super) struct Parts {
     pub(super) jobs: Sender<Job>,
     pub(super) done: UnboundedSender<Vec<Done>>,
     pub(super) files: Files,
+    /// How many dead letters there are.
+    pub(super) letters: u64,
     pub(super) lock: DirectoryLock,
 }
 
@@ -125,6 +138,7 @@ struct Round {
     refused: Vec<Op>,
     reads: Vec<Read>,
     forget: Option<u64>,
+    letters: Vec<letters::Ask>,
     close: Option<bool>,
 }
 
@@ -146,6 +160,7 @@ impl Keeper {
             messages: rows.messages.len() as u64,
             outcomes: rows.outcomes.len() as u64,
             replies: rows.replies.len() as u64,
+            dead_letters: parts.letters,
             ..StoreStats::default()
         };
         Self {
@@ -157,6 +172,8 @@ impl Keeper {
             jobs: parts.jobs,
             done: parts.done,
             files: parts.files,
+            letter_limits: None,
+            letters_at: None,
             mark: started.mark,
             used: started.next_sequence,
             held_over: None,
@@ -166,6 +183,7 @@ impl Keeper {
             backoff: BACKOFF_MIN,
             checkpoint_at: None,
             stats,
+            readers: Arc::default(),
             _lock: parts.lock,
         }
     }
@@ -181,6 +199,9 @@ impl Keeper {
             for read in round.reads {
                 self.read(read);
             }
+            for ask in round.letters {
+                self.letters(ask);
+            }
             self.refuse(&round.refused);
             let now = Instant::now();
             if self.retry_at.is_some_and(|at| at <= now) {
@@ -194,11 +215,13 @@ impl Keeper {
             if let Some(through) = round.forget {
                 self.forget_keys(through);
             }
+            self.prune_letters();
             if let Some(tidy) = round.close {
                 self.end(tidy);
                 break;
             }
         }
+        self.call_back_readers();
         let _ = self.jobs.send(Job::Stop);
     }
 
@@ -209,7 +232,8 @@ impl Keeper {
             keys.insert(Key::of(&entry.op));
             round.take(entry);
         } else {
-            let wake = [self.retry_at, self.checkpoint_at].into_iter().flatten().min();
+            let wake = [self.retry_at, self.checkpoint_at, self.letters_at];
+            let wake = wake.into_iter().flatten().min();
             let first = match wake {
                 None => self.inbox.recv().map_err(|_| RecvTimeoutError::Disconnected),
                 Some(at) => self
@@ -225,6 +249,7 @@ impl Keeper {
         while round.group.len() < GROUP_MAX
             && round.bytes < GROUP_BYTES_MAX
             && round.reads.len() < READS_MAX
+            && round.letters.is_empty()
             && self.held_over.is_none()
             && round.forget.is_none()
             && round.close.is_none()
@@ -246,6 +271,11 @@ impl Keeper {
             Command::Refused(op) => round.refused.push(op),
             Command::Read(read) => round.reads.push(read),
             Command::ForgetKeys(through) => round.forget = round.forget.max(Some(through)),
+            Command::Reader(to) => {
+                // Given back at once if nobody waits for it any more.
+                let _ = to.send(self.lend());
+            }
+            Command::Letters(ask) => round.letters.push(ask),
             Command::Close { tidy } => round.close = Some(tidy),
         }
     }
@@ -425,16 +455,38 @@ impl Keeper {
                 self.files
                     .messages
                     .extend(entry.file.map(|file| (message.sequence, file)));
-                None
+                message.requeue.and_then(
+                    |Requeue {
+                         letter,
+                         keeps_payload,
+                     }| {
+                        self.stats.dead_letters = self.stats.dead_letters.saturating_sub(1);
+                        let file = self.files.letters.remove(&letter);
+                        if !keeps_payload {
+                            return file;
+                        }
+                        self.files
+                            .messages
+                            .extend(file.map(|file| (message.sequence, file)));
+                        None
+                    },
+                )
             }
             Op::Reserve { .. } => None,
-            Op::Settle { sequence, .. } => {
+            Op::Settle { sequence, letter, .. } => {
                 self.stats.messages = self.stats.messages.saturating_sub(1);
                 self.stats.outcomes += 1;
                 self.files
                     .outcomes
                     .extend(entry.file.map(|file| (*sequence, file)));
-                self.files.messages.remove(sequence)
+                let file = self.files.messages.remove(sequence);
+                if letter.is_none() {
+                    file
+                } else {
+                    self.letter_came();
+                    self.files.letters.extend(file.map(|file| (*sequence, file)));
+                    None
+                }
             }
             Op::Delete { sequence } => {
                 self.stats.outcomes = self.stats.outcomes.saturating_sub(1);
@@ -455,7 +507,7 @@ impl Keeper {
         self.forget_file(gone);
     }
 
-    fn forget_file(&self, file: Option<FileId>) {
+    pub(super) fn forget_file(&self, file: Option<FileId>) {
         if let Some(file) = file {
             // The file thread goes after this one.
             let _ = self.jobs.send(Job::Remove(file));

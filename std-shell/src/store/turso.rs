@@ -8,18 +8,26 @@
 //! connection is given up; the database file is never opened by any other means, which would drop its lock.
 
 mod cells;
+mod letters;
 mod migrate;
+mod reader;
 mod statements;
 mod values;
 
 use self::cells::Cells;
 use self::migrate::{migrate, open_error, private};
+use self::reader::TursoReader;
 use self::statements::{bad, bind, broken, each, exists, first, prepare, run};
-use self::values::{attempt_key, body, content_type, file, key, micros, number, path_bytes, row_key, text};
+use self::values::{
+    attempt_key, body, content_type, file, key, micros, number, path_bytes, row_key, some_micros, text,
+};
 use super::engine::{ApplyError, EngineError, Entry, Found, Recovery, Started, Store};
+use super::letters::{LettersFrom, StoredLetter};
+use super::readers::Reader;
 use super::schema::{self, outcome_code, verb_code};
 use super::types::{
-    Alternate, NodeRecord, Op, OpenError, RecoveredKey, RecoveredMessage, RecoveredOutcome, RecoveredReply,
+    Alternate, NewMessage, NodeRecord, Op, OpenError, RecoveredKey, RecoveredMessage, RecoveredOutcome,
+    RecoveredReply,
 };
 use crate::trace_context::TraceContext;
 use bytes::Bytes;
@@ -61,8 +69,15 @@ pub(super) struct Turso {
     preserved: Statement,
     insert_key: Statement,
     delete_keys: Statement,
+    insert_letter: Statement,
+    insert_requeued: Statement,
+    delete_letter: Statement,
+    has_letter: Statement,
+    insert_requeued_from: Statement,
+    delete_requeued_from: Statement,
     // Behind the statements, so that they go first: the file is closed when the last of them has let go of it.
     connection: Arc<Connection>,
+    database: Arc<Database>,
 }
 
 impl Turso {
@@ -123,13 +138,29 @@ impl Turso {
             preserved: prepare(schema::PRESERVED)?,
             insert_key: prepare(schema::INSERT_KEY)?,
             delete_keys: prepare(schema::DELETE_KEYS)?,
+            insert_letter: prepare(schema::INSERT_LETTER)?,
+            insert_requeued: prepare(schema::INSERT_REQUEUED)?,
+            delete_letter: prepare(schema::DELETE_LETTER)?,
+            has_letter: prepare(schema::HAS_LETTER)?,
+            insert_requeued_from: prepare(schema::INSERT_REQUEUED_FROM)?,
+            delete_requeued_from: prepare(schema::DELETE_REQUEUED_FROM)?,
             connection,
+            database,
         })
     }
 
     fn put(&mut self, entry: &Entry) -> Result<(), LimboError> {
         match &entry.op {
             Op::Insert(message) => {
+                if let Some(requeue) = message.requeue {
+                    self.take_letter(message, requeue)?;
+                    if requeue.keeps_payload {
+                        self.insert_requeued(message, requeue.letter)?;
+                        run(&mut self.delete_letter, [key(requeue.letter)?])?;
+                        return self.insert_owner(message);
+                    }
+                    run(&mut self.delete_letter, [key(requeue.letter)?])?;
+                }
                 let (terms, alternate) = (&message.terms, message.alternate.as_ref());
                 let trace = message.content.trace_context.as_deref();
                 let values = [
@@ -151,28 +182,13 @@ impl Turso {
                     alternate.map_or(Value::Null, |alternate| text(&alternate.service)),
                     alternate.map_or(Value::Null, |alternate| micros(alternate.after)),
                     if terms.direct { number(1u8) } else { Value::Null },
+                    some_micros(terms.not_before),
                     trace.map_or(Value::Null, |trace| text(trace.parent())),
                     trace.and_then(TraceContext::state).map_or(Value::Null, text),
                 ];
                 run(&mut self.insert_message, values)?;
-                if let Some(program) = message.owner.program() {
-                    run(&mut self.insert_owner, [key(message.sequence)?, text(program)])?;
-                }
-                if let Some(data) = &message.preserved {
-                    let values = [key(message.sequence)?, Value::from_slice(data)?];
-                    run(&mut self.insert_preserved, values)?;
-                }
-                if let Some(known) = &message.key {
-                    let values = [
-                        key(message.sequence)?,
-                        Value::from_slice(&known.scope)?,
-                        Value::from_slice(&known.request)?,
-                        message.deadline_at.map_or(Value::Null, number),
-                        number(known.kept_until),
-                    ];
-                    run(&mut self.insert_key, values)?;
-                }
-                Ok(())
+                self.insert_owner(message)?;
+                self.insert_beside(message)
             }
             // What it asks for is the mark, which the group raises.
             Op::Reserve { .. } => Ok(()),
@@ -183,6 +199,7 @@ impl Turso {
                 content,
                 settled_at,
                 retain_until,
+                letter,
             } => {
                 let fence = token.map(|token| token.fence);
                 let values = [
@@ -200,12 +217,16 @@ impl Turso {
                     body(entry)?,
                 ];
                 run(&mut self.insert_outcome, values)?;
+                if let Some(letter) = letter {
+                    self.insert_letter(*sequence, *outcome, *settled_at, letter)?;
+                }
                 run(&mut self.delete_message, [key(*sequence)?])
             }
             Op::Delete { sequence } => {
                 run(&mut self.delete_outcome, [key(*sequence)?])?;
                 run(&mut self.delete_owner, [key(*sequence)?])?;
-                run(&mut self.delete_preserved, [key(*sequence)?])
+                run(&mut self.delete_preserved, [key(*sequence)?])?;
+                run(&mut self.delete_requeued_from, [key(*sequence)?])
             }
             Op::Keep {
                 token,
@@ -235,6 +256,33 @@ impl Turso {
             }
             Op::Drop { attempt } => run(&mut self.delete_reply, attempt_key(*attempt)),
         }
+    }
+
+    /// Whose a message is; the administrator's have no row.
+    fn insert_owner(&mut self, message: &NewMessage) -> Result<(), LimboError> {
+        match message.owner.program() {
+            Some(program) => run(&mut self.insert_owner, [key(message.sequence)?, text(program)]),
+            None => Ok(()),
+        }
+    }
+
+    /// What lies beside a message: preserved data, and its idempotency key.
+    fn insert_beside(&mut self, message: &NewMessage) -> Result<(), LimboError> {
+        if let Some(data) = &message.preserved {
+            let values = [key(message.sequence)?, Value::from_slice(data)?];
+            run(&mut self.insert_preserved, values)?;
+        }
+        if let Some(known) = &message.key {
+            let values = [
+                key(message.sequence)?,
+                Value::from_slice(&known.scope)?,
+                Value::from_slice(&known.request)?,
+                message.deadline_at.map_or(Value::Null, number),
+                number(known.kept_until),
+            ];
+            run(&mut self.insert_key, values)?;
+        }
+        Ok(())
     }
 
     /// Leaves the transaction after an error in it.
@@ -302,6 +350,7 @@ impl Store for Turso {
         for sql in [
             "SELECT sequence FROM message ORDER BY sequence DESC LIMIT 1",
             "SELECT sequence FROM outcome ORDER BY sequence DESC LIMIT 1",
+            "SELECT sequence FROM dead_letter ORDER BY sequence DESC LIMIT 1",
         ] {
             let highest = first(&self.connection, sql, |row| row.unsigned(0))?;
             next_sequence = next_sequence.max(highest.map_or(1, |highest| highest + 1));
@@ -346,6 +395,7 @@ impl Store for Turso {
                 max_attempts: row.narrow(7)?,
                 retention: row.duration(8)?,
                 direct: row.optional(15, Cells::int)?.is_some(),
+                not_before: row.optional(16, Cells::duration)?.unwrap_or_default(),
             };
             let alternate = match row.optional(13, Cells::text)? {
                 Some(service) => Some(Alternate {
@@ -426,6 +476,15 @@ impl Store for Turso {
             });
             Ok(())
         })?;
+        each(&mut prepare(&self.connection, schema::ALL_REQUEUED)?, |row| {
+            found.rows.requeued.push((row.unsigned(0)?, row.unsigned(1)?));
+            Ok(())
+        })?;
+        each(&mut prepare(&self.connection, schema::LETTER_FILES)?, |row| {
+            found.files.letters.insert(row.unsigned(0)?, row.file(1)?);
+            Ok(())
+        })?;
+        found.letters = self.count_letters()?;
         Ok(found)
     }
 
@@ -529,6 +588,36 @@ impl Store for Turso {
             Ok(())
         })?;
         Ok(found)
+    }
+
+    fn letter(&mut self, sequence: u64) -> Result<Option<StoredLetter>, EngineError> {
+        self.read_letter(sequence)
+    }
+
+    fn letters(&mut self, from: LettersFrom, most: usize) -> Result<Vec<StoredLetter>, EngineError> {
+        self.read_letters(from, most)
+    }
+
+    fn letter_payload(&mut self, sequence: u64) -> Result<Option<Found>, EngineError> {
+        self.read_letter_payload(sequence)
+    }
+
+    fn oldest_letters(&mut self, most: usize) -> Result<Vec<(u64, i64)>, EngineError> {
+        self.read_oldest_letters(most)
+    }
+
+    fn delete_letters(&mut self, sequences: &[u64]) -> Result<Vec<u64>, EngineError> {
+        self.remove_letters(sequences)
+    }
+
+    fn count_letters(&mut self) -> Result<u64, EngineError> {
+        let count = first(&self.connection, schema::COUNT_LETTERS, |row| row.unsigned(0))?;
+        Ok(count.unwrap_or(0))
+    }
+
+    fn reader(&mut self) -> Result<Box<dyn Reader>, EngineError> {
+        let connection = self.database.connect().map_err(broken)?;
+        Ok(Box::new(TursoReader::new(connection).map_err(broken)?))
     }
 
     fn checkpoint(&mut self) -> Result<(), EngineError> {

@@ -1,5 +1,6 @@
 //! What goes into the store and what comes out. Wall times are microseconds since the Unix epoch.
 
+use super::letters::{Letter, Requeue};
 use crate::Content;
 use crate::metrics::Histogram;
 use crate::owner::Owner;
@@ -23,7 +24,8 @@ pub enum Op {
         /// At least one more than `sequence`.
         below: u64,
     },
-    /// In one transaction: insert the outcome, delete the message. An outcome that is there already stays (P2).
+    /// In one transaction: insert the outcome, delete the message or make it a dead letter. An outcome that is there
+    /// already stays (P2).
     Settle {
         /// The message.
         sequence: u64,
@@ -37,6 +39,8 @@ pub enum Op {
         settled_at: i64,
         /// When its retention ends.
         retain_until: i64,
+        /// The message is kept as a dead letter.
+        letter: Option<Letter>,
     },
     /// Delete an outcome, whose it was, and what was preserved. Done also if there is none.
     Delete {
@@ -78,7 +82,7 @@ pub struct NewMessage {
     pub alternate: Option<Alternate>,
     /// Its settings.
     pub terms: Terms,
-    /// Its payload.
+    /// Its payload; empty if it has that of a dead letter.
     pub content: Content,
     /// To be given back with its outcome. Lies in a row of its own, whatever its length.
     pub preserved: Option<Bytes>,
@@ -88,6 +92,8 @@ pub struct NewMessage {
     pub submitted_at: i64,
     /// When its ETT is over.
     pub deadline_at: Option<i64>,
+    /// The dead letter that it comes from, which goes in the same transaction.
+    pub requeue: Option<Requeue>,
 }
 
 /// An idempotency key as it lies on disk; see `driver/keys.rs`.
@@ -210,6 +216,8 @@ pub struct Recovered {
     pub preserved: Vec<u64>,
     /// Idempotency keys, by sequence number; also those that no longer count.
     pub keys: Vec<RecoveredKey>,
+    /// Messages and outcomes that come from a dead letter, with its number.
+    pub requeued: Vec<(u64, u64)>,
 }
 
 /// An idempotency key found on disk.
@@ -349,6 +357,15 @@ pub struct StoreStats {
     pub outcomes: u64,
     /// Undelivered replies on disk.
     pub replies: u64,
+    /// Dead letters on disk.
+    #[serde(default)]
+    pub dead_letters: u64,
+    /// Messages that became dead letters since start.
+    #[serde(default)]
+    pub dead_letters_total: u64,
+    /// Dead letters that gave way since start because there were too many, or they were too old.
+    #[serde(default)]
+    pub dead_letters_dropped: u64,
     /// Commits since start.
     pub groups: u64,
     /// Operations done since start.

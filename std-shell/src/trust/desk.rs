@@ -203,7 +203,10 @@ async fn pass_on(handle: Handle, ask: Ask) -> Result<Answer, AskError> {
 /// Answers what other nodes pass on, until the node stops. For the node that holds the authority.
 pub async fn serve(authority: Arc<Authority>, handle: Handle) {
     let name = authority.own.to_string();
-    if let Err(error) = handle.register(AUTHORITY_SERVICE, &name, AT_ONCE, LEASE).await {
+    if let Err(error) = handle
+        .register(AUTHORITY_SERVICE, &name, AT_ONCE, LEASE, None)
+        .await
+    {
         return tracing::error!(%error, "the authority can't be asked through the mesh");
     }
     loop {

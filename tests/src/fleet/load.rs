@@ -557,7 +557,7 @@ async fn work(shared: Arc<Shared>, plan: WorkerPlan, consumer: String, mut seed:
     loop {
         if !registered {
             let done = client
-                .register(&plan.service, &consumer, plan.limit, Some(LEASE))
+                .register(&plan.service, &consumer, plan.limit, Some(LEASE), None)
                 .await;
             registered = done.is_ok();
             if !registered {

@@ -168,9 +168,14 @@ impl Core<'_> {
             self.consumers[c].blocked = true;
             return Said::Again;
         }
+        // Its rate was lowered while it came: it waits a little for a token, or goes back.
+        if self.consumers[c].bucket.tokens(self.now) == 0 {
+            return Said::Again;
+        }
         let Some(take) = self.use_take(c) else {
             return Said::Again;
         };
+        self.consumers[c].bucket.take(self.now);
         self.consumers[c].coming -= 1;
         self.set_stage(d, Stage::Held);
         let slot = &mut self.deliveries[d];

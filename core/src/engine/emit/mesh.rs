@@ -38,6 +38,7 @@ impl Core<'_> {
         if r.over {
             return self.emit_placing(copy, offer, &Frame::Retract { offer }, buffer);
         }
+        let r = &self.reservations[ix];
         let mut path = r.path;
         let _ = path.push(self.config.node);
         let live = r.copies.iter().flatten().filter(|copy| copy.is_live()).count();
@@ -45,7 +46,7 @@ impl Core<'_> {
             offer,
             service: self.services[r.service].name.clone(),
             priority: r.priority,
-            age: self.now.since(r.born),
+            age: self.now.since(self.born(r.rank, r.priority)),
             remaining: r.deadline.map(|at| self.now.until(at)),
             path,
             copies: if live > 1 { 1 } else { r.budget },

@@ -117,7 +117,7 @@ impl Core<'_> {
             offer,
             service: self.services[m.service].name.clone(),
             priority: m.priority,
-            age: self.now.since(m.born),
+            age: self.now.since(self.born(m.rank, m.priority)),
             remaining: m.deadline.map(|at| self.now.until(at)),
             path,
             copies: COPIES as u8,

@@ -11,12 +11,12 @@ use crate::time::Instant;
 /// Where a message of this node stands.
 ///
 /// ```text
-///  submit ─▶ Storing ──stored──▶ Waiting ◀──────────────┐
-///  recovered ─▶ Recovering ─────▶  │ ▲                  │ lease over, released, not re-asserted
-///                   │       offer  ▼ │ retract, decline │
-///                   │             Offered ──claim──▶ Granted ◀─ holding, extend (from Recovering, Waiting, Offered)
-///                   │                │  local take ────▲ │
-///                   ▼                ▼                   ▼
+///  submit ─▶ Storing ──stored──▶ [Delayed ─▶] Waiting ◀──────────────┐
+///  recovered ─▶ Recovering ────▶ [Delayed ─▶]   │ ▲                  │ lease over, released, not re-asserted
+///                   │                    offer  ▼ │ retract, decline │
+///                   │                          Offered ──claim──▶ Granted ◀─ holding, extend (from Recovering, Waiting,
+///                   │                             │  local take ────▲ │       Offered)
+///                   ▼                             ▼                   ▼
 ///                 Settling ──stored──▶ Settled ──collect, retention──▶ Deleting ──stored──▶ (gone)
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -25,6 +25,8 @@ pub enum State {
     Storing,
     /// Found on disk; nodes have a while to say that they hold it.
     Recovering,
+    /// Not to be offered yet.
+    Delayed,
     /// Placed nowhere.
     Waiting,
     /// Reserved at one or two peers.
@@ -44,9 +46,10 @@ pub enum State {
 impl State {
     /// All of them, in order.
     #[cfg(test)]
-    pub(crate) const ALL: [Self; 9] = [
+    pub(crate) const ALL: [Self; 10] = [
         Self::Storing,
         Self::Recovering,
+        Self::Delayed,
         Self::Waiting,
         Self::Offered,
         Self::Granted,
@@ -58,11 +61,15 @@ impl State {
 
     /// Whether a message may go from here to there. Checked at every change.
     pub(crate) const fn may_become(self, next: Self) -> bool {
-        use State::{Aside, Deleting, Granted, Offered, Recovering, Settled, Settling, Storing, Waiting};
+        use State::{
+            Aside, Delayed, Deleting, Granted, Offered, Recovering, Settled, Settling, Storing, Waiting,
+        };
         matches!(
             (self, next),
-            (Storing, Waiting | Settling)
-                | (Recovering, Waiting | Granted | Settling)
+            (Storing, Delayed | Waiting | Settling)
+                | (Recovering, Delayed | Waiting | Granted | Settling)
+                // Granted before a restart, and then the wall clock went back.
+                | (Delayed, Waiting | Granted | Settling)
                 | (Waiting, Offered | Granted | Settling)
                 | (Offered, Waiting | Granted | Settling)
                 | (Granted, Waiting | Granted | Settling)
@@ -78,7 +85,7 @@ impl State {
     pub(crate) const fn is_open(self) -> bool {
         matches!(
             self,
-            Self::Storing | Self::Recovering | Self::Waiting | Self::Offered | Self::Granted
+            Self::Storing | Self::Recovering | Self::Delayed | Self::Waiting | Self::Offered | Self::Granted
         )
     }
 }
@@ -151,11 +158,12 @@ pub(crate) enum Holder {
 pub struct Message {
     /// Its sequence number.
     pub(crate) sequence: u64,
-    /// When it was inserted; for a recovered one, counted back by its age.
-    pub(crate) born: Instant,
+    /// What it ranks by, sooner first (`rank.rs`): from when it was inserted, which for a recovered one is counted back by its
+    /// age.
+    pub(crate) rank: Instant,
     /// When it expires.
     pub(crate) deadline: Option<Instant>,
-    /// When its state wants to be looked at: re-offer, lease, retention, store retry.
+    /// When its state wants to be looked at: its time to be offered, re-offer, lease, retention, store retry.
     pub(crate) wake: Option<Instant>,
     /// Payload length in bytes.
     pub(crate) size: u64,
@@ -181,8 +189,8 @@ pub struct Message {
     pub(crate) retention_ms: u32,
     /// The holder's lease in milliseconds.
     pub(crate) lease_ms: u32,
-    /// When the holder's lease runs out; `wake` may be sooner, to look for it. A second offer is held by nobody, and is
-    /// made from then on.
+    /// When the holder's lease runs out; `wake` may be sooner, to look for it. What is held by nobody yet is offered from
+    /// then on: a second offer, and a message that may not be offered before.
     pub(crate) lease_until: Instant,
     /// The session with the holder's peer in which the grant was sent or asserted.
     pub(crate) session: u32,
@@ -263,9 +271,9 @@ impl Message {
 }
 
 impl TreeNode<ByRank> for Message {
-    type Key = (u8, Instant, u64);
+    type Key = (Instant, u64);
     fn key(&self) -> Self::Key {
-        (u8::MAX - self.priority, self.born, self.sequence)
+        (self.rank, self.sequence)
     }
     fn tree(&self) -> &TreeLinks {
         &self.tree

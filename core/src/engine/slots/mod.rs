@@ -38,7 +38,7 @@ pub(crate) struct Hungry;
 /// Among the peers that were declined and are to be invited when a reservation comes free.
 #[derive(Debug)]
 pub(crate) struct Starved;
-/// In order of priority, then age.
+/// In the order in which they are served.
 #[derive(Debug)]
 pub(crate) struct ByRank;
 
@@ -67,8 +67,9 @@ mod tests {
     fn the_transition_tables_are_these() {
         assert_eq!(
             table(&State::ALL, State::may_become),
-            "Storing -> Waiting Settling\n\
-             Recovering -> Waiting Granted Settling\n\
+            "Storing -> Delayed Waiting Settling\n\
+             Recovering -> Delayed Waiting Granted Settling\n\
+             Delayed -> Waiting Granted Settling\n\
              Waiting -> Offered Granted Settling Aside\n\
              Offered -> Waiting Granted Settling Aside\n\
              Granted -> Waiting Granted Settling\n\

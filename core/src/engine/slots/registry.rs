@@ -1,13 +1,14 @@
 //! Services, consumers and their takes.
 
 use super::{ByRank, Hungry, OfConsumer, OfService};
+use crate::data::bucket::Bucket;
 use crate::data::list::{List, ListLinks, ListNode};
 use crate::data::slab::Ix;
 use crate::data::tree::Tree;
 use crate::id::ConsumerKey;
 use crate::input::Tag;
 use crate::name::Name;
-use crate::time::Duration;
+use crate::time::{Duration, Instant};
 
 /// A service that someone here offers, addresses or has heard of.
 #[derive(Debug)]
@@ -61,6 +62,8 @@ pub struct Consumer {
     pub(crate) wanted: u32,
     /// Its lease.
     pub(crate) lease: Duration,
+    /// How many more it may be handed by its rate.
+    pub(crate) bucket: Bucket,
     /// Waiting takes, oldest first.
     pub(crate) takes: List<OfConsumer>,
     /// What it holds.
@@ -113,15 +116,37 @@ impl ListNode<OfConsumer> for Take {
 
 impl Consumer {
     /// Whether one more message may be claimed for it, and a take waits for it.
-    pub(crate) fn has_room(&self) -> bool {
-        self.room() > 0
+    pub(crate) fn has_room(&self, now: Instant) -> bool {
+        self.room(now) > 0
     }
 
-    /// How many more may be.
-    pub(crate) fn room(&self) -> u32 {
+    /// How many more may be. What is on its way to it needs a token each when it arrives, so nothing is claimed that can't be
+    /// handed out then.
+    pub(crate) fn room(&self, now: Instant) -> u32 {
+        self.wish()
+            .min(self.bucket.tokens(now).saturating_sub(u32::from(self.coming)))
+    }
+
+    /// How many more may be, if it were not for its rate.
+    fn wish(&self) -> u32 {
         // A peer's next message comes while the answer to the one before goes, and is handed over when that has arrived.
         let places = self.limit.saturating_sub(self.held - self.answering);
         u32::from(places).min(self.wanted.saturating_sub(u32::from(self.coming)))
+    }
+
+    /// When it has the next token, if something waits for that: a message that may be claimed for it (unless `draining`), or
+    /// one that is here and came before its rate was lowered.
+    pub(crate) fn next_token(&self, now: Instant, draining: bool) -> Option<Instant> {
+        let wish = if draining { 0 } else { self.wish().min(1) };
+        let (needed, tokens) = (u32::from(self.coming) + wish, self.bucket.tokens(now));
+        (tokens < needed)
+            .then(|| self.bucket.when(tokens + 1, now))
+            .flatten()
+    }
+
+    /// Whether it holds nothing and asks for nothing.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.wanted == 0 && self.held == 0
     }
 
     /// Whether a message of this node may be granted to it.

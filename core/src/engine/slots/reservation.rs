@@ -15,8 +15,8 @@ pub struct Reservation {
     pub(crate) message: MessageId,
     /// It is offered under its alternate service.
     pub(crate) alternate: bool,
-    /// When it was born, by this node's clock.
-    pub(crate) born: Instant,
+    /// What it ranks by here, sooner first (`rank.rs`): from when it was born, by this node's clock.
+    pub(crate) rank: Instant,
     /// Breaks ties: order of arrival.
     pub(crate) order: u64,
     /// When it expires.
@@ -54,9 +54,9 @@ impl Reservation {
 }
 
 impl TreeNode<ByRank> for Reservation {
-    type Key = (u8, Instant, u64);
+    type Key = (Instant, u64);
     fn key(&self) -> Self::Key {
-        (u8::MAX - self.priority, self.born, self.order)
+        (self.rank, self.order)
     }
     fn tree(&self) -> &TreeLinks {
         &self.tree

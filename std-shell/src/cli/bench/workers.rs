@@ -25,7 +25,7 @@ pub(super) struct Workers {
 impl Workers {
     pub(super) async fn start(client: &Client, service: &str, count: u16) -> Result<Self, Failure> {
         let consumer = service.to_owned();
-        client.register(service, &consumer, count, None).await?;
+        client.register(service, &consumer, count, None, None).await?;
         let handled = watch::Sender::new(0);
         let mut loops = JoinSet::new();
         for _ in 0..count {

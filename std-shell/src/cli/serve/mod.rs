@@ -15,7 +15,7 @@ use super::exit::{Done, Exit, Failure};
 use super::output::note;
 use crate::client::Client;
 use clap::Args;
-use redlink_core::Name;
+use redlink_core::{Name, Rate};
 use std::ffi::OsString;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -38,6 +38,7 @@ use tokio::task::JoinSet;
 #[command(after_help = "Examples:
   redlink serve wc -- wc -w
   redlink serve resize --concurrency 4 -- convert - -resize 640x -
+  redlink serve mail --rate 100/h -- sendmail -t
   redlink serve order -- sh -c 'curl -sf -d @- https://erp.example/orders || exit 75'")]
 pub(super) struct Options {
     /// The service that it offers
@@ -55,6 +56,13 @@ pub(super) struct Options {
     /// How long the node waits for a sign of life before it gives the message to another [default: 30s]
     #[arg(long, value_name = "TIME", value_parser = lease)]
     lease: Option<Duration>,
+
+    /// Take no more messages than so many in a second, minute, hour or day, such as 100/s or 5/d [default: no limit]
+    ///
+    /// What is not used adds up to one period's worth, so that many may come at once; a consumer that was registered just
+    /// now begins with one. For an even flow name a short period: 10/s rather than 600/m.
+    #[arg(long, value_name = "RATE")]
+    rate: Option<Rate>,
 
     /// What the replies are, e.g. application/json [default: not said]
     #[arg(long, value_name = "TYPE", value_parser = args::content_type)]
@@ -90,6 +98,7 @@ struct Worker {
     consumer: String,
     limit: u16,
     lease: Option<Duration>,
+    rate: Option<Rate>,
     content_type: Option<String>,
     verbose: bool,
     command: command::Command,
@@ -111,6 +120,7 @@ pub(super) async fn run(options: Options) -> Done {
         consumer: options.name.clone().unwrap_or_else(own_name),
         limit: options.concurrency,
         lease: options.lease,
+        rate: options.rate,
         content_type: options.content_type,
         verbose: options.verbose,
         command,
@@ -177,7 +187,7 @@ async fn keep_registered(worker: &Worker) -> std::convert::Infallible {
 impl Worker {
     async fn register(&self) -> Result<(), crate::client::Error> {
         self.client
-            .register(&self.service, &self.consumer, self.limit, self.lease)
+            .register(&self.service, &self.consumer, self.limit, self.lease, self.rate)
             .await
     }
 }

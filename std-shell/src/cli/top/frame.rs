@@ -225,6 +225,9 @@ mod tests {
         };
         node.counters.insert("accepted".into(), counted);
         let service = |n| ServiceInfo {
+            accepted: None,
+            settled: None,
+            taken: None,
             name: format!("service-{n:02}-{}", "x".repeat(n)),
             queued: n as u64,
             reserved: 0,

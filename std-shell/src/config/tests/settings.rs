@@ -41,6 +41,7 @@ fn members_of<'de, T: Deserialize<'de>>() -> Vec<&'static str> {
 fn each_member_of_the_settings_has_a_line_in_the_table_and_each_line_is_a_member() {
     let sections = [
         ("capacity", members_of::<Capacity>()),
+        ("dead_letters", members_of::<DeadLetters>()),
         ("tls", members_of::<Tls>()),
         ("south_default", members_of::<SouthEntry>()),
     ];
@@ -78,9 +79,13 @@ fn other_values() -> Vec<(&'static str, &'static str, &'static str)> {
         ),
         ("proxy", "http://p:1", "'http://p:1'"),
         ("link", "poll", "'poll'"),
+        ("ageing", "1m", "'1m'"),
         ("max_payload", "1MiB", "1048576"),
         ("max_connections", "7", "7"),
-        ("memory_messages", "1MiB", "'1MiB'"),
+        ("memory_messages", "1MiB", "1048576"),
+        ("drain", "1m", "'1m'"),
+        ("log", "debug", "'debug'"),
+        ("log_format", "json", "'json'"),
         ("trace_memory", "0", "0"),
         ("certificate_life", "12h", "'12h'"),
         ("capacity.messages", "11", "11"),
@@ -94,6 +99,9 @@ fn other_values() -> Vec<(&'static str, &'static str, &'static str)> {
         ("capacity.relays", "19", "19"),
         ("capacity.rules", "20", "20"),
         ("capacity.idempotency_keys", "21", "21"),
+        ("dead_letters.max", "21", "21"),
+        ("dead_letters.keep", "2h", "'2h'"),
+        ("disk_floor", "1GiB", "1073741824"),
         ("tls.ca", "a.pem", "'a.pem'"),
         ("tls.certificate", "b.pem", "'b.pem'"),
         ("tls.key", "c.pem", "'c.pem'"),

@@ -27,7 +27,7 @@ async fn those_that_come_while_the_first_is_stored_join_it() {
     let all = futures_util::future::join_all(all).await;
     let first = all[0].unwrap();
     assert!(all.iter().all(|one| one.unwrap().id == first.id), "{all:?}");
-    assert_eq!(handle.messages(10, None).await.len(), 1);
+    assert_eq!(handle.status().await.messages, 1);
     let calls = (0..3).map(|_| handle.call(keyed("c", "a"), LONG));
     let worker = async {
         for _ in 0..2 {
@@ -69,7 +69,7 @@ async fn a_key_counts_over_a_restart_and_after_the_collecting() {
     }
     let called = handle.call(keyed("gone", "a"), LONG).await;
     assert_eq!(called.unwrap_err(), Refusal::Collected);
-    assert_eq!(handle.messages(10, None).await.len(), 1);
+    assert_eq!(handle.status().await.messages, 1);
     node.close().await;
 }
 

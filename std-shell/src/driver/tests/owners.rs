@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::owner::{Owner, Who};
+use redlink_core::Cursor;
 
 fn program(name: &str) -> Who {
     Who {
@@ -19,6 +20,14 @@ impl Node {
         self.running.stop().await;
         drop(self.store);
     }
+}
+
+async fn messages(of: &Handle, max: usize, service: Option<&str>) -> Vec<MessageInfo> {
+    let wanted = Wanted {
+        service: service.map(str::to_owned),
+        state: None,
+    };
+    of.messages(&wanted, max, Cursor::default()).await.0
 }
 
 #[tokio::test]
@@ -50,14 +59,14 @@ async fn a_message_is_its_programs_in_every_life_until_it_is_collected() {
             assert_eq!(b.collect(id).await, Err(Refusal::Unknown), "{life}");
         }
         assert_eq!(a.message(own).await, Err(Refusal::Unknown), "{life}");
-        assert_eq!(b.messages(9, None).await, []);
+        assert_eq!(messages(&b, 9, None).await, []);
         assert_eq!(
-            ids(a.messages(9, None).await),
+            ids(messages(&a, 9, None).await),
             [done.to_string(), open.to_string()]
         );
-        assert_eq!(ids(a.messages(1, None).await).len(), 1);
-        assert_eq!(ids(a.messages(9, Some("y".into())).await), [open.to_string()]);
-        assert_eq!(node.handle().messages(9, None).await.len(), 3);
+        assert_eq!(ids(messages(&a, 1, None).await).len(), 1);
+        assert_eq!(ids(messages(&a, 9, Some("y")).await), [open.to_string()]);
+        assert_eq!(messages(&node.handle(), 9, None).await.len(), 3);
         assert_eq!(a.outcome(done, NOW).await.unwrap().unwrap().content, text("2"));
         assert_eq!(a.message(open).await.unwrap().program.as_deref(), Some("a"));
         // Whoever holds a handle holds the store.
@@ -91,7 +100,7 @@ async fn a_consumer_that_the_core_forgot_is_free_for_others() {
     let take_over = async |who: &Handle| {
         let free = async {
             loop {
-                match who.register("s", "w", 1, LONG).await {
+                match who.register("s", "w", 1, LONG, None).await {
                     Err(Refusal::Taken) => {}
                     result => break result,
                 }
@@ -99,7 +108,7 @@ async fn a_consumer_that_the_core_forgot_is_free_for_others() {
         };
         tokio::time::timeout(LONG, free).await.unwrap().unwrap();
     };
-    a.register("s", "w", 1, LONG).await.unwrap();
+    a.register("s", "w", 1, LONG, None).await.unwrap();
     take_over(&b).await;
     take_over(&a).await;
     // What a program left behind is the administrator's if he takes it, and no program's. A take that waits keeps it.
@@ -122,14 +131,14 @@ async fn a_bad_name_is_nobodys() {
     let (a, b) = (node.of("a"), node.of("b"));
     for who in [&a, &b] {
         assert!(matches!(
-            who.register("s", "a b", 1, LONG).await,
+            who.register("s", "a b", 1, LONG, None).await,
             Err(Refusal::Name(_))
         ));
         assert!(matches!(who.take("..", "w", 1, NOW).await, Err(Refusal::Name(_))));
         assert_eq!(who.unregister("s", "none").await, Err(Refusal::Unknown));
-        assert_eq!(who.register("s", "w", 0, LONG).await, Err(Refusal::Zero));
+        assert_eq!(who.register("s", "w", 0, LONG, None).await, Err(Refusal::Zero));
     }
     // A refused one took no name.
-    b.register("s", "w", 1, LONG).await.unwrap();
+    b.register("s", "w", 1, LONG, None).await.unwrap();
     node.close().await;
 }

@@ -41,6 +41,12 @@ pub(super) const TERMS: &[Term] = &[
         default: "300s",
     },
     Term {
+        name: "Redlink-Not-Before",
+        about: "How long after its acceptance it is offered to nobody: 1ms to 365d, less than the ETT, or `none`.",
+        form: Form::Text("1m"),
+        default: "none",
+    },
+    Term {
         name: "Redlink-Reoffer",
         about: "How long it waits unclaimed before it is offered again: 100ms to 1d.",
         form: Form::Text("15s"),

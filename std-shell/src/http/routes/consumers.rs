@@ -13,7 +13,7 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::response::Response;
 use http::{HeaderMap, StatusCode};
-use redlink_core::Name;
+use redlink_core::{BadRate, Name, Rate};
 use serde::Deserialize;
 use std::time::Duration;
 use utoipa::{IntoParams, ToSchema};
@@ -33,6 +33,11 @@ struct Registration {
     /// How long a delivery holds without a sign of life, from 1s to 1d.
     #[schema(default = "30s", example = "30s")]
     lease: Option<String>,
+    /// How many messages it gets at most in a second, minute, hour or day: a number from 1 to 1000000, and s, m, h or d. What
+    /// it does not use adds up to one period's worth, so it may have that many at once; a newly registered consumer begins
+    /// with one.
+    #[schema(example = "100/s")]
+    rate: Option<String>,
 }
 
 pub(super) fn names((service, consumer): &(String, String)) -> Result<(), Problem> {
@@ -71,7 +76,7 @@ pub(super) async fn register(
 ) -> Result<Response, Problem> {
     names(&path)?;
     headers::only(&headers, &[])?;
-    let Registration { limit, lease } = query::json(&headers, &body::small(body).await?)?;
+    let Registration { limit, lease, rate } = query::json(&headers, &body::small(body).await?)?;
     let limit = limit.unwrap_or(LIMIT);
     if limit == 0 {
         return Err(Problem::new(Kind::BadRequest, "`limit` is from 1 to 65535."));
@@ -93,9 +98,13 @@ pub(super) async fn register(
     if lease < LEASE_MIN || lease > LEASE_MAX {
         return Err(bad());
     }
+    let rate: Option<Rate> = rate
+        .map(|text| text.parse())
+        .transpose()
+        .map_err(|bad: BadRate| Problem::new(Kind::BadRequest, format!("`rate`: {bad}.")))?;
     let (service, consumer) = path;
     handle
-        .register(service, consumer, limit, lease)
+        .register(service, consumer, limit, lease, rate)
         .await
         .map_err(refused)?;
     Ok(empty(StatusCode::NO_CONTENT))

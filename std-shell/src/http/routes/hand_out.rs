@@ -8,12 +8,12 @@ use super::super::{Node, Problem};
 use super::{build, payload_head};
 use crate::Content;
 use crate::batch::ANSWER_MAX;
-use crate::driver::{Answering, Delivery, Handle};
+use crate::driver::{Delivery, Handle};
 use crate::owner::Owner;
 use axum::body::Body;
 use axum::response::Response;
 use http::StatusCode;
-use redlink_core::{GrantToken, Name, Verb};
+use redlink_core::{GrantToken, Name};
 use serde::Serialize;
 use std::time::SystemTime;
 
@@ -113,7 +113,6 @@ pub(super) fn one(handle: &Handle, delivery: Delivery, told: &Told) -> Result<Re
 /// away holds nothing until its leases run out.
 pub(super) struct Pending {
     handle: Handle,
-    runtime: tokio::runtime::Handle,
     /// With where in the answer each ends.
     tokens: Vec<(GrantToken, usize)>,
 }
@@ -122,7 +121,6 @@ impl Pending {
     pub(super) fn new(handle: &Handle) -> Self {
         Self {
             handle: handle.clone(),
-            runtime: tokio::runtime::Handle::current(),
             tokens: Vec::new(),
         }
     }
@@ -148,21 +146,9 @@ impl Pending {
 
 impl Drop for Pending {
     fn drop(&mut self) {
-        if self.tokens.is_empty() {
-            return;
-        }
-        let release = |(token, _): (GrantToken, usize)| {
+        for (token, _) in self.tokens.drain(..) {
             tracing::debug!(message = %token.message, "a consumer went before it had its message: released");
-            Answering {
-                token,
-                verb: Verb::Release,
-                content: None,
-            }
-        };
-        let all: Vec<_> = self.tokens.drain(..).map(release).collect();
-        let handle = self.handle.clone();
-        // Refused means that it is released, or over, anyway.
-        self.runtime
-            .spawn(async move { drop(handle.answer_many(all).await) });
+            self.handle.unseen(token);
+        }
     }
 }

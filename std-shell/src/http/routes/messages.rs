@@ -10,7 +10,7 @@ use super::super::{Kind, Node, Problem};
 use super::submit::Addressed;
 use super::submit_many::Accepted;
 use super::{Acting, NoQuery, build, empty, json, name, payload_head};
-use crate::driver::{Called, Handle, MessageInfo, MessageTrace, Settlement, Submitted};
+use crate::driver::{Called, Handle, MessageInfo, MessageTrace, STATES, Settlement, Submitted, Wanted};
 use crate::trust::programs::Pass;
 use axum::Extension;
 use axum::body::Body;
@@ -19,9 +19,9 @@ use axum::response::Response;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use http::header::LOCATION;
+use http::header::{LINK, LOCATION};
 use http::{HeaderMap, HeaderName, StatusCode};
-use redlink_core::{MessageId, Outcome};
+use redlink_core::{Cursor, MessageId, Outcome};
 use serde::Deserialize;
 use std::time::Duration;
 use utoipa::IntoParams;
@@ -71,7 +71,7 @@ pub(super) async fn submit(
     }
 }
 
-fn accepted(submitted: &Submitted) -> Result<Response, Problem> {
+pub(super) fn accepted(submitted: &Submitted) -> Result<Response, Problem> {
     let accepted = Accepted::of(submitted);
     let location = format!("/v1/messages/{}", accepted.id);
     let mut response = json(StatusCode::ACCEPTED, &accepted)?;
@@ -150,12 +150,12 @@ fn collector(handle: Handle, id: MessageId) -> impl FnOnce(Sent) + Send + Sync +
     }
 }
 
-fn message_id(text: &str) -> Result<MessageId, Problem> {
+pub(super) fn message_id(text: &str) -> Result<MessageId, Problem> {
     text.parse()
         .map_err(|e| Problem::new(Kind::UnknownMessage, format!("`{text}` is {e}.")))
 }
 
-/// `?max=&service=`
+/// `?max=&service=&state=&from=`
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
@@ -165,20 +165,30 @@ pub(super) struct ListQuery {
     max: Option<usize>,
     /// Only of this service.
     service: Option<String>,
+    /// Only in this state, or `open`, all without an outcome, or `settled`, all with one.
+    state: Option<String>,
+    /// Where a list goes on, as the `Link` header of the one before says.
+    from: Option<u32>,
 }
 
-/// `GET /v1/messages?max=&service=`
+/// `GET /v1/messages?max=&service=&state=&from=`. If there may be more, a `Link` header with `rel="next"` says where.
 #[utoipa::path(
     get,
     path = "/v1/messages",
     tag = "messages",
     summary = "List messages",
     params(ListQuery),
-    responses((status = 200, description = "Messages, and outcomes that wait to be collected; a program sees its own.", body = Vec<MessageInfo>)),
+    responses((status = 200, description = "Messages, and outcomes that wait to be collected; a program sees its own.", body = Vec<MessageInfo>,
+        headers(("Link" = String, description = "If there may be more: where, with `rel=\"next\"`.")))),
 )]
 pub(super) async fn list(
     Acting(handle): Acting,
-    With(ListQuery { max, service }): With<ListQuery>,
+    With(ListQuery {
+        max,
+        service,
+        state,
+        from,
+    }): With<ListQuery>,
 ) -> Result<Response, Problem> {
     let max = max.unwrap_or(LIST_DEFAULT);
     if !(1..=LIST_MAX).contains(&max) {
@@ -190,7 +200,32 @@ pub(super) async fn list(
     if let Some(service) = &service {
         name("service", service)?;
     }
-    json(StatusCode::OK, &handle.messages(max, service).await)
+    if let Some(state) = &state
+        && !STATES.contains(&state.as_str())
+    {
+        let detail = format!("`state` is one of {}.", STATES.join(", "));
+        return Err(Problem::new(Kind::BadRequest, detail));
+    }
+    let wanted = Wanted { service, state };
+    let from = Cursor::from_number(from.unwrap_or_default());
+    let (found, next) = handle.messages(&wanted, max, from).await;
+    let mut response = json(StatusCode::OK, &found)?;
+    if let Some(next) = next {
+        let part = |name: &str, value: &Option<String>| {
+            let value = value.as_deref();
+            // Both have been checked: no character of theirs means something in a URL.
+            value.map_or_else(String::new, |value| format!("&{name}={value}"))
+        };
+        let (service, state) = (part("service", &wanted.service), part("state", &wanted.state));
+        let link = format!(
+            "</v1/messages?from={}&max={max}{service}{state}>; rel=\"next\"",
+            next.number()
+        );
+        response
+            .headers_mut()
+            .extend(link.parse().map(|link| (LINK, link)));
+    }
+    Ok(response)
 }
 
 /// `GET /v1/messages/{id}`

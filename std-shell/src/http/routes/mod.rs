@@ -3,13 +3,18 @@
 mod consumers;
 mod deliveries;
 mod exchange;
+mod flush;
 mod hand_out;
 mod join;
+mod letters;
 mod link;
 mod messages;
 mod metrics;
 mod operate;
+mod page;
 mod peers;
+mod query;
+mod ready;
 mod submit;
 mod submit_many;
 mod tokens;
@@ -60,6 +65,7 @@ macro_rules! routes {
     (
         documented { $($need:ident $method:ident $path:literal $module:ident :: $handler:ident;)* }
         nodes { $($node_need:ident $node_method:ident $node_path:literal $node_handler:path;)* }
+        page { $($page_need:ident $page_method:ident $page_path:literal $page_handler:path;)* }
     ) => {
         /// What programs and people use.
         pub(super) const DOCUMENTED: &[Route] = &[
@@ -69,6 +75,12 @@ macro_rules! routes {
         #[cfg(test)]
         pub(super) const NODES: &[Route] = &[
             $(Route { method: Method::$node_method, path: $node_path, need: Need::$node_need },)*
+        ];
+
+        /// What browsers open.
+        #[cfg(test)]
+        pub(super) const PAGE: &[Route] = &[
+            $(Route { method: Method::$page_method, path: $page_path, need: Need::$page_need },)*
         ];
 
         /// What they are said to take and answer.
@@ -92,6 +104,10 @@ macro_rules! routes {
                     on(MethodFilter::$node_method, $node_handler)
                         .route_layer(check(Need::$node_need))
                         .route_layer(count(stringify!($node_method), $node_path)),
+                ))*
+                $(.route(
+                    $page_path,
+                    on(MethodFilter::$page_method, $page_handler).route_layer(check(Need::$page_need)),
                 ))*
         }
     };
@@ -121,6 +137,15 @@ routes! {
         Administer GET "/v1/services" operate::services;
         Administer GET "/v1/consumers" operate::consumers;
         Administer GET "/v1/routes" operate::routes;
+        Administer GET "/v1/dead-letters" letters::list;
+        Administer DELETE "/v1/dead-letters" letters::delete_many;
+        Administer POST "/v1/dead-letters/requeue" letters::requeue_many;
+        Administer GET "/v1/dead-letters/{id}" letters::show;
+        Administer DELETE "/v1/dead-letters/{id}" letters::delete;
+        Administer GET "/v1/dead-letters/{id}/payload" letters::payload;
+        Administer POST "/v1/dead-letters/{id}/requeue" letters::requeue;
+        Administer POST "/v1/query" query::query;
+        Administer POST "/v1/flush" flush::flush;
         Administer GET "/v1/peers" peers::list;
         Administer POST "/v1/peers" peers::add;
         Administer PUT "/v1/peers/{name}" peers::put;
@@ -132,7 +157,8 @@ routes! {
         Administer POST "/v1/ca/revocations" trust::revoke;
         Watch GET "/metrics" metrics::metrics;
         Nothing GET "/livez" operate::live;
-        Nothing GET "/readyz" operate::ready;
+        Nothing GET "/readyz" ready::ready;
+        Nothing GET "/healthz" ready::health;
         Nothing GET "/openapi.json" operate::openapi;
     }
     nodes {
@@ -147,6 +173,10 @@ routes! {
         Peer GET "/v1/revocations" trust::revocations;
         Peer PUT "/v1/revocations" trust::learn;
         Nothing POST "/v1/enrol" join::enrol;
+    }
+    page {
+        Nothing GET "/" page::page;
+        Nothing GET "/page/{part}" page::part;
     }
 }
 
@@ -195,6 +225,7 @@ impl From<Refusal> for Problem {
             Refusal::Keys => Kind::Full,
             Refusal::KeyReused => Kind::KeyReused,
             Refusal::Collected => Kind::OutcomeCollected,
+            Refusal::Disk => Kind::DiskFull,
             Refusal::Memory => Kind::MemoryFull,
             Refusal::Name(_) => Kind::BadName,
             Refusal::Draining | Refusal::Stopped => Kind::Draining,
@@ -202,6 +233,7 @@ impl From<Refusal> for Problem {
             Refusal::State => Kind::WrongState,
             Refusal::Store => Kind::StoreFailed,
             Refusal::Taken => Kind::ConsumerTaken,
+            Refusal::UnknownLetter => Kind::UnknownLetter,
             Refusal::Foreign => Kind::OtherNode,
             Refusal::TooLarge => Kind::TooLarge,
             Refusal::Zero => Kind::BadRequest,

@@ -1,7 +1,7 @@
 //! Looks at the node, for people and probes.
 
 use super::super::api::Document;
-use super::super::{Kind, Node, Problem};
+use super::super::{Node, Problem};
 use super::{NoQuery, json};
 use crate::driver::{ConsumerInfo, NodeBasics, NodeStatus, RouteInfo, ServiceInfo};
 use crate::trust::programs::Pass;
@@ -16,7 +16,11 @@ use utoipa::ToSchema;
 /// What is told of a node.
 #[derive(Serialize, ToSchema)]
 #[serde(untagged)]
-#[expect(dead_code, reason = "it says what either answer looks like")]
+#[expect(
+    dead_code,
+    clippy::large_enum_variant,
+    reason = "it says what either answer looks like, and is none"
+)]
 enum NodeStatusOrBasics {
     /// To administrators.
     Status(Box<NodeStatus>),
@@ -38,6 +42,7 @@ pub(super) async fn node(
     _: NoQuery,
 ) -> Result<Response, Problem> {
     let mut status = node.handle.status().await;
+    status.program = pass.who.owner.program().map(ToString::to_string);
     if pass.who.administers {
         let (links, failures) = node.peers.dials().await;
         status.counters.insert("dials_linked".into(), links);
@@ -99,24 +104,6 @@ pub(super) async fn consumers(State(node): State<Node>, _: NoQuery) -> Result<Re
 )]
 pub(super) async fn live() -> &'static str {
     "live\n"
-}
-
-/// `GET /readyz`: it takes work.
-#[utoipa::path(
-    get,
-    path = "/readyz",
-    tag = "probes",
-    summary = "It takes work",
-    responses((status = 200, description = "It does.", body = String, content_type = "text/plain")),
-)]
-pub(super) async fn ready(State(node): State<Node>) -> Result<&'static str, Problem> {
-    match node.handle.ready() {
-        true => Ok("ready\n"),
-        false => Err(Problem::new(
-            Kind::NotReady,
-            "The node is starting or stopping; ask again in a moment.",
-        )),
-    }
 }
 
 /// `GET /openapi.json`

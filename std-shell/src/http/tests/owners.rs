@@ -304,7 +304,14 @@ async fn a_program_that_administers_has_its_own_and_touches_all() {
     let basics = json(&two.a("GET", "/v1/node", b"").await);
     let mut names: Vec<_> = basics.as_object().unwrap().keys().map(String::as_str).collect();
     names.sort_unstable();
-    assert_eq!(names, ["draining", "mesh", "name", "node", "ready", "version"]);
+    assert_eq!(
+        names,
+        ["draining", "mesh", "name", "node", "program", "ready", "version"]
+    );
+    assert_eq!(
+        (&basics["program"], &status["program"]),
+        (&"a".into(), &"root".into())
+    );
     assert_eq!(two.api.as_program(&root, "DELETE", &own, b"").await.status(), 204);
     let cancelled = two.a("GET", &format!("{own}/outcome"), b"").await;
     problem(&cancelled, 424, "cancelled");

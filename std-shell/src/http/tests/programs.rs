@@ -1,7 +1,7 @@
 //! Programs with tokens and certificates: what each may do, and every way in that must be shut (P12).
 
 use super::super::auth::Need;
-use super::super::routes::{DOCUMENTED, NODES};
+use super::super::routes::{DOCUMENTED, NODES, PAGE};
 use super::{Api, LONG, Site, begin, header, json, problem, request};
 use crate::trust::programs::PREFIX;
 use crate::trust::{CA_FILE, CA_KEY_FILE};
@@ -97,6 +97,15 @@ const EXPECTED: &[(Need, &str, &str)] = &[
     (Need::Administer, "GET", "/v1/services"),
     (Need::Administer, "GET", "/v1/consumers"),
     (Need::Administer, "GET", "/v1/routes"),
+    (Need::Administer, "GET", "/v1/dead-letters"),
+    (Need::Administer, "DELETE", "/v1/dead-letters"),
+    (Need::Administer, "POST", "/v1/dead-letters/requeue"),
+    (Need::Administer, "GET", "/v1/dead-letters/{id}"),
+    (Need::Administer, "DELETE", "/v1/dead-letters/{id}"),
+    (Need::Administer, "GET", "/v1/dead-letters/{id}/payload"),
+    (Need::Administer, "POST", "/v1/dead-letters/{id}/requeue"),
+    (Need::Administer, "POST", "/v1/query"),
+    (Need::Administer, "POST", "/v1/flush"),
     (Need::Administer, "GET", "/v1/peers"),
     (Need::Administer, "POST", "/v1/peers"),
     (Need::Administer, "PUT", "/v1/peers/{name}"),
@@ -109,6 +118,7 @@ const EXPECTED: &[(Need, &str, &str)] = &[
     (Need::Watch, "GET", "/metrics"),
     (Need::Nothing, "GET", "/livez"),
     (Need::Nothing, "GET", "/readyz"),
+    (Need::Nothing, "GET", "/healthz"),
     (Need::Nothing, "GET", "/openapi.json"),
     (Need::Peer, "POST", "/v1/link"),
     (Need::Peer, "POST", "/v1/link/probe"),
@@ -121,6 +131,8 @@ const EXPECTED: &[(Need, &str, &str)] = &[
     (Need::Peer, "GET", "/v1/revocations"),
     (Need::Peer, "PUT", "/v1/revocations"),
     (Need::Nothing, "POST", "/v1/enrol"),
+    (Need::Nothing, "GET", "/"),
+    (Need::Nothing, "GET", "/page/{part}"),
 ];
 
 #[test]
@@ -128,6 +140,7 @@ fn every_route_needs_what_it_should() {
     let found: Vec<_> = DOCUMENTED
         .iter()
         .chain(NODES)
+        .chain(PAGE)
         .map(|r| (r.need, r.method.as_str(), r.path))
         .collect();
     assert_eq!(found, EXPECTED);

@@ -66,7 +66,10 @@ async fn nobody_gets_in_without_a_token_and_a_peer_is_no_administrator() {
 async fn wrong_paths_methods_and_parameters_are_named() {
     let api = Api::start().await;
     for path in [
-        "/",
+        "/page",
+        "/page/",
+        "/page/index.html",
+        "/page/..%2fpage.css",
         "/v1",
         "/v1/nod",
         "/v1/services/a/b/messages",
@@ -80,6 +83,8 @@ async fn wrong_paths_methods_and_parameters_are_named() {
         ("GET", "/v1/services/s/messages", "POST"),
         ("PATCH", "/v1/services/s/consumers/c", "PUT"),
         ("POST", "/livez", "GET"),
+        ("POST", "/", "GET"),
+        ("DELETE", "/page/main.js", "GET"),
     ] {
         let answer = api.send(method, path, &[], b"").await;
         problem(&answer, 405, "method-not-allowed");
@@ -91,6 +96,9 @@ async fn wrong_paths_methods_and_parameters_are_named() {
     for (path, says) in [
         ("/v1/messages?max=0", "max"),
         ("/v1/messages?max=x", "max"),
+        ("/v1/messages?state=lost", "state"),
+        ("/v1/messages?from=-1", "from"),
+        ("/v1/messages?from=4294967296", "from"),
         ("/v1/messages?limit=5", "limit"),
         ("/v1/node?x=1", "x"),
         ("/v1/messages/x/outcome?wait=5", "wait=5"),
@@ -125,7 +133,7 @@ async fn wrong_paths_methods_and_parameters_are_named() {
         );
     }
     problem(
-        &api.post("/v1/services/s/consumers/c/take?max=2", b"").await,
+        &api.post("/v1/services/s/consumers/c/take?max=1025", b"").await,
         400,
         "bad-request",
     );
@@ -143,7 +151,7 @@ async fn wrong_paths_methods_and_parameters_are_named() {
 async fn unknown_headers_ids_and_deliveries_are_refused() {
     let api = Api::start().await;
     for (name, value) in [
-        ("redlink-not-before", "1s"),
+        ("redlink-not-after", "1s"),
         ("redlink-ett", "soon"),
         ("idempotency-key", "two words"),
     ] {

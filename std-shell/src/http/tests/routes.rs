@@ -211,9 +211,14 @@ async fn consumers_register_and_leave() {
     assert_eq!(api.send("PUT", path, &[], b"").await.status(), 204);
     let json_type = [("content-type", "application/json")];
     assert_eq!(
-        api.send("PUT", path, &json_type, br#"{"limit": 3, "lease": "5s"}"#)
-            .await
-            .status(),
+        api.send(
+            "PUT",
+            path,
+            &json_type,
+            br#"{"limit": 3, "lease": "5s", "rate": "100/m"}"#
+        )
+        .await
+        .status(),
         204
     );
     let all = json(&api.get("/v1/consumers").await);
@@ -222,6 +227,16 @@ async fn consumers_register_and_leave() {
         (Some(3), Some(5_000)),
         "{all}"
     );
+    assert_eq!(all[0]["rate"], "100/m");
+    // It is all said anew each time.
+    assert_eq!(
+        api.send("PUT", path, &json_type, b"{\"limit\": 3}")
+            .await
+            .status(),
+        204
+    );
+    let all = json(&api.get("/v1/consumers").await);
+    assert!(all[0].get("rate").is_none(), "{all}");
     assert_eq!(json(&api.get("/v1/services").await)[0]["name"], "s");
     assert_eq!(api.send("DELETE", path, &[], b"").await.status(), 204);
     problem(&api.send("DELETE", path, &[], b"").await, 404, "unknown-consumer");
@@ -230,6 +245,11 @@ async fn consumers_register_and_leave() {
         "{\"lease\": \"1ms\"}",
         "{\"lease\": 5}",
         "{\"rate\": 1}",
+        "{\"rate\": \"1\"}",
+        "{\"rate\": \"0/s\"}",
+        "{\"rate\": \"2000000/s\"}",
+        "{\"rate\": \"5/w\"}",
+        "{\"rates\": \"5/s\"}",
         "[",
         "{\"limit\": 70000}",
     ] {
@@ -279,17 +299,33 @@ async fn a_take_whose_client_goes_ends_and_holds_nothing() {
 async fn a_delivery_whose_client_goes_in_the_middle_is_released_at_once() {
     let api = Api::start().await;
     let payload = vec![7; PAYLOAD_MAX];
-    for protocol in ["http/1.1", "h2"] {
+    for (protocol, name) in [("http/1.1", "gone-1"), ("h2", "gone-2")] {
         assert_eq!(api.post("/v1/services/s/messages", &payload).await.status(), 202);
-        let take = api.build("POST", "/v1/services/s/consumers/gone/take?wait=30s", &[], b"");
+        let consumer = format!("/v1/services/s/consumers/{name}");
+        let rate = api
+            .send(
+                "PUT",
+                &consumer,
+                &[("content-type", "application/json")],
+                b"{\"rate\": \"1/h\"}",
+            )
+            .await;
+        assert_eq!(rate.status(), 204);
+        let path = format!("{consumer}/take?wait=30s");
+        let take = api.build("POST", &path, &[], b"");
         // Too little room for the payload between the two ends.
         let stream = api.site.narrow(protocol).await;
         let mut response = begin(stream, take).await.unwrap();
         assert_eq!(response.status(), 200);
         response.body_mut().frame().await.unwrap().unwrap();
         drop(response);
-        let (delivery, taken) = api.take().await;
-        assert!(taken.body()[..] == payload[..], "{protocol}");
+        // And the one of this hour is still to be had.
+        let taken = api.post(&path, b"").await;
+        assert!(
+            taken.status() == 200 && taken.body()[..] == payload[..],
+            "{protocol}"
+        );
+        let delivery = header(&taken, "redlink-delivery").to_owned();
         assert_eq!(api.post(&format!("{delivery}/reply"), b"y").await.status(), 204);
     }
     api.stop().await;

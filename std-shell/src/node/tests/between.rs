@@ -182,7 +182,7 @@ async fn a_link_that_polls_carries_what_one_of_streams_does() {
 async fn echoes(from: &Node, to: &Node, calls: usize, sizes: &[usize]) -> usize {
     let worker = to.handle().clone();
     worker
-        .register("echo", "w", 16, Duration::from_secs(30))
+        .register("echo", "w", 16, Duration::from_secs(30), None)
         .await
         .unwrap();
     let given = Arc::new(AtomicUsize::new(0));
@@ -304,7 +304,7 @@ async fn a_link_that_is_swallowed_is_noticed_and_made_anew() {
         } else {
             let before = between.connections.load(Ordering::Relaxed);
             submit(&south, "nobody", content(1)).await;
-            south.handle().register("s", "w", 1, LONG).await.unwrap();
+            south.handle().register("s", "w", 1, LONG, None).await.unwrap();
             until("another connection", async || {
                 between.connections.load(Ordering::Relaxed) > before
             })

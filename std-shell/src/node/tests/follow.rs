@@ -150,7 +150,7 @@ async fn what_comes_several_ways_is_there_once() {
     let (_s1_place, s1) = join(&a, "s1", &[&a, &b], "auto").await;
     let (_s2_place, s2) = join(&a, "s2", &[&a, &b], "auto").await;
     // Nobody takes it, so both hubs are asked to have it claimed.
-    s2.handle().register("s", "w", 1, LONG).await.unwrap();
+    s2.handle().register("s", "w", 1, LONG, None).await.unwrap();
     until("two ways", async || {
         let routes = s1.handle().routes().await;
         let ways = routes

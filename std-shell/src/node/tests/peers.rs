@@ -2,9 +2,9 @@
 
 use super::*;
 use crate::config::{FILE, Rules};
-use crate::driver::PeerInfo;
+use crate::driver::{PeerInfo, Wanted};
 use crate::peers::{PeerError, Wish};
-use redlink_core::Name;
+use redlink_core::{Cursor, Name};
 
 async fn peer(node: &Node, name: &str) -> Option<PeerInfo> {
     let peers = node.peers().list().await;
@@ -23,7 +23,10 @@ async fn reaches(node: &Node, service: &str, wanted: bool) {
 
 async fn serve(node: &Node, service: &str) {
     let lease = Duration::from_secs(30);
-    node.handle().register(service, "w", 1, lease).await.unwrap();
+    node.handle()
+        .register(service, "w", 1, lease, None)
+        .await
+        .unwrap();
 }
 
 fn rules(list: &[&str]) -> Option<Rules> {
@@ -419,7 +422,15 @@ async fn a_list_longer_than_one_piece_is_whole() {
     for n in 0..5 {
         submit(&node, &format!("other{}", n % 2), content(1)).await;
     }
-    assert_eq!(node.handle().messages(10, Some("other0".into())).await.len(), 3);
-    assert_eq!(node.handle().messages(4, None).await.len(), 4);
+    let found = async |service: Option<&str>, max| {
+        let wanted = Wanted {
+            service: service.map(str::to_owned),
+            state: None,
+        };
+        let (found, next) = node.handle().messages(&wanted, max, Cursor::default()).await;
+        (found.len(), next.is_some())
+    };
+    assert_eq!(found(Some("other0"), 10).await, (3, false));
+    assert_eq!(found(None, 4).await, (4, true));
     node.stop(LONG).await;
 }

@@ -292,7 +292,7 @@ async fn a_node_that_goes_in_the_middle_leaves_nothing_behind() {
     // The origin waits until the lease is over.
     let lease = Duration::from_secs(1);
     let handle = chain.ends[0].handle().clone();
-    handle.register("s", "w", 1, lease).await.unwrap();
+    handle.register("s", "w", 1, lease, None).await.unwrap();
     let taking = tokio::spawn(async move { handle.take("s", "w", 1, LONG).await });
     until("it is under way", async || {
         chain.transit.handle().status().await.memory_used > 0

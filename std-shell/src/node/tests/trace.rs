@@ -88,7 +88,7 @@ async fn a_lease_that_is_over_and_a_release_are_seen() {
     let place = Place::new("n");
     let node = place.start(None).await;
     node.handle()
-        .register("s", "w", 1, Duration::from_millis(100))
+        .register("s", "w", 1, Duration::from_millis(100), None)
         .await
         .unwrap();
     let id = submit(&node, "s", content(1)).await;

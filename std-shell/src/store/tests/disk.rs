@@ -182,13 +182,14 @@ fn messages_of_a_schema_without_owners_go_on_as_the_administrators() {
     rig.did([settle(3, Some(content("reply")))]);
     let (identity, counter) = (rig.opened.identity, rig.opened.boot.counter);
     rig.close();
-    for table in ["owner", "preserved", "idempotency"] {
+    for table in ["owner", "dead_letter", "requeued", "preserved", "idempotency"] {
         edit(dir.path(), &format!("DROP TABLE {table}"));
     }
     for column in [
         "alternate",
         "alternate_after",
         "direct",
+        "not_before",
         "traceparent",
         "tracestate",
     ] {

@@ -12,6 +12,7 @@ fn a_message_comes_back_as_it_went_in() {
         ett: None,
         reoffer: Length::from_micros(u64::MAX),
         send_only: true,
+        not_before: Length::from_micros(7),
         max_attempts: u16::MAX,
         retention: Length::ZERO,
     };
@@ -38,6 +39,7 @@ fn a_message_comes_back_as_it_went_in() {
         key: None,
         submitted_at: -5,
         deadline_at: None,
+        requeue: None,
     };
     let mut rig = Rig::open(dir.path());
     rig.did([Op::Insert(message.clone())]);
@@ -78,6 +80,7 @@ fn a_settled_message_is_an_outcome_until_it_is_deleted() {
         content: None,
         settled_at: 10,
         retain_until: 20,
+        letter: None,
     };
     rig.did([insert(1), insert(2), insert(3)]);
     rig.did([
@@ -266,6 +269,7 @@ fn what_is_repeated_is_done_once_and_nothing_is_overwritten() {
         content: None,
         settled_at: 0,
         retain_until: 0,
+        letter: None,
     };
     let answers = rig.all([
         failed,

@@ -14,6 +14,15 @@ pub(super) fn micros(length: Duration) -> Value {
     Value::from_i64(i64::try_from(length.as_micros()).unwrap_or(i64::MAX))
 }
 
+/// The same where no time at all is what most rows have.
+pub(super) fn some_micros(length: Duration) -> Value {
+    if length == Duration::ZERO {
+        Value::Null
+    } else {
+        micros(length)
+    }
+}
+
 pub(super) fn text(value: &str) -> Value {
     Value::build_text(value.to_owned())
 }

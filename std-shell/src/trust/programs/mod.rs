@@ -28,14 +28,14 @@ pub use tokens::{NewProgramToken, Pass, ProgramTokenError, ProgramTokenInfo, Pro
 use redlink_core::Name;
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 /// The programs of a node.
 pub struct Programs {
     /// Those that show a token.
     pub tokens: Tokens,
     /// What those that show a certificate may do.
-    pub certified: BTreeMap<Name, Arc<Permissions>>,
+    certified: RwLock<BTreeMap<Name, Arc<Permissions>>>,
     /// Their deliveries.
     pub seals: Seals,
 }
@@ -46,15 +46,30 @@ impl Programs {
     /// # Errors
     /// A file can't be read or written, or could be read by others.
     pub fn open(dir: &Path, certified: &BTreeMap<Name, Permissions>) -> Result<Self, ProgramTokenError> {
-        let certified = certified
-            .iter()
-            .map(|(name, permissions)| (name.clone(), Arc::new(permissions.clone())));
         Ok(Self {
             tokens: Tokens::open(dir)?,
-            certified: certified.collect(),
+            certified: RwLock::new(shared(certified)),
             seals: Seals::open(dir)?,
         })
     }
+
+    /// What the program of that name may do if it shows a certificate; none if the settings don't say.
+    pub fn certified(&self, name: &Name) -> Option<Arc<Permissions>> {
+        let certified = self.certified.read().unwrap_or_else(PoisonError::into_inner);
+        certified.get(name).cloned()
+    }
+
+    /// Other permissions of those that show a certificate, for each request from now on.
+    pub fn set_certified(&self, certified: &BTreeMap<Name, Permissions>) {
+        let mut now = self.certified.write().unwrap_or_else(PoisonError::into_inner);
+        *now = shared(certified);
+    }
+}
+
+fn shared(certified: &BTreeMap<Name, Permissions>) -> BTreeMap<Name, Arc<Permissions>> {
+    let all = certified.iter();
+    all.map(|(name, permissions)| (name.clone(), Arc::new(permissions.clone())))
+        .collect()
 }
 
 fn random<const N: usize>() -> Result<[u8; N], ProgramTokenError> {

@@ -61,6 +61,8 @@ fn insert(sequence: u64, content: &Content) -> Op {
         alternate: None,
         terms: Terms::default(),
         content: content.clone(),
+        preserved: None,
+        key: None,
         submitted_at: 1_700_000_000_000_000,
         deadline_at: Some(1_700_000_300_000_000),
         requeue: None,
@@ -82,6 +84,7 @@ fn settle(sequence: u64, content: &Content) -> Op {
 fn content(size: u64) -> Content {
     Content {
         origin: None,
+        trace_context: None,
         content_type: Some("application/octet-stream".into()),
         bytes: vec![0x5a; usize::try_from(size).expect("a size that fits in memory")].into(),
     }

@@ -52,6 +52,8 @@ pub const FILE: &str = "redlink.toml";
 pub const PORT: u16 = 7411;
 /// Memory for steps of messages unless said otherwise.
 const TRACE_MEMORY: u64 = 8 << 20;
+/// Memory for messages with durability `memory` unless said otherwise.
+const MEMORY_MESSAGES: u64 = 64 << 20;
 /// More would be scanned too long by who asks.
 const TRACE_MEMORY_LIMIT: u64 = 1 << 30;
 /// Most pairs of a service and a peer that a core has a place for.
@@ -86,6 +88,8 @@ pub struct NodeConfig {
     pub south: Souths,
     /// Memory for the latest steps of messages, in bytes; 0 keeps none.
     pub trace_memory: u64,
+    /// Most bytes of messages that are kept in memory only.
+    pub memory_messages: u64,
     /// How norths are reached, unless their own entries say it.
     pub ways: Ways,
     /// Longest payload, in bytes.
@@ -155,6 +159,8 @@ pub struct Capacity {
     pub relays: Option<u32>,
     /// Rules of all links together for what may pass over them.
     pub rules: Option<u32>,
+    /// Idempotency keys of the last 24 hours.
+    pub idempotency_keys: Option<u32>,
 }
 
 /// Some of the settings, as one place says them: the file's members, the flags of `redlink node`, or the environment.
@@ -191,6 +197,9 @@ pub struct Partial {
     /// Memory for what `redlink message trace` shows.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub trace_memory: Option<Size>,
+    /// Most bytes of messages with durability `memory`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memory_messages: Option<Size>,
     /// Longest payload.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_payload: Option<Size>,
@@ -463,6 +472,7 @@ impl NodeConfig {
             north,
             south,
             trace_memory,
+            memory_messages: told.memory_messages.map_or(MEMORY_MESSAGES, |size| size.0),
             ways,
             max_payload,
             advertise,
@@ -524,6 +534,7 @@ impl NodeConfig {
             south: _,
             ways: _,
             trace_memory,
+            memory_messages,
             max_payload,
             advertise,
             direct,
@@ -544,6 +555,7 @@ impl NodeConfig {
             ("listen", *listen != new.listen),
             ("hosts", *hosts != new.hosts),
             ("trace_memory", *trace_memory != new.trace_memory),
+            ("memory_messages", *memory_messages != new.memory_messages),
             ("max_payload", *max_payload != new.max_payload),
             ("advertise", *advertise != new.advertise),
             ("path", *direct != new.direct),

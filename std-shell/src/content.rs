@@ -1,5 +1,6 @@
 //! Payload bytes with their content type.
 
+use crate::trace_context::TraceContext;
 use bytes::Bytes;
 use std::sync::Arc;
 
@@ -16,4 +17,6 @@ pub struct Content {
     pub bytes: Bytes,
     /// Of a payload that came from another node: where that can be reached, if it said so.
     pub origin: Option<Arc<str>>,
+    /// Of a message's payload: the distributed trace that its producer sent it in. Beside the bytes wherever they go.
+    pub trace_context: Option<Arc<TraceContext>>,
 }

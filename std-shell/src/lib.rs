@@ -9,6 +9,7 @@ pub mod clock;
 pub mod config;
 mod content;
 pub mod driver;
+mod extras;
 mod follow;
 pub mod http;
 pub mod link;
@@ -20,6 +21,9 @@ pub mod peers;
 pub mod proxy;
 pub mod store;
 pub mod systemd;
+mod trace_context;
 pub mod trust;
 
 pub use content::Content;
+pub use extras::{Durability, Extras, Fingerprint, Fingerprinting, Idempotency};
+pub use trace_context::TraceContext;

@@ -176,7 +176,11 @@ impl Node {
         let mut settings = Settings::new(identity.name.clone(), identity.mesh.clone());
         settings.capacity = capacity(&config);
         settings.payload_max = config.max_payload;
+        if let Some(most) = config.capacity.idempotency_keys {
+            settings.idempotency_keys = most;
+        }
         settings.trace_memory = config.trace_memory;
+        settings.memory_messages = config.memory_messages;
         settings.ageing = config.ageing;
         settings.south = config.south.clone();
         settings.advertise = config.advertise.as_ref().map(|url| url.to_string().into());

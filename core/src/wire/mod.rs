@@ -13,7 +13,7 @@ use crate::time::Duration;
 use serde::{Deserialize, Serialize};
 
 /// Version of the link protocol; peers must speak the same one.
-pub const VERSION: u16 = 3;
+pub const VERSION: u16 = 4;
 
 /// No encoded header is longer: a `Hello` with two longest names, and room to spare.
 pub const HEADER_MAX: usize = 256;

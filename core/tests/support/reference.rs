@@ -655,14 +655,8 @@ impl Reference {
         );
         assert_eq!((token.fence.boot, token.inserted), (boot, m.inserted));
         assert!(m.is_for(key.0, now), "{m:?} is not for {key:?}");
-        let payload = if m.size == 0 {
-            Payload::Empty
-        } else {
-            Payload::Own {
-                sequence,
-                size: m.size,
-            }
-        };
+        let size = m.size;
+        let payload = Payload::Own { sequence, size };
         assert_eq!(deliver.payload, payload);
         assert_eq!(
             (deliver.send_only, deliver.priority),

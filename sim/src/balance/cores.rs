@@ -5,7 +5,7 @@ use super::sample::Cost;
 use crate::scenario::Time;
 use anyhow::{Result, bail};
 use redlink_core::{
-    Attached, Capacity, Config, Core, Input, Instant, LinkId, Name, NodeId, Output, Policy, wire,
+    Attached, Capacity, Config, Core, Input, Instant, LinkId, Name, NodeId, Output, Payload, Policy, wire,
 };
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
@@ -122,7 +122,12 @@ impl Cores {
         while let Some(output) = self.nodes[host as usize].core.poll_output(now, &mut buffer) {
             match output {
                 Output::Frame { link, len, attached } => {
-                    if attached != Attached::Nothing {
+                    // What is said of an empty one is nothing here.
+                    let nothing = match attached {
+                        Attached::Inline(Payload::Own { size, .. }) => size == 0,
+                        other => other == Attached::Nothing,
+                    };
+                    if !nothing {
                         bail!("node {host} sends a payload, and there is none")
                     }
                     self.send(host, link, &buffer[..len]);

@@ -86,6 +86,7 @@ impl Object<'_> {
             members: self.members,
             content: Content {
                 origin: None,
+                trace_context: None,
                 content_type: told.unwrap_or_else(|| default.map(Into::into)),
                 bytes,
             },
@@ -106,6 +107,7 @@ impl Object<'_> {
             members: self.members,
             content: Content {
                 origin: None,
+                trace_context: None,
                 content_type,
                 bytes,
             },

@@ -40,6 +40,7 @@ fn lines(body: &str) -> (Vec<Item>, Option<Broken>) {
 fn content(content_type: Option<&str>, bytes: &'static [u8]) -> Content {
     Content {
         origin: None,
+        trace_context: None,
         content_type: content_type.map(Into::into),
         bytes: Bytes::from_static(bytes),
     }
@@ -190,6 +191,7 @@ fn any_content() -> impl Strategy<Value = Content> {
     ];
     (types, bytes).prop_map(|(content_type, bytes)| Content {
         origin: None,
+        trace_context: None,
         content_type: content_type.map(Arc::from),
         bytes: bytes.into(),
     })

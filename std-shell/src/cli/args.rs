@@ -1,6 +1,8 @@
 //! Options that several verbs share, and how their texts are read.
 
 use crate::client::{Context, Contexts, Error, Place, SAVED_VARIABLE, Submission};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use clap::Args;
 use redlink_core::{MessageId, Name};
@@ -184,6 +186,17 @@ pub(super) struct Terms {
     /// The name that its outcome is collected under [default: the program's own]
     #[arg(long, value_name = "NAME", value_parser = name, help_heading = "The message")]
     pub(super) producer: Option<String>,
+    /// Makes the same command with the same payload, within 24 hours, the same message: 1 to 255 visible characters
+    #[arg(long, value_name = "KEY", value_parser = idempotency_key, help_heading = "The message")]
+    pub(super) idempotency_key: Option<String>,
+
+    /// Where its node keeps it: disk, or memory: gone when that stops, but never written [default: disk]
+    #[arg(long, value_name = "WHERE", value_parser = ["disk", "memory"], help_heading = "The message")]
+    pub(super) durability: Option<String>,
+
+    /// Given back with the outcome, never sent to the worker; `@FILE` takes it from a file, up to 4 KiB
+    #[arg(long, value_name = "TEXT|@FILE", value_parser = preserved, help_heading = "The message")]
+    pub(super) preserved: Option<Bytes>,
 
     /// What the payload is, e.g. application/json [default: not said]
     #[arg(long, value_name = "TYPE", value_parser = content_type, help_heading = "The message")]
@@ -215,6 +228,12 @@ impl Terms {
         set("redlink-path", self.path.clone());
         set("redlink-max-attempts", self.max_attempts.map(|n| n.to_string()));
         set("redlink-producer", self.producer.clone());
+        set("redlink-durability", self.durability.clone());
+        set("idempotency-key", self.idempotency_key.as_deref().map(quoted));
+        set(
+            "redlink-preserved",
+            self.preserved.as_ref().map(|data| STANDARD.encode(data)),
+        );
         set("redlink-send-only", send_only.then(|| "true".into()));
         set("content-type", self.content_type.clone());
         Submission {
@@ -240,6 +259,38 @@ fn alternate(text: &str) -> Result<Alternate, String> {
         service: name(service)?,
         after: duration(after)?,
     })
+}
+
+/// Reads an idempotency key.
+fn idempotency_key(text: &str) -> Result<String, String> {
+    let visible = text.bytes().all(|b| b.is_ascii_graphic());
+    match visible && (1..=255).contains(&text.len()) {
+        true => Ok(text.to_owned()),
+        false => Err("a key is 1 to 255 visible ASCII characters".into()),
+    }
+}
+
+/// As structured headers have a string.
+fn quoted(key: &str) -> String {
+    format!("\"{}\"", key.replace('\\', "\\\\").replace('"', "\\\""))
+}
+
+/// Most bytes that are preserved.
+const PRESERVED_MAX: usize = 4 << 10;
+
+/// Reads what is to be given back: a text, or `@` and the name of a file.
+fn preserved(text: &str) -> Result<Bytes, String> {
+    let data = match text.strip_prefix('@') {
+        None => text.as_bytes().to_vec(),
+        Some(file) => std::fs::read(file).map_err(|e| format!("can't read {file}: {e}"))?,
+    };
+    match data.len() <= PRESERVED_MAX {
+        true => Ok(data.into()),
+        false => Err(format!(
+            "it has {} bytes, and at most {PRESERVED_MAX} are kept",
+            data.len()
+        )),
+    }
 }
 
 /// A time, or `none`.
@@ -381,6 +432,9 @@ mod tests {
             path: Some("direct".into()),
             max_attempts: Some(0),
             producer: Some("shop".into()),
+            durability: Some("memory".into()),
+            idempotency_key: Some("a\"b".into()),
+            preserved: Some("order 17".into()),
             content_type: Some("text/plain".into()),
         };
         let headers = said.submission("wc", true, Bytes::new()).headers;
@@ -393,6 +447,9 @@ mod tests {
             ("redlink-path", "direct"),
             ("redlink-max-attempts", "0"),
             ("redlink-producer", "shop"),
+            ("redlink-durability", "memory"),
+            ("idempotency-key", r#""a\"b""#),
+            ("redlink-preserved", "b3JkZXIgMTc="),
             ("redlink-send-only", "true"),
             ("content-type", "text/plain"),
         ];
@@ -406,6 +463,12 @@ mod tests {
             assert!(content_type(bad).is_err(), "{bad:?}");
         }
         assert!(name("a/b").is_err());
+        for bad in ["", "a b", "a\n", "\u{e4}", &"x".repeat(256)] {
+            assert!(idempotency_key(bad).is_err(), "{bad:?}");
+        }
+        assert!(preserved("@/nowhere/at/all").is_err());
+        assert!(preserved(&"x".repeat(PRESERVED_MAX)).is_ok());
+        assert!(preserved(&"x".repeat(PRESERVED_MAX + 1)).is_err());
         for bad in ["", "a", "a/b=1s", "a=", "a=soon", "a\r\nb=1s"] {
             assert!(alternate(bad).is_err(), "{bad:?}");
         }

@@ -4,10 +4,11 @@ mod all;
 
 use super::args::{self, Target};
 use super::exit::Done;
-use super::submit::hand_over;
+use super::submit::{Showing, hand_over};
 use crate::client::Client;
 use clap::Args;
 use redlink_core::MessageId;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 /// Wait for a message's outcome, print it, let the node forget it
@@ -43,7 +44,12 @@ pub(super) struct Options {
     #[arg(long)]
     keep: bool,
 
-    /// Print JSON: id, outcome, time waited and the reply as `text` or, if it isn't text, `base64`; `reason` of a failure
+    /// Write what was preserved to a file; `-` is standard error
+    #[arg(long, value_name = "FILE")]
+    preserved_to: Option<PathBuf>,
+
+    /// Print JSON: id, outcome, time waited and the reply as `text` or, if it isn't text, `base64`; `reason` of a failure;
+    /// `preserved` or `preserved_base64`
     #[arg(long)]
     json: bool,
 
@@ -69,5 +75,10 @@ pub(super) async fn run(options: Options) -> Done {
     };
     let start = Instant::now();
     let fate = client.outcome(id, options.wait).await?;
-    hand_over(&client, fate, options.json.then(|| start.elapsed()), options.keep).await
+    let how = Showing {
+        json: options.json.then(|| start.elapsed()),
+        keep: options.keep,
+        preserved_to: options.preserved_to.as_deref(),
+    };
+    hand_over(&client, fate, how).await
 }

@@ -209,6 +209,7 @@ async fn show(options: ShowOptions) -> Done {
         ("size", size(message.size)),
         ("age", span(Duration::from_millis(message.age_ms))),
         ("owner", owner(message.program.as_deref())),
+        ("kept", kept(&message.durability)),
         ("from", requeued(&message)),
         ("alternate", alternate(&message)),
     ] {
@@ -217,6 +218,14 @@ async fn show(options: ShowOptions) -> Done {
         }
     }
     Ok(Exit::Done)
+}
+
+/// Said where it is not as usual.
+fn kept(durability: &str) -> String {
+    match durability {
+        "memory" => "in the node's memory only".into(),
+        _ => String::new(),
+    }
 }
 
 pub(super) fn owner(program: Option<&str>) -> String {

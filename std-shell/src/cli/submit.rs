@@ -4,14 +4,17 @@ use super::args::{self, Target, Terms};
 use super::exit::{Done, Exit, Failure};
 use super::output::{self, Stream, Tone, paint, span};
 use crate::client::{Client, Fate, Settled};
+use crate::trace_context::{TRACEPARENT, TRACESTATE, TraceContext};
 use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use clap::Args;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 /// Submit a message and print its id
 ///
 /// The message is on disk when the id is printed. Its outcome is waited for and collected with `redlink collect`.
+/// TRACEPARENT and TRACESTATE of the environment (W3C Trace Context) go along.
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
   redlink send resize photo.jpg --priority 5
@@ -44,7 +47,7 @@ pub(super) struct SendOptions {
 /// Submit a message, wait for the reply and print it
 ///
 /// The reply goes to standard output as it is, a failure's text to standard error. When the wait ends first, the
-/// message stays and its id is shown.
+/// message stays and its id is shown. TRACEPARENT and TRACESTATE of the environment (W3C Trace Context) go along.
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
   redlink call wc README.md
@@ -65,11 +68,16 @@ pub(super) struct CallOptions {
     #[command(flatten)]
     terms: Terms,
 
+    /// Write what was preserved to a file; `-` is standard error
+    #[arg(long, value_name = "FILE")]
+    preserved_to: Option<PathBuf>,
+
     /// Say on standard error which node took it and how long the reply took
     #[arg(long, short)]
     verbose: bool,
 
-    /// Print JSON: id, outcome, time and the reply as `text` or, if it isn't text, `base64`; `reason` of a failure
+    /// Print JSON: id, outcome, time and the reply as `text` or, if it isn't text, `base64`; `reason` of a failure;
+    /// `preserved` or `preserved_base64`
     #[arg(long)]
     json: bool,
 
@@ -88,13 +96,11 @@ const EVER: Duration = Duration::from_secs(100 * 365 * 86_400);
 pub(super) async fn send(options: SendOptions) -> Done {
     let client = super::progress::watched(Client::new(&options.target.context()?)?);
     let payload = args::payload(options.file.as_deref())?;
-    let given = client
-        .submit(
-            &options
-                .terms
-                .submission(&options.service, options.send_only, payload),
-        )
-        .await?;
+    let mut submission = options
+        .terms
+        .submission(&options.service, options.send_only, payload);
+    submission.headers.extend(trace_context());
+    let given = client.submit(&submission).await?;
     match options.json {
         true => output::json(&given)?,
         false => output::line(&given.id)?,
@@ -116,7 +122,8 @@ pub(super) async fn call(options: CallOptions) -> Done {
         let status: crate::driver::NodeBasics = client.get("/v1/node").await?;
         output::note(&faint(&format!("node {} at {}", status.name, client.url())));
     }
-    let submission = options.terms.submission(&options.service, false, payload);
+    let mut submission = options.terms.submission(&options.service, false, payload);
+    submission.headers.extend(trace_context());
     let start = Instant::now();
     let fate = tokio::select! {
         fate = client.call(&submission, wait) => fate?,
@@ -131,12 +138,46 @@ pub(super) async fn call(options: CallOptions) -> Done {
     {
         output::note(&faint(&format!("{} settled in {}", settled.id, span(took))));
     }
-    hand_over(&client, fate, options.json.then_some(took), false).await
+    let how = Showing {
+        json: options.json.then_some(took),
+        keep: false,
+        preserved_to: options.preserved_to.as_deref(),
+    };
+    hand_over(&client, fate, how).await
+}
+
+/// The trace that this program was started in, as its environment says it; what is malformed there is left out.
+fn trace_context() -> Vec<(&'static str, String)> {
+    let told = |name: &str| std::env::var(name.to_ascii_uppercase()).ok();
+    let state = told(TRACESTATE);
+    let context = told(TRACEPARENT).and_then(|parent| TraceContext::read(&parent, state.as_deref()));
+    let Some(context) = context else {
+        return Vec::new();
+    };
+    let state = context.state().map(|state| (TRACESTATE, state.to_owned()));
+    std::iter::once((TRACEPARENT, context.parent().to_owned()))
+        .chain(state)
+        .collect()
+}
+
+/// What becomes of an outcome.
+pub(super) struct Showing<'a> {
+    /// Printed as JSON, with this time.
+    pub(super) json: Option<Duration>,
+    /// Left at its node.
+    pub(super) keep: bool,
+    /// Where what was preserved goes.
+    pub(super) preserved_to: Option<&'a Path>,
 }
 
 /// Prints an outcome; then, unless it is to be kept, lets its node forget it. One that could not be written stays there
 /// for another try.
-pub(super) async fn hand_over(client: &Client, fate: Fate, json: Option<Duration>, keep: bool) -> Done {
+pub(super) async fn hand_over(client: &Client, fate: Fate, how: Showing<'_>) -> Done {
+    let Showing {
+        json,
+        keep,
+        preserved_to,
+    } = how;
     let settled = match fate {
         Fate::Settled(settled) => settled,
         Fate::Open(id) => {
@@ -147,6 +188,9 @@ pub(super) async fn hand_over(client: &Client, fate: Fate, json: Option<Duration
             .hint(format!("collect it later: redlink collect {id}")));
         }
     };
+    if let Some(to) = preserved_to {
+        give_back(to, settled.preserved.as_deref().unwrap_or_default())?;
+    }
     if let Some(took) = json {
         output::json(&document(&settled, Some(took)))?;
     } else if settled.good {
@@ -164,6 +208,16 @@ pub(super) async fn hand_over(client: &Client, fate: Fate, json: Option<Duration
         (false, Some(_)) => Ok(Exit::Failed),
         (false, None) => Err(failed(&settled)),
     }
+}
+
+/// Writes what was preserved.
+fn give_back(to: &Path, data: &[u8]) -> Result<(), Failure> {
+    use std::io::Write;
+    let written = match to == Path::new("-") {
+        true => std::io::stderr().write_all(data),
+        false => std::fs::write(to, data),
+    };
+    written.map_err(|e| Failure::failed(format!("can't write {}: {e}", to.display())))
 }
 
 fn failed(settled: &Settled) -> Failure {
@@ -200,13 +254,17 @@ pub(super) fn document(settled: &Settled, took: Option<Duration>) -> serde_json:
     if let Some(took) = took {
         document["milliseconds"] = ((took.as_secs_f64() * 1e6).round() / 1e3).into();
     }
+    if let Some(data) = &settled.preserved {
+        match std::str::from_utf8(data) {
+            Ok(text) => document["preserved"] = text.into(),
+            Err(_) => document["preserved_base64"] = STANDARD.encode(data).into(),
+        }
+    }
     match std::str::from_utf8(&settled.payload) {
         Ok(reason) if !settled.good => document["reason"] = reason.into(),
         Ok(text) => document["text"] = text.into(),
         Err(_) => {
-            document["base64"] = base64::engine::general_purpose::STANDARD
-                .encode(&settled.payload)
-                .into();
+            document["base64"] = STANDARD.encode(&settled.payload).into();
         }
     }
     document
@@ -227,6 +285,7 @@ mod tests {
             good: outcome == "replied",
             content_type: None,
             payload: payload.into(),
+            preserved: None,
             stays: false,
         }
     }
@@ -242,7 +301,12 @@ mod tests {
     #[tokio::test]
     async fn an_open_message_is_4_and_says_how_to_go_on() {
         let client = Client::with_roots("https://h", rustls::RootCertStore::empty(), None).unwrap();
-        let failure = hand_over(&client, Fate::Open("a-1".into()), None, false)
+        let how = Showing {
+            json: None,
+            keep: false,
+            preserved_to: None,
+        };
+        let failure = hand_over(&client, Fate::Open("a-1".into()), how)
             .await
             .unwrap_err();
         assert_eq!(failure.exit, Exit::Open);
@@ -259,6 +323,14 @@ mod tests {
         let binary = document(&settled("replied", b"\xff\x00"), None);
         assert_eq!(binary["base64"].as_str(), Some("/wA="));
         assert!(binary.get("text").is_none());
+        let with = |data: &'static [u8]| Settled {
+            preserved: Some(data.into()),
+            ..settled("failed", b"no")
+        };
+        let kept = document(&with(b"order 17"), None);
+        assert_eq!(kept["preserved"].as_str(), Some("order 17"));
+        let kept = document(&with(b"\xff"), None);
+        assert_eq!(kept["preserved_base64"].as_str(), Some("/w=="));
         let bad = document(&settled("failed", b"no"), None);
         assert_eq!((bad["reason"].as_str(), bad.get("text")), (Some("no"), None));
     }

@@ -2,6 +2,8 @@
 
 use super::error::{Error, Problem};
 use super::transport::{Answer, Client, Request};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use http::{Method, StatusCode};
 use redlink_core::{MessageId, Rate};
@@ -45,6 +47,8 @@ pub struct Settled {
     pub content_type: Option<String>,
     /// The reply, or the text of the failure.
     pub payload: Bytes,
+    /// What its producer wanted back with it.
+    pub preserved: Option<Bytes>,
     /// It is still at its node and waits to be collected.
     pub stays: bool,
 }
@@ -75,6 +79,10 @@ pub struct Taken {
     pub send_only: bool,
     /// What the payload is said to be.
     pub content_type: Option<String>,
+    /// The distributed trace that its producer sent it in, as its two headers (W3C Trace Context).
+    pub traceparent: Option<String>,
+    /// What tracing systems added to that.
+    pub tracestate: Option<String>,
     /// All of the payload.
     pub payload: Bytes,
 }
@@ -89,7 +97,8 @@ impl Client {
         self.read(&answer)
     }
 
-    /// Submits a message and waits for its outcome. An outcome that came with the first answer is collected by that.
+    /// Submits a message and waits for its outcome. An outcome that came with the first answer is collected by that, unless
+    /// the message has an idempotency key.
     ///
     /// # Errors
     /// As [`Client::submit`].
@@ -98,7 +107,11 @@ impl Client {
         let answer = self
             .exchange(submit_request(submission).waiting(wait.min(ONE_WAIT)))
             .await?;
-        match self.fate(answer, false)? {
+        let keyed = submission
+            .headers
+            .iter()
+            .any(|(name, _)| *name == "idempotency-key");
+        match self.fate(answer, keyed)? {
             Fate::Open(id) => {
                 let left = until.map_or(wait, |until| until.saturating_duration_since(Instant::now()));
                 match left.is_zero() {
@@ -249,6 +262,8 @@ impl Client {
                 .map_err(|e| self.puzzle(format!("the lease {lease:?}: {e}")))?,
             send_only: answer.header("redlink-send-only") == Some("true"),
             content_type: answer.header("content-type").map(str::to_owned),
+            traceparent: answer.header("traceparent").map(str::to_owned),
+            tracestate: answer.header("tracestate").map(str::to_owned),
             payload: answer.body,
         }))
     }
@@ -292,6 +307,12 @@ impl Client {
         };
         let good = status == StatusCode::OK;
         let content_type = answer.header("content-type").map(str::to_owned);
+        let preserved = answer.header("redlink-preserved");
+        let preserved = preserved
+            .map(|text| STANDARD.decode(text))
+            .transpose()
+            .map_err(|e| self.puzzle(format!("redlink-preserved is no base64: {e}")))?
+            .map(Bytes::from);
         Ok(Fate::Settled(match good {
             true => Settled {
                 id,
@@ -299,6 +320,7 @@ impl Client {
                 good,
                 content_type,
                 payload: answer.body,
+                preserved,
                 stays,
             },
             false => {
@@ -311,6 +333,7 @@ impl Client {
                     good,
                     content_type: None,
                     payload: text.into(),
+                    preserved,
                     stays,
                 }
             }

@@ -263,6 +263,10 @@ impl Error {
 fn refusal_hint(problem: &Problem) -> Option<String> {
     Some(match problem.status {
         401 => "use the node's own directory with --node, or give its admin token, or a program's, in REDLINK_TOKEN".into(),
+        410 if problem.name() == "outcome-collected" => {
+            "it was done before; to have it done again, use another idempotency key".into()
+        }
+        422 if problem.name() == "key-reused" => "use a new idempotency key for each new message".into(),
         403 if problem.name() == "consumer-taken" => "give this consumer another --name".into(),
         403 => "use the admin token of that node, or a token of a program that may do this".into(),
         429 | 503 | 507 => match problem.retry_after {

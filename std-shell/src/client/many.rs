@@ -5,6 +5,8 @@ use super::error::{Error, Problem};
 use super::transport::{Answer, Client, Request};
 use crate::Content;
 use crate::batch::{self, Decoder, Entry, FRAMED, Format, Limits};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use http::{HeaderMap, Method, StatusCode};
 use serde::de::DeserializeOwned;
@@ -51,6 +53,8 @@ pub struct Uncollected {
     pub payload: Bytes,
     /// Where a long one is.
     pub link: Option<String>,
+    /// What was submitted with it to be given back.
+    pub preserved: Option<Bytes>,
 }
 
 impl Client {
@@ -105,6 +109,7 @@ impl Client {
             let head = json!({"delivery": verdict.delivery, "verb": verdict.verb});
             let content = Content {
                 origin: None,
+                trace_context: None,
                 content_type: verdict.content_type.as_deref().map(Into::into),
                 bytes: verdict.payload.clone(),
             };
@@ -182,6 +187,11 @@ impl Client {
                 false => Bytes::copy_from_slice(detail.as_bytes()),
             },
             link,
+            preserved: match entry.text("preserved").map(|text| STANDARD.decode(text)) {
+                None => None,
+                Some(Ok(data)) => Some(data.into()),
+                Some(Err(_)) => return Err(self.puzzle("what was preserved is no base64".into())),
+            },
         })
     }
 
@@ -214,6 +224,8 @@ impl Client {
                 .map_err(|e| self.puzzle(format!("the lease {lease:?}: {e}")))?,
             send_only: entry.members.get("send_only") == Some(&Value::Bool(true)),
             content_type: entry.content.content_type.as_deref().map(str::to_owned),
+            traceparent: entry.text("traceparent").map(str::to_owned),
+            tracestate: entry.text("tracestate").map(str::to_owned),
             delivery,
             payload,
         })
@@ -296,6 +308,7 @@ fn entry(submission: &Submission) -> (Value, Content) {
     }
     let content = Content {
         origin: None,
+        trace_context: None,
         content_type,
         bytes: submission.payload.clone(),
     };

@@ -43,8 +43,14 @@ pub(super) struct Handed {
 pub(super) enum OutcomeNow {
     /// It is on disk.
     Stored,
+    /// It is kept in memory only.
+    Kept(Settlement),
     /// It is not there yet; here it will come.
-    Open(oneshot::Receiver<Settlement>),
+    Open {
+        settled: oneshot::Receiver<Settlement>,
+        /// With it there will be preserved data, which is only on disk.
+        preserves: bool,
+    },
 }
 
 /// A request that came through the bounded channel.

@@ -88,9 +88,11 @@ pub(super) struct Contents {
     cache_max: u64,
 }
 
-/// What a content costs: its bytes and its content type.
+/// What a content costs: its bytes and what is said of them.
 pub(super) fn cost(content: &Content) -> u64 {
-    content.bytes.len() as u64 + content.content_type.as_ref().map_or(0, |text| text.len() as u64)
+    let said = content.content_type.as_ref().map_or(0, |text| text.len() as u64);
+    let context = content.trace_context.as_ref().map_or(0, |context| context.cost());
+    content.bytes.len() as u64 + said + context
 }
 
 impl Contents {
@@ -296,6 +298,7 @@ mod tests {
     fn content(size: usize) -> Content {
         Content {
             origin: None,
+            trace_context: None,
             content_type: None,
             bytes: Bytes::from(vec![0; size]),
         }

@@ -8,7 +8,6 @@ use super::links::Line;
 use super::refusal::Refusal;
 use super::take::{PendingTake, Room};
 use super::transfers::Destination;
-use crate::Content;
 use crate::config::{PeerPolicy, Souths};
 use crate::follow::Desk;
 use crate::link::frame::Received;
@@ -17,6 +16,8 @@ use crate::link::pipe::Pipe;
 use crate::link::transfer::{Job, PROGRESS, TransferKey, TransferRefusal};
 use crate::owner::Who;
 use crate::store::{Alternate, QueryAnswer, QueryError, Short, StoreHandle};
+use crate::{Content, Extras};
+use bytes::Bytes;
 use redlink_core::{Answered, GrantToken, LinkId, MessageId, Name, NodeId, Outcome, Rate, Tag, Terms, Verb};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -37,6 +38,8 @@ pub struct NewMessage {
     pub terms: Terms,
     /// Its payload.
     pub content: Content,
+    /// What else its producer wants.
+    pub extras: Extras,
 }
 
 /// A message that is on disk (P1).
@@ -46,6 +49,8 @@ pub struct Submitted {
     pub id: MessageId,
     /// When it expires, by the wall clock; none if it has no deadline.
     pub deadline: Option<SystemTime>,
+    /// It was accepted before, under the same idempotency key.
+    pub repeated: bool,
 }
 
 /// How a call went.
@@ -66,6 +71,8 @@ pub struct Settlement {
     pub outcome: Outcome,
     /// The reply, or the text of a failure; empty if there is none.
     pub content: Content,
+    /// What its producer wanted back with it.
+    pub preserved: Option<Bytes>,
 }
 
 /// A message that a consumer got.
@@ -222,7 +229,7 @@ impl Handle {
         self.shared.payload_max
     }
 
-    /// Hands a message over. When this returns, its row is on disk (P1).
+    /// Hands a message over. When this returns, its row is on disk (P1), unless it is to be kept in memory only.
     ///
     /// # Errors
     /// It was not accepted, and left no trace; after [`Refusal::Stopped`] that is not known.
@@ -238,12 +245,13 @@ impl Handle {
     }
 
     /// Hands a message over and waits up to `wait` for its outcome. That stays until [`Handle::collect`] is told that it
-    /// reached the producer.
+    /// reached the producer. A repeated one, by its idempotency key, waits for the same outcome.
     ///
     /// # Errors
-    /// As with [`Handle::submit`].
+    /// As with [`Handle::submit`]; [`Refusal::Collected`] if it is repeated and its outcome is gone.
     pub async fn call(&self, new: NewMessage, wait: Duration) -> Result<Called, Refusal> {
         let (settled, outcome) = oneshot::channel();
+        let preserved = new.extras.preserved.clone();
         let submitted = self
             .ask(|answer| Command::Submit {
                 owner: self.who().owner,
@@ -253,8 +261,19 @@ impl Handle {
                 settled: Some(settled),
             })
             .await?;
+        if submitted.repeated {
+            return match self.outcome(submitted.id, wait).await {
+                Ok(Some(settlement)) => Ok(Called::Settled(settlement)),
+                Ok(None) => Ok(Called::Open(submitted)),
+                Err(Refusal::Unknown) => Err(Refusal::Collected),
+                Err(refusal) => Err(refusal),
+            };
+        }
         Ok(match tokio::time::timeout(wait, outcome).await {
-            Ok(Ok(settlement)) => Called::Settled(settlement),
+            Ok(Ok(settlement)) => Called::Settled(Settlement {
+                preserved,
+                ..settlement
+            }),
             // Too late, or the node stops; it has accepted the message all the same.
             Ok(Err(_)) | Err(_) => Called::Open(submitted),
         })
@@ -291,7 +310,10 @@ impl Handle {
             .await?
         {
             OutcomeNow::Stored => self.read_outcome(id).await.map(Some),
-            OutcomeNow::Open(settled) => match tokio::time::timeout(wait, settled).await {
+            OutcomeNow::Kept(settlement) => Ok(Some(settlement)),
+            OutcomeNow::Open { settled, preserves } => match tokio::time::timeout(wait, settled).await {
+                // What was preserved lies on disk only.
+                Ok(Ok(settlement)) if preserves => self.read_outcome(settlement.id).await.map(Some),
                 Ok(Ok(settlement)) => Ok(Some(settlement)),
                 Ok(Err(_)) => Err(Refusal::Stopped),
                 Err(_) => Ok(None),
@@ -305,6 +327,7 @@ impl Handle {
                 id,
                 outcome: stored.outcome,
                 content: stored.content.unwrap_or_default(),
+                preserved: stored.preserved,
             }),
             // Collected meanwhile, or its retention ended.
             Ok(None) => Err(Refusal::Unknown),

@@ -34,12 +34,20 @@ pub struct MessageInfo {
     /// The program that submitted it; none if it was the administrator.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub program: Option<String>,
+    /// Where its node keeps it: `disk`, or `memory` and nowhere else.
+    #[serde(default = "disk")]
+    pub durability: String,
     /// The dead letter that it comes from, by its message's id.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub requeued_from: Option<String>,
     /// Its alternate service, if it has one and no outcome yet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub alternate: Option<AlternateInfo>,
+}
+
+/// Of a node that does not say it.
+fn disk() -> String {
+    "disk".to_owned()
 }
 
 /// Where else a message is offered.
@@ -311,6 +319,21 @@ pub struct NodeStatus {
     pub memory_used: u64,
     /// Most of those.
     pub memory_max: u64,
+    /// Messages and outcomes that are kept in memory only; they are among `messages`.
+    #[serde(default)]
+    pub memory_messages: u64,
+    /// Bytes of their payloads, outcomes and preserved data.
+    #[serde(default)]
+    pub memory_messages_used: u64,
+    /// Most of those.
+    #[serde(default)]
+    pub memory_messages_max: u64,
+    /// Idempotency keys of the last 24 hours.
+    #[serde(default)]
+    pub idempotency_keys: u64,
+    /// Most of those.
+    #[serde(default)]
+    pub idempotency_keys_max: u64,
     /// No new messages are accepted because the disk is nearly full.
     #[serde(default)]
     pub disk_low: bool,

@@ -3,17 +3,18 @@
 use super::command::{Answer, Command, LinkUp, OutcomeNow};
 use super::contents::cost;
 use super::handle::{NewMessage, Settlement, Submitted};
+use super::keys::Joined;
 use super::letters::Requeuing;
 use super::refusal::Refusal;
 use super::trace::Step;
 use super::turn::{Answering, Collecting, Driver, Next, Submitting, Taking};
-use crate::Content;
 use crate::clock;
 use crate::config::Souths;
 use crate::link::frame;
 use crate::owner::{Owner, Who};
 use crate::store::Alternate;
-use redlink_core::{Answered, GrantToken, Input, LinkId, Part, RESERVED, State, Submit, Verb};
+use crate::{Content, Durability, Extras};
+use redlink_core::{Answered, GrantToken, Input, LinkId, MessageId, Part, RESERVED, State, Submit, Verb};
 use std::sync::atomic::Ordering;
 use tokio::sync::oneshot;
 
@@ -308,15 +309,36 @@ impl Driver {
             alternate,
             terms,
             content,
+            extras,
         } = new;
-        let bytes = cost(&content);
-        let fits = self
-            .check(&content)
-            .and_then(|()| match self.contents.fits_submit(bytes) {
-                true => Ok(()),
-                false => Err(Refusal::Memory),
-            });
-        if let Err(refusal) = fits {
+        let Extras {
+            idempotency,
+            durability,
+            preserved,
+        } = extras;
+        if let Err(refusal) = self.check(&content) {
+            self.measure_refused(&refusal);
+            return answer(to, Err(refusal));
+        }
+        let joined = Joined { answer: to, settled };
+        let (key, joined) = match idempotency {
+            None => (None, joined),
+            Some(idempotency) => match self.known_by_key(&owner, &service, &idempotency, joined) {
+                Ok((scope, joined)) => (Some((scope, idempotency.request)), joined),
+                Err(()) => return,
+            },
+        };
+        let Joined { answer: to, settled } = joined;
+        let beside = preserved.as_ref().map_or(0, |data| data.len() as u64);
+        let bytes = cost(&content) + beside;
+        let full = match durability {
+            Durability::Disk if self.contents.fits_submit(bytes) => None,
+            Durability::Disk => Some(Refusal::Memory),
+            Durability::Memory if self.memory.fits(bytes) => None,
+            Durability::Memory if self.memory.could_fit(bytes) => Some(Refusal::MemoryMessages),
+            Durability::Memory => Some(Refusal::TooLarge),
+        };
+        if let Some(refusal) = full {
             self.measure_refused(&refusal);
             return answer(to, Err(refusal));
         }
@@ -327,7 +349,8 @@ impl Driver {
             None => content.bytes.len() as u64,
         };
         // What nodes say among themselves is little, and keeps certificates good.
-        if !service.starts_with(RESERVED) && !self.shared.floor.admits(size) {
+        let written = durability == Durability::Disk && !service.starts_with(RESERVED);
+        if written && !self.shared.floor.admits(size) {
             return answer(to, Err(Refusal::Disk));
         }
         match self.feed(Input::Submit(Submit {
@@ -343,8 +366,14 @@ impl Driver {
                 answer(to, Err(refusal));
             }
             Ok(_) => {
-                self.contents.charge(bytes);
+                match durability {
+                    Durability::Disk => self.contents.charge(bytes),
+                    Durability::Memory => self.memory.charge(bytes),
+                }
                 let content = Some(content);
+                if let Some((scope, request)) = key {
+                    self.keys.begin(scope, request, tag);
+                }
                 let submitting = Submitting {
                     owner,
                     service,
@@ -352,6 +381,11 @@ impl Driver {
                     alternate,
                     terms,
                     content,
+                    durability,
+                    preserved,
+                    beside,
+                    key,
+                    joined: Vec::new(),
                     requeue,
                     stored_as: None,
                     answer: to,
@@ -360,6 +394,18 @@ impl Driver {
                 self.submits.insert(tag, submitting);
             }
         }
+    }
+
+    /// The outcome of a message that is kept in memory only.
+    fn kept_outcome(&self, sequence: u64) -> Option<Settlement> {
+        let node = self.shared.node;
+        let (outcome, content) = self.memory.outcome(sequence)?;
+        Some(Settlement {
+            id: MessageId { node, sequence },
+            outcome: *outcome,
+            content: content.clone().unwrap_or_default(),
+            preserved: self.memory.preserved(sequence).cloned(),
+        })
     }
 
     /// Where a message's outcome comes.
@@ -399,9 +445,14 @@ impl Driver {
             .map(|message| message.state)
             .ok_or(Refusal::Unknown)?;
         match state {
-            State::Settled => Ok(OutcomeNow::Stored),
+            State::Settled => Ok(self
+                .kept_outcome(sequence)
+                .map_or(OutcomeNow::Stored, OutcomeNow::Kept)),
             State::Deleting => Err(Refusal::Unknown),
-            _ => Ok(OutcomeNow::Open(self.wait_for(sequence))),
+            _ => Ok(OutcomeNow::Open {
+                settled: self.wait_for(sequence),
+                preserves: self.preserved.contains(&sequence),
+            }),
         }
     }
 

@@ -301,6 +301,8 @@ impl Handle {
             service,
             terms: how.terms.unwrap_or(letter.terms),
             content: how.content.clone().unwrap_or_default(),
+            extras: crate::Extras::default(),
+            producer: None,
         };
         let requeue = Requeuing {
             letter: letter.sequence,

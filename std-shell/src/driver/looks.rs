@@ -130,7 +130,9 @@ impl Driver {
         let owner = self.owners.of(view.id.sequence);
         let from = self.requeued.get(&view.id.sequence);
         let from = from.map(|&sequence| MessageId { sequence, ..view.id });
+        let kept = self.memory.holds(view.id.sequence);
         MessageInfo {
+            durability: if kept { "memory" } else { "disk" }.to_owned(),
             requeued_from: from.map(|id| id.to_string()),
             ..message(view, owner.program())
         }
@@ -165,6 +167,7 @@ impl Driver {
 
     fn status(&self) -> NodeStatus {
         let usage = self.core.usage();
+        let (kept, outcomes_kept) = self.memory.counts();
         // As the lists have them: without what the nodes have for themselves.
         let programs = self.core.services().filter(|service| !service.name.is_reserved());
         let (services, consumers) = programs.fold((0, 0), |(services, consumers), service| {
@@ -187,6 +190,11 @@ impl Driver {
             peers: self.core.sessions().into(),
             memory_used: self.contents.used(),
             memory_max: self.settings.memory_max,
+            memory_messages: (kept + outcomes_kept) as u64,
+            memory_messages_used: self.memory.used(),
+            memory_messages_max: self.settings.memory_messages,
+            idempotency_keys: self.keys.len() as u64,
+            idempotency_keys_max: self.settings.idempotency_keys.into(),
             disk_low: self.shared.floor.is_low(),
             disk_floor: self.shared.floor.bytes(),
             tables: tables(usage, self.core.capacity()),
@@ -242,6 +250,7 @@ fn message(view: &MessageView<'_>, program: Option<&Arc<str>>) -> MessageInfo {
         remaining_ms: view.remaining.map(millis),
         delayed_ms: view.delayed.map(millis),
         program: program.map(ToString::to_string),
+        durability: String::new(),
         requeued_from: None,
         alternate: view.alternate.map(|(service, left)| AlternateInfo {
             service: service.to_string(),

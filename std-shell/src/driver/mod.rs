@@ -22,6 +22,8 @@
 //! | `letters` | dead letters, and messages that come from them |
 //! | `contents` | payload bytes in memory |
 //! | `owners` | whose messages and consumers are |
+//! | `memory` | messages that are kept in memory only |
+//! | `keys` | by which repeated submits are known |
 //! | `health` | whether it takes work, and why not |
 //! | `owners`, `producers` | whose messages and consumers are; who collects which outcomes |
 //! | `looks`, `pages` | what operators see |
@@ -37,11 +39,13 @@ mod handle;
 mod health;
 mod info;
 mod inputs;
+mod keys;
 mod letters;
 mod links;
 mod looks;
 mod many;
 mod measure;
+mod memory;
 mod outputs;
 mod owners;
 mod pace;

@@ -3,20 +3,21 @@
 use super::command::Handed;
 use super::contents::{Outgoing, Source};
 use super::handle::{Settlement, Submitted};
+use super::keys::Joined;
 use super::links::Sending;
 use super::looks::outcome_word;
 use super::refusal::Refusal;
 use super::trace::Step;
 use super::turn::{Answering, Driver, Held, Next};
-use crate::Content;
 use crate::clock;
 use crate::content::PAYLOAD_MAX;
 use crate::link::frame;
 use crate::link::transfer::{Job, TransferKey};
 use crate::store::{NewMessage, Op};
+use crate::{Content, Durability};
 use redlink_core::{
     Answered, Attached, Body, Deliver, Fault, LinkId, LostWhy, MessageId, Notice, Outcome, Output, Part,
-    Payload, StoreOp, Tag, Verb, wire,
+    Payload, Row, StoreOp, Tag, Verb, wire,
 };
 impl Driver {
     /// Does up to `most` of what the core wants; whether there may be more.
@@ -41,6 +42,9 @@ impl Driver {
                     self.measure_refused(&Refusal::Store);
                     self.discard(&mut submitting);
                     let _ = submitting.answer.send(Err(Refusal::Store));
+                    for joined in submitting.joined {
+                        let _ = joined.answer.send(Err(Refusal::Store));
+                    }
                 }
             }
             Output::Settled { sequence, outcome } => self.settled(sequence, outcome),
@@ -140,11 +144,23 @@ impl Driver {
     /// Where a payload is; `None` if its bytes were freed.
     pub(super) fn source(&self, payload: Payload) -> Option<Source> {
         match payload {
-            Payload::Own { sequence, .. } => Some(self.contents.own(sequence)),
+            Payload::Own { sequence, .. } => Some(self.own(sequence)),
             // A payload of no bytes is not kept by anybody.
             Payload::Empty => Some(Source::Memory(Content::default())),
             Payload::Held(body) => self.contents.body(body),
         }
+    }
+
+    /// Where the payload of this node's own message is.
+    fn own(&self, sequence: u64) -> Source {
+        let kept = self.memory.payload(sequence).cloned();
+        kept.map_or_else(|| self.contents.own(sequence), Source::Memory)
+    }
+
+    /// Where that will be for as long as it is needed.
+    fn own_later(&self, sequence: u64) -> Source {
+        let kept = self.memory.payload(sequence).cloned();
+        kept.map_or_else(|| self.contents.own_later(sequence), Source::Memory)
     }
 
     /// The same for a transfer, which may also take what passes.
@@ -159,7 +175,7 @@ impl Driver {
     fn send_apart(&mut self, link: LinkId, key: TransferKey, payload: Payload) {
         let later = match payload {
             // What has to wait for its turn must not keep memory that the cache could give away.
-            Payload::Own { sequence, .. } => Some(Outgoing::Whole(self.contents.own_later(sequence))),
+            Payload::Own { sequence, .. } => Some(Outgoing::Whole(self.own_later(sequence))),
             Payload::Empty | Payload::Held(_) => self.outgoing(payload),
         };
         let Some(source) = later else {
@@ -195,7 +211,7 @@ impl Driver {
         };
         // What has to wait for its turn must not keep memory that the cache could give away.
         let later = match payload {
-            Payload::Own { sequence, .. } => self.contents.own_later(sequence),
+            Payload::Own { sequence, .. } => self.own_later(sequence),
             Payload::Empty | Payload::Held(_) => source.clone(),
         };
         let [source, later] = match attached {
@@ -223,6 +239,9 @@ impl Driver {
                 if let Some(content) = &content {
                     self.settling.insert(sequence, content.clone());
                 }
+                if self.memory.holds(sequence) {
+                    return self.settle_in_memory(sequence, outcome, content);
+                }
                 let retain_until = clock::wall_after(self.wall, retention);
                 let letter = self.letter(sequence, outcome, content.as_ref());
                 Op::Settle {
@@ -234,6 +253,10 @@ impl Driver {
                     retain_until,
                     letter,
                 }
+            }
+            StoreOp::Delete { sequence } if self.memory.holds(sequence) => {
+                self.next.push_back(Next::Stored(Row::Delete(sequence), true));
+                return;
             }
             StoreOp::Delete { sequence } => Op::Delete { sequence },
             StoreOp::Keep {
@@ -269,6 +292,12 @@ impl Driver {
             .map(|ett| clock::wall_after(submitted_at, ett));
         let content = submitting.content.take().unwrap_or_default();
         submitting.stored_as = Some((sequence, deadline_at));
+        if submitting.durability == Durability::Memory {
+            let preserved = submitting.preserved.take();
+            let owner = submitting.owner.clone();
+            self.owners.add(sequence, &owner);
+            return self.insert_in_memory(sequence, content, preserved);
+        }
         let requeue = submitting.requeue.map(|requeuing| requeuing.requeue());
         if requeue.is_none_or(|requeue| !requeue.keeps_payload) {
             self.contents.insert_fresh(sequence, content.clone());
@@ -278,7 +307,12 @@ impl Driver {
         let owner = submitting.owner.clone();
         let producer = submitting.producer.clone();
         let terms = submitting.terms;
+        let (preserved, key) = (submitting.preserved.take(), submitting.key);
         self.owners.add(sequence, &owner);
+        if preserved.is_some() {
+            self.preserved.insert(sequence);
+        }
+        let key = key.map(|(scope, request)| self.stored_key(scope, request));
         self.requeued
             .extend(requeue.map(|requeue| (sequence, requeue.letter)));
         self.producers.add(sequence, producer.as_ref());
@@ -291,6 +325,8 @@ impl Driver {
             alternate,
             terms,
             content,
+            preserved,
+            key,
             submitted_at,
             deadline_at,
             requeue,
@@ -317,21 +353,35 @@ impl Driver {
         let Some(submitting) = self.submits.remove(&tag) else {
             return;
         };
-        let deadline = submitting
-            .stored_as
-            .and_then(|(_, deadline_at)| deadline_at)
-            .map(clock::system_time);
+        if submitting.durability == Durability::Disk {
+            self.contents.discharge(submitting.beside);
+        }
+        let deadline_at = submitting.stored_as.and_then(|(_, deadline_at)| deadline_at);
+        let deadline = deadline_at.map(clock::system_time);
+        if let Some((scope, _)) = submitting.key {
+            self.keys.accepted(scope, sequence, deadline_at, self.now);
+        }
         let id = MessageId {
             node: self.shared.node,
             sequence,
         };
         self.own_step(Step::Accepted, sequence, &submitting.service);
         self.measure_accepted(&submitting.service);
-        if let Some(settled) = submitting.settled {
-            self.waiters.entry(sequence).or_default().push(settled);
+        let first = Joined {
+            answer: submitting.answer,
+            settled: submitting.settled,
+        };
+        for one in std::iter::once(first).chain(submitting.joined) {
+            if let Some(settled) = one.settled {
+                self.waiters.entry(sequence).or_default().push(settled);
+            }
+            // A producer that went away without its answer: the message is accepted all the same.
+            let _ = one.answer.send(Ok(Submitted {
+                id,
+                deadline,
+                repeated: false,
+            }));
         }
-        // A producer that went away without its answer: the message is accepted all the same.
-        let _ = submitting.answer.send(Ok(Submitted { id, deadline }));
     }
 
     fn settled(&mut self, sequence: u64, outcome: Outcome) {
@@ -345,11 +395,14 @@ impl Driver {
         self.contents.forget(sequence);
         self.transfers.settled(id);
         self.producers.settled(&self.owners.of(sequence), sequence);
+        let preserved = self.memory.preserved(sequence).cloned();
         for waiter in self.waiters.remove(&sequence).unwrap_or_default() {
             let _ = waiter.send(Settlement {
                 id,
                 outcome,
                 content: content.clone(),
+                // Of one on disk whoever waits for it has it, or reads it.
+                preserved: preserved.clone(),
             });
         }
     }

@@ -3,12 +3,12 @@
 //! A name is one of its owner: two programs may use the same and see nothing of each other (P12). Without a name a message
 //! is under its owner's own. What is here follows from the messages' table and is bounded by it.
 
-use super::command::Command;
+use super::command::{Command, OutcomeNow};
 use super::handle::{Handle, Settlement};
 use super::refusal::Refusal;
 use super::take::READS;
 use super::turn::Driver;
-use crate::owner::Owner;
+use crate::owner::{Owner, Who};
 use futures_util::future::join_all;
 use redlink_core::{MessageId, State};
 use std::collections::{BTreeSet, HashMap};
@@ -172,10 +172,18 @@ impl Handle {
                         node: self.node(),
                         sequence: *sequence,
                     };
-                    let (outcome, short) = match stored {
+                    let (outcome, short, preserved) = match stored {
                         Ok(Some(stored)) => stored,
-                        // Collected meanwhile, or its retention ended.
-                        Ok(None) => continue,
+                        Ok(None) => match self.kept_outcome(*sequence).await? {
+                            Some(settlement) => {
+                                all = all.saturating_sub(settlement.content.bytes.len());
+                                let long = None;
+                                found.push(Uncollected { settlement, long });
+                                continue;
+                            }
+                            // Collected meanwhile, or its retention ended.
+                            None => continue,
+                        },
                         Err(error) => {
                             tracing::warn!(message = %id, %error, "an outcome could not be read");
                             return Err(Refusal::Store);
@@ -183,13 +191,33 @@ impl Handle {
                     };
                     let (content, long) = short.into_parts();
                     all = all.saturating_sub(content.bytes.len());
-                    let settlement = Settlement { id, outcome, content };
+                    let settlement = Settlement {
+                        id,
+                        outcome,
+                        content,
+                        preserved,
+                    };
                     found.push(Uncollected { settlement, long });
                 }
             }
             if !found.is_empty() {
                 return Ok(found);
             }
+        }
+    }
+
+    /// The outcome of a message that is in memory only.
+    async fn kept_outcome(&self, sequence: u64) -> Result<Option<Settlement>, Refusal> {
+        let who = Who::ADMINISTRATOR;
+        let now = self.ask(|answer| Command::Outcome {
+            who,
+            sequence,
+            answer,
+        });
+        match now.await {
+            Ok(OutcomeNow::Kept(settlement)) => Ok(Some(settlement)),
+            Ok(OutcomeNow::Stored | OutcomeNow::Open { .. }) | Err(Refusal::Unknown) => Ok(None),
+            Err(refusal) => Err(refusal),
         }
     }
 

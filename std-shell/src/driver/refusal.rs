@@ -12,6 +12,24 @@ pub enum Refusal {
     /// The payloads that are in memory fill the room set for them; try later (P7).
     #[error("the memory for payloads is full; try again later, or raise the node's limit")]
     Memory,
+    /// The messages that are kept in memory only fill the room set for them; try later (P7).
+    #[error(
+        "the memory for messages with durability `memory` is full; try again later, keep this one on disk, or raise the node's limit (`memory_messages`)"
+    )]
+    MemoryMessages,
+    /// As many idempotency keys are known as there may be; try later, or without one (P7).
+    #[error(
+        "the table of idempotency keys is full; try again later, submit without a key, or raise the node's limit"
+    )]
+    Keys,
+    /// The idempotency key was used for something else.
+    #[error(
+        "this idempotency key was given to another message for this service within the last 24 hours; use a new key for a new message"
+    )]
+    KeyReused,
+    /// A repeated call whose outcome is gone.
+    #[error("this message was submitted before, and its outcome was collected or its retention is over")]
+    Collected,
     /// The disk is nearly full; what is left is for work that was accepted (P7).
     #[error("the node's disk is nearly full; try again later, make room, or lower its `disk_floor`")]
     Disk,

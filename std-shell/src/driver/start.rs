@@ -3,11 +3,13 @@
 use super::contents::Contents;
 use super::floor::Floor;
 use super::handle::{Handle, PASSING, Shared};
+use super::keys::Keys;
 use super::links::Links;
 use super::measure::Marks;
+use super::memory::Memory;
 use super::owners::Owners;
-use super::taken::Taken;
 use super::producers::Producers;
+use super::taken::Taken;
 use super::tally::{Complaints, Tally};
 use super::trace::Trace;
 use super::transfers::Transfers;
@@ -52,6 +54,10 @@ pub struct Settings {
     pub south: Souths,
     /// Memory for the latest steps of messages, in bytes; 0 keeps none.
     pub trace_memory: u64,
+    /// Most bytes of messages that are kept in memory only.
+    pub memory_messages: u64,
+    /// Most idempotency keys that are known at once.
+    pub idempotency_keys: u32,
     /// A waiting message gains one level of priority for each such time; none is never.
     pub ageing: Option<std::time::Duration>,
     /// URL at which other nodes reach this one, for payloads that go straight.
@@ -70,6 +76,8 @@ impl Settings {
             payload_max: 64 << 20,
             south: Souths::default(),
             trace_memory: 8 << 20,
+            memory_messages: 64 << 20,
+            idempotency_keys: 100_000,
             ageing: None,
             advertise: None,
         }
@@ -202,6 +210,15 @@ pub fn start(
         contents,
         producers,
         owners,
+        memory: Memory::new(settings.memory_messages),
+        keys: Keys::recovered(
+            &opened.identity.key,
+            settings.idempotency_keys,
+            &opened.recovered.keys,
+            clock::now(),
+            clock::wall(),
+        ),
+        preserved: opened.recovered.preserved.iter().copied().collect(),
         requeued: opened.recovered.requeued.iter().copied().collect(),
         settings,
         ready: false,

@@ -2,6 +2,8 @@
 //!
 //! Nothing here sleeps to let something happen: every wait is for an event, with a bound that only a failure reaches.
 
+mod keys;
+mod memory;
 mod owners;
 
 use super::*;
@@ -58,6 +60,7 @@ impl Node {
 fn text(text: &str) -> Content {
     Content {
         origin: None,
+        trace_context: None,
         content_type: Some(Arc::from("text/plain")),
         bytes: Bytes::copy_from_slice(text.as_bytes()),
     }
@@ -70,6 +73,7 @@ fn message(service: &str, content: Content) -> NewMessage {
         alternate: None,
         terms: Terms::default(),
         content,
+        extras: crate::Extras::default(),
     }
 }
 
@@ -120,6 +124,7 @@ async fn a_message_goes_to_a_consumer_and_its_reply_comes_back() {
         id: submitted.id,
         outcome: Outcome::Replied,
         content: text("3"),
+        preserved: None,
     };
     assert_eq!(settlement, expected);
     // Read back from the disk, as often as one likes.
@@ -196,6 +201,7 @@ async fn a_failure_and_an_ack_end_messages_too() {
         alternate: None,
         terms,
         content: Content::default(),
+        extras: crate::Extras::default(),
     };
     let sent = handle.submit(new).await.unwrap();
     let taken = handle.take("f", "w", 1, LONG).await.unwrap();
@@ -282,12 +288,14 @@ async fn wrong_requests_are_refused_by_name() {
     assert!(matches!(bad, Err(Refusal::Name(_))), "{bad:?}");
     let big = Content {
         origin: None,
+        trace_context: None,
         content_type: None,
         bytes: Bytes::from(vec![0; (8 << 10) + 1]),
     };
     assert_eq!(handle.submit(message("s", big)).await, Err(Refusal::TooLarge));
     let odd = Content {
         origin: None,
+        trace_context: None,
         content_type: Some("x".repeat(2_000).into()),
         bytes: Bytes::new(),
     };
@@ -331,6 +339,7 @@ async fn what_is_on_disk_is_there_after_a_restart() {
             alternate: None,
             terms: short,
             content: text("late"),
+            extras: crate::Extras::default(),
         })
         .await
         .unwrap();
@@ -407,6 +416,7 @@ async fn a_full_memory_refuses_submits_and_takes_answers() {
     let handle = node.handle();
     let block = || Content {
         origin: None,
+        trace_context: None,
         content_type: None,
         bytes: Bytes::from(vec![7; 1 << 10]),
     };

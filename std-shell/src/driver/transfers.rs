@@ -276,8 +276,7 @@ impl Transfers {
         if fetch.peer.as_ref() != Some(&peer) || fetch.size != pipe.size() || !fetch.passes {
             return Err(TransferRefusal::Unknown);
         }
-        let fits = |text: &std::sync::Arc<str>| text.len() <= frame::CONTENT_TYPE_MAX;
-        if !pipe.content_type().is_none_or(fits) {
+        if !frame::content_type_fits(pipe.head()) {
             return Err(TransferRefusal::TooLarge);
         }
         if !contents.fits_work(pipe.cap()) {

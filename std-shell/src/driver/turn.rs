@@ -3,9 +3,11 @@
 use super::command::{Answer, Cleanup, Command, Handed};
 use super::contents::{Contents, cost};
 use super::handle::{Settlement, Shared, Submitted};
+use super::keys::{Joined, Keys, Scope};
 use super::letters::Requeuing;
 use super::links::Links;
 use super::measure::{Marks, Work};
+use super::memory::Memory;
 use super::owners::Owners;
 use super::producers::Producers;
 use super::refusal::Refusal;
@@ -16,17 +18,19 @@ use super::trace::{Step, Trace};
 use super::transfers::Transfers;
 use crate::Content;
 use crate::clock;
+use crate::extras::{Durability, Fingerprint};
 use crate::link::direct::Job;
 use crate::link::transfer::TransferKey;
 use crate::metrics::Meters;
 use crate::owner::Owner;
 use crate::store::Alternate;
 use crate::store::{Done, Op, StoreHandle};
+use bytes::Bytes;
 use redlink_core::{
     Answered, AttemptId, Body, Boot, Bound, Core, GrantToken, Input, Instant, Kept, MessageId, Part, Payload,
     Refused, Row, Tag, Terms, Verb,
 };
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use tokio::sync::{mpsc, oneshot};
@@ -60,6 +64,16 @@ pub(super) struct Submitting {
     pub(super) terms: Terms,
     /// Until the row is given to the store; from then on `contents` has it.
     pub(super) content: Option<Content>,
+    /// Where it is to be kept.
+    pub(super) durability: Durability,
+    /// Until the row is given to the store.
+    pub(super) preserved: Option<Bytes>,
+    /// What that counts in memory until the row is on disk.
+    pub(super) beside: u64,
+    /// Its idempotency key, and what is submitted with it.
+    pub(super) key: Option<(Scope, Fingerprint)>,
+    /// Who has submitted the same meanwhile.
+    pub(super) joined: Vec<Joined>,
     /// The dead letter that it comes from.
     pub(super) requeue: Option<Requeuing>,
     /// From then on: its sequence number, and its deadline by the wall clock.
@@ -106,6 +120,8 @@ pub(super) enum Next {
     LinkDown(redlink_core::LinkId),
     Fetched(TransferKey, Option<Content>),
     NotDirect(TransferKey),
+    /// What the store would have answered of a message that is kept in memory only.
+    Stored(Row, bool),
     /// What is for another node comes, under this number.
     Passes(TransferKey, Body),
 }
@@ -122,6 +138,10 @@ pub(super) struct Driver {
     pub(super) shared: Arc<Shared>,
     pub(super) contents: Contents,
     pub(super) owners: Owners,
+    pub(super) memory: Memory,
+    pub(super) keys: Keys,
+    /// Messages and outcomes that have preserved data on disk.
+    pub(super) preserved: HashSet<u64>,
     /// Messages and outcomes that come from a dead letter, with its number.
     pub(super) requeued: HashMap<u64, u64>,
     pub(super) producers: Producers,
@@ -213,6 +233,7 @@ impl Driver {
             more = self.work();
         }
         self.shared.ready.store(false, Ordering::Release);
+        self.tell_what_is_lost();
         self.links.close_all("this node stops");
         self.contents.close();
     }
@@ -244,6 +265,7 @@ impl Driver {
         }
         self.tidy_meters();
         self.complaints.look(self.core.counters(), self.now);
+        self.expire_keys();
         self.answer_drainers();
         // P3: after an outage nothing new comes in before the overdue outcomes are in place.
         if !self.draining && !self.ready && self.core.usage().overdue == 0 {
@@ -328,17 +350,26 @@ impl Driver {
     fn stored(&mut self, group: &[Done]) {
         for &Done { row, done } in group {
             self.store_ops = self.store_ops.saturating_sub(1);
-            if let (Row::Delete(sequence), true) = (row, done) {
-                self.producers.remove(&self.owners.of(sequence), sequence);
-                self.owners.remove(sequence);
-                self.requeued.remove(&sequence);
+            if let Row::Insert(sequence) = row {
+                self.memory.marked(sequence, done);
             }
-            self.tell(Input::Stored { row, done });
-            if let (Row::Delete(sequence), true) = (row, done) {
-                for Collecting { answer, result } in self.collecting.remove(&sequence).into_iter().flatten() {
-                    // Whoever has gone does not mind.
-                    let _ = answer.send(result);
-                }
+            self.stored_row(row, done);
+        }
+    }
+
+    fn stored_row(&mut self, row: Row, done: bool) {
+        if let (Row::Delete(sequence), true) = (row, done) {
+            self.producers.remove(&self.owners.of(sequence), sequence);
+            self.owners.remove(sequence);
+            self.requeued.remove(&sequence);
+            self.preserved.remove(&sequence);
+            self.memory.remove(sequence);
+        }
+        self.tell(Input::Stored { row, done });
+        if let (Row::Delete(sequence), true) = (row, done) {
+            for Collecting { answer, result } in self.collecting.remove(&sequence).into_iter().flatten() {
+                // Whoever has gone does not mind.
+                let _ = answer.send(result);
             }
         }
     }
@@ -389,6 +420,7 @@ impl Driver {
                 }
             }
             Next::NotDirect(key) => self.not_direct(key),
+            Next::Stored(row, done) => self.stored_row(row, done),
             Next::Passes(key, body) => {
                 let TransferKey { token, part } = key;
                 let body_in = Some(body);
@@ -434,13 +466,21 @@ impl Driver {
 
     /// Takes a content out of a submit that came to nothing.
     pub(super) fn discard(&mut self, submitting: &mut Submitting) {
-        if let Some(content) = submitting.content.take() {
-            self.contents.discharge(cost(&content));
+        if let Some((scope, _)) = &submitting.key {
+            self.keys.refused(scope);
+        }
+        let content = submitting.content.take();
+        let bytes = submitting.beside + content.as_ref().map_or(0, cost);
+        match (submitting.durability, submitting.stored_as) {
+            (Durability::Disk, _) => self.contents.discharge(bytes),
+            (Durability::Memory, Some((sequence, _))) => self.memory.remove(sequence),
+            (Durability::Memory, None) => self.memory.discharge(bytes),
         }
         if let Some((sequence, _)) = submitting.stored_as {
             self.contents.forget(sequence);
             self.producers.remove(&submitting.owner, sequence);
             self.owners.remove(sequence);
+            self.preserved.remove(&sequence);
             self.requeued.remove(&sequence);
         }
     }

@@ -49,6 +49,7 @@ pub(super) async fn payload(handle: &Handle, headers: &HeaderMap, body: Body) ->
     Ok(Payload {
         content: Content {
             origin: None,
+            trace_context: None,
             content_type,
             bytes,
         },

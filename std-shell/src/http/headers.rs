@@ -4,6 +4,7 @@ use super::options::Options;
 use super::problem::Problem;
 use crate::clock;
 use crate::store::Alternate;
+use crate::trace_context::{TRACEPARENT, TRACESTATE};
 use http::HeaderMap;
 use redlink_core::{Duration, Terms};
 use std::time::{Duration as StdDuration, SystemTime};
@@ -28,6 +29,12 @@ pub const OUTCOME: &str = "redlink-outcome";
 pub const EXCHANGE: &str = "redlink-exchange";
 /// The name that an outcome is collected under.
 pub const PRODUCER: &str = "redlink-producer";
+/// What a producer wants back with the outcome, base64.
+pub const PRESERVED: &str = "redlink-preserved";
+/// Where a message is kept.
+pub(super) const DURABILITY: &str = "redlink-durability";
+/// By which a repeated submit is known.
+pub const IDEMPOTENCY_KEY: &str = "idempotency-key";
 const ETT: &str = "redlink-ett";
 pub(super) const ALTERNATE: &str = "redlink-alternate";
 pub(super) const PATH: &str = "redlink-path";
@@ -48,9 +55,14 @@ pub(super) const TERMS: &[&str] = &[
     ALTERNATE,
     PATH,
     PRODUCER,
+    TRACEPARENT,
+    TRACESTATE,
+    IDEMPOTENCY_KEY,
+    PRESERVED,
+    DURABILITY,
 ];
 /// Options that programs may know from elsewhere and that change what a submit means: never silently ignored.
-const REFUSED: &[&str] = &["idempotency-key"];
+const REFUSED: &[&str] = &[IDEMPOTENCY_KEY];
 
 const DAY: StdDuration = StdDuration::from_secs(86_400);
 const MILLISECOND: StdDuration = StdDuration::from_millis(1);
@@ -356,7 +368,6 @@ mod tests {
             (RETENTION, "0s"),
             (PATH, "straight"),
             ("redlink-pririty", "1"),
-            ("idempotency-key", "k"),
         ] {
             let problem = read(&[(name, value)]).unwrap_err();
             assert_eq!(problem.kind(), Kind::BadHeader);

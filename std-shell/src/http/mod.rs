@@ -10,6 +10,7 @@ mod batch;
 mod body;
 mod connection;
 mod exchanges;
+mod extras;
 pub mod headers;
 mod listen;
 mod options;

@@ -108,8 +108,12 @@ kinds! {
     NotRevocable = 409 "not-revocable" "This node can't be put out";
     /// Past its deadline, cancelled, or settled by another answer.
     MessageOver = 410 "message-over" "The message is over";
+    /// Idempotency key of a message whose outcome is gone.
+    OutcomeCollected = 410 "outcome-collected" "The outcome was collected already";
     /// Body over the limit.
     TooLarge = 413 "too-large" "The payload is too large";
+    /// Idempotency key.
+    KeyReused = 422 "key-reused" "The idempotency key belongs to another message";
     /// Not JSON where JSON is wanted.
     UnsupportedType = 415 "unsupported-type" "The body is of another type than this call takes";
     /// SQL that took more than 5 s or too much memory.

@@ -4,6 +4,7 @@ mod alternate;
 mod batches;
 mod delayed;
 mod exchange;
+mod extras;
 mod intruders;
 mod join;
 mod listener;

@@ -2,21 +2,24 @@
 //!
 //! ```text
 //!  0        4        8
-//!  +--------+--------+-----------------+-----------------------------------------------+
-//!  | header | body   | header          | body                                          |
-//!  | length | length | (postcard,      |  flags | type | origin | payload             |
-//!  | u32 BE | u32 BE |  wire::Frame)   |  u8    |      |        |                     |
-//!  +--------+--------+-----------------+-----------------------------------------------+
+//!  +--------+--------+-----------------+----------------------------------------------------+
+//!  | header | body   | header          | body                                               |
+//!  | length | length | (postcard,      |  flags | type | origin | parent | state | payload  |
+//!  | u32 BE | u32 BE |  wire::Frame)   |  u8    |      |        |        |       |          |
+//!  +--------+--------+-----------------+----------------------------------------------------+
 //! ```
 //!
 //! A body length of 0 means that the frame has none; a body that is there has its flags at least. Flag 1: there is a content
-//! type, as u16 BE length and UTF-8 text. Flag 2: there is the URL of the payload's origin, in the same form. Any other
-//! flag, or a length beyond its limit, closes the link: there is no way to find the next frame after a lie.
+//! type, as u16 BE length and UTF-8 text. Flag 2: there is the URL of the payload's origin, in the same form. Flags 4 and 8:
+//! there are the `traceparent` and the `tracestate` of its distributed trace, in the same form; what is malformed in them is
+//! left out. Any other flag, or a length beyond its limit, closes the link: there is no way to find the next frame after
+//! a lie.
 //!
 //! A header length of 0 is an **aside**: what one shell says to the other, past the cores. Its body, 1 to [`ASIDE_MAX`]
 //! bytes, is [`crate::follow`]'s.
 
 use crate::Content;
+use crate::trace_context::{PARENT_LEN, STATE_MAX, TraceContext};
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use redlink_core::wire::HEADER_MAX;
 use std::sync::Arc;
@@ -35,10 +38,12 @@ pub const ORIGIN_MAX: usize = 255;
 pub const PREFIX: usize = 8;
 
 /// Longest body of a frame: flags, lengths and texts, payload.
-pub const BODY_MAX: usize = 5 + CONTENT_TYPE_MAX + ORIGIN_MAX + INLINE_MAX as usize;
+pub const BODY_MAX: usize = 9 + CONTENT_TYPE_MAX + ORIGIN_MAX + PARENT_LEN + STATE_MAX + INLINE_MAX as usize;
 
 const HAS_TYPE: u8 = 1;
 const HAS_ORIGIN: u8 = 2;
+const HAS_PARENT: u8 = 4;
+const HAS_STATE: u8 = 8;
 
 /// Longest body of an aside, in bytes. Small: frames that come meanwhile wait for no more than one of them.
 pub const ASIDE_MAX: usize = 4 * 1024;
@@ -56,7 +61,7 @@ pub enum Broken {
     #[error("a frame's body has {0} bytes, and at most {BODY_MAX} are allowed")]
     Body(u32),
     /// The flags, or a length or text behind them, make no sense.
-    #[error("a frame's body does not start with a content type and an origin as it should")]
+    #[error("a frame's body does not start with a content type, an origin and a trace context as it should")]
     ContentType,
 }
 
@@ -80,8 +85,19 @@ pub struct Received {
 
 /// Length of a content's wire form.
 pub fn body_len(content: &Content) -> usize {
-    let text = |text: &Option<Arc<str>>| text.as_ref().map_or(0, |text| 2 + text.len());
-    1 + text(&content.content_type) + text(&content.origin) + content.bytes.len()
+    let texts = texts(content).into_iter().filter_map(|(text, _)| text);
+    1 + texts.map(|text| 2 + text.len()).sum::<usize>() + content.bytes.len()
+}
+
+/// What stands before the bytes, each with its flag.
+fn texts(content: &Content) -> [(Option<&str>, u8); 4] {
+    let context = content.trace_context.as_deref();
+    [
+        (content.content_type.as_deref(), HAS_TYPE),
+        (content.origin.as_deref(), HAS_ORIGIN),
+        (context.map(TraceContext::parent), HAS_PARENT),
+        (context.and_then(TraceContext::state), HAS_STATE),
+    ]
 }
 
 /// Appends one frame. The content type must have passed [`content_type_fits`], which the driver checks where content
@@ -93,10 +109,10 @@ pub fn put(into: &mut BytesMut, header: &[u8], content: Option<&Content>) {
     into.put_u32(body as u32);
     into.put_slice(header);
     if let Some(content) = content {
-        let texts = [(&content.content_type, HAS_TYPE), (&content.origin, HAS_ORIGIN)];
+        let texts = texts(content);
         let there = texts.iter().filter(|(text, _)| text.is_some());
         into.put_u8(there.fold(0, |flags, (_, flag)| flags | flag));
-        for text in texts.into_iter().filter_map(|(text, _)| text.as_ref()) {
+        for text in texts.into_iter().filter_map(|(text, _)| text) {
             into.put_u16(text.len() as u16);
             into.put_slice(text.as_bytes());
         }
@@ -191,20 +207,19 @@ impl Decoder {
 
 fn read_body(body: &mut Bytes) -> Result<Content, Broken> {
     let flags = body.try_get_u8().map_err(|_| Broken::ContentType)?;
-    if flags & !(HAS_TYPE | HAS_ORIGIN) != 0 {
+    if flags & !(HAS_TYPE | HAS_ORIGIN | HAS_PARENT | HAS_STATE) != 0 {
         return Err(Broken::ContentType);
     }
-    let content_type = match flags & HAS_TYPE {
-        0 => None,
-        _ => Some(read_text(body, CONTENT_TYPE_MAX)?),
+    let mut text = |flag, most| match flags & flag {
+        0 => Ok(None),
+        _ => read_text(body, most).map(Some),
     };
-    let origin = match flags & HAS_ORIGIN {
-        0 => None,
-        _ => Some(read_text(body, ORIGIN_MAX)?),
-    };
+    let (content_type, origin) = (text(HAS_TYPE, CONTENT_TYPE_MAX)?, text(HAS_ORIGIN, ORIGIN_MAX)?);
+    let (parent, state) = (text(HAS_PARENT, PARENT_LEN)?, text(HAS_STATE, STATE_MAX)?);
     Ok(Content {
         content_type,
         origin,
+        trace_context: parent.and_then(|parent| TraceContext::read(&parent, state.as_deref())),
         bytes: body.split_off(0),
     })
 }

@@ -3,7 +3,7 @@
 use super::connect::{ConnectError, Connection, Target, causes, connect};
 use super::pass::{Short, feed};
 use super::pipe::{Broke, Inflow, Limits, Pipe, Refill};
-use super::transfer::{Job, Outflow, Receiving, TransferKey, content_type, longest, receive};
+use super::transfer::{Job, Outflow, Receiving, TransferKey, head, longest, put_head, receive};
 use crate::Content;
 use crate::driver::{Direction, Handle, Outgoing};
 use bytes::Bytes;
@@ -240,20 +240,20 @@ impl Mover {
     }
 
     async fn put(&self, key: TransferKey, source: Outgoing) -> Result<(), Failed> {
-        let (content_type, body) = match &source {
-            Outgoing::Pipe(pipe) => (
-                pipe.content_type().cloned(),
-                Outflow::Passing(pipe.reader(0, true)?),
-            ),
+        let (head, body) = match &source {
+            Outgoing::Pipe(pipe) => (pipe.head().clone(), Outflow::Passing(pipe.reader(0, true)?)),
             Outgoing::Whole(source) => match source.clone().load(self.handle.store()).await? {
-                Some(content) => (content.content_type, Outflow::whole(content.bytes)),
+                Some(mut content) => {
+                    let bytes = std::mem::take(&mut content.bytes);
+                    (content, Outflow::whole(bytes))
+                }
                 // Gone from the store: the message has its outcome, and the frame about that is on its way.
                 None => return Ok(()),
             },
         };
         let mut request = Request::put(self.target.at(&key.path())?);
-        if let Some(text) = &content_type {
-            request = request.header(header::CONTENT_TYPE, &**text);
+        if let Some(headers) = request.headers_mut() {
+            put_head(&head, headers);
         }
         let (response, connection) = self.send(request.body(body)?).await?;
         if !response.status().is_success() {
@@ -279,12 +279,9 @@ impl Mover {
         let mut tries = Tries::new();
         loop {
             let error = match self.get(key, &mut receiving).await {
-                Ok(content_type) => {
-                    return Some(Content {
-                        origin: None,
-                        content_type,
-                        bytes: receiving.bytes.freeze(),
-                    });
+                Ok(head) => {
+                    let bytes = receiving.bytes.freeze();
+                    return Some(Content { bytes, ..head });
                 }
                 Err(error) => error,
             };
@@ -298,8 +295,8 @@ impl Mover {
         }
     }
 
-    /// Gets what is missing; its content type once it is complete.
-    async fn get(&self, key: TransferKey, receiving: &mut Receiving) -> Result<Option<Arc<str>>, Failed> {
+    /// Gets what is missing; what is said of the payload once it is complete.
+    async fn get(&self, key: TransferKey, receiving: &mut Receiving) -> Result<Content, Failed> {
         if receiving.is_complete() {
             // All came, but not the end of the answer; there is no rest to ask for.
             receiving.bytes.clear();
@@ -309,13 +306,13 @@ impl Mover {
         if whole {
             receiving.bytes.clear();
         }
-        let content_type = content_type(response.headers());
+        let head = head(response.headers());
         receive(receiving, response.into_body(), &self.handle, key).await?;
         if !receiving.is_complete() {
             return Err(super::transfer::TransferRefusal::Cut.into());
         }
         self.keep(connection);
-        Ok(content_type)
+        Ok(head)
     }
 
     /// Gets a payload into a pipe: a new one, which the driver is told of when the first answer is there, or one whose
@@ -382,10 +379,10 @@ impl Mover {
         let opened = match (&*pipe, slot.take()) {
             (Some(_), _) => None,
             (None, Some(slot)) => {
-                let content_type = content_type(response.headers());
+                let head = head(response.headers());
                 let again = self.again.clone();
                 let inflow = Inflow::Got { key, again };
-                let opened = Pipe::new(size, content_type, Limits::of(size), inflow, slot);
+                let opened = Pipe::new(size, head, Limits::of(size), inflow, slot);
                 let peer = self.peer.clone().ok_or(Broke::Closed)?;
                 self.handle.passes(peer, key, opened.clone()).await?;
                 writer = Some(opened.writer()?);

@@ -11,6 +11,7 @@
 //! has is skipped. Whoever reads knows the length, and gets an error where the bytes end before it.
 
 use super::transfer::TransferKey;
+use crate::Content;
 use bytes::Bytes;
 use hyper::body::{Body, Frame, SizeHint};
 use std::collections::VecDeque;
@@ -105,7 +106,8 @@ pub(crate) struct Pipe(Arc<Shared>);
 #[derive(Debug)]
 struct Shared {
     size: u64,
-    content_type: Option<Arc<str>>,
+    /// What is said of the payload; without its bytes.
+    head: Content,
     limits: Limits,
     began: Instant,
     inflow: Inflow,
@@ -171,10 +173,10 @@ impl State {
 }
 
 impl Pipe {
-    /// For a payload of `size` bytes. `slot` is given back as soon as nothing moves any more.
+    /// For a payload of `size` bytes, of which `head` says what it is. `slot` is given back as soon as nothing moves any more.
     pub(crate) fn new(
         size: u64,
-        content_type: Option<Arc<str>>,
+        head: Content,
         limits: Limits,
         inflow: Inflow,
         slot: OwnedSemaphorePermit,
@@ -182,7 +184,7 @@ impl Pipe {
         let now = Instant::now();
         Self(Arc::new(Shared {
             size,
-            content_type,
+            head,
             limits,
             began: now,
             inflow,
@@ -215,8 +217,9 @@ impl Pipe {
         self.0.size
     }
 
-    pub(crate) fn content_type(&self) -> Option<&Arc<str>> {
-        self.0.content_type.as_ref()
+    /// What is said of the payload: a content without its bytes.
+    pub(crate) fn head(&self) -> &Content {
+        &self.0.head
     }
 
     /// Most bytes that it holds.

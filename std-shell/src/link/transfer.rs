@@ -1,7 +1,7 @@
 //! Payloads that are too large for a frame: what names a transfer, and the listening side of it.
 //!
 //! `PUT` and `GET /v1/link/payloads/{token}/{payload|reply}`: the token is the grant's, in unpadded base64url; the body is the
-//! payload as it is, with its content type. Both ends know the transfer from the frame that announced it, so only the
+//! payload as it is, with its content type and its trace context. Both ends know the transfer from the frame that announced it, so only the
 //! peer that the frame came from, or went to, can move it (P9, P12); one that goes straight (`direct`) may be moved by any
 //! node of the mesh that shows the grant. A `GET` may ask for the rest from an offset. The body
 //! of a `PUT` is not read before its frame is there, so what comes early waits at its sender.
@@ -10,10 +10,11 @@ use super::pass::{Short, feed};
 use super::pipe::{Broke, Inflow, Limits, Pipe, Reader};
 use crate::Content;
 use crate::driver::{Destination, Direction, Handle, Outgoing};
+use crate::trace_context::{TRACEPARENT, TRACESTATE, TraceContext};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Body, Frame, SizeHint};
 use redlink_core::{GrantToken, Name, Part};
@@ -189,22 +190,13 @@ where
             if !receiving.is_complete() {
                 return Err(TransferRefusal::Cut);
             }
-            let content = Content {
-                origin: None,
-                content_type: content_type(headers),
-                bytes: receiving.bytes.freeze(),
-            };
+            let mut content = head(headers);
+            content.bytes = receiving.bytes.freeze();
             handle.arrived(peer.clone(), key, content).await
         }
         Destination::New => {
             let slot = handle.slot(Direction::FromSouth, key).await?;
-            let pipe = Pipe::new(
-                size,
-                content_type(headers),
-                Limits::of(size),
-                Inflow::Brought,
-                slot,
-            );
+            let pipe = Pipe::new(size, head(headers), Limits::of(size), Inflow::Brought, slot);
             handle.passes(peer.clone(), key, pipe.clone()).await?;
             fill(&pipe, body, handle, key).await
         }
@@ -247,18 +239,16 @@ async fn get(
     let from = offset(headers).unwrap_or(0);
     match outgoing {
         Outgoing::Pipe(pipe) => {
-            let (size, kind) = (pipe.size(), pipe.content_type().cloned());
+            let size = pipe.size();
             let open = |from| pipe.reader(from, false).map(Outflow::Passing);
-            part(from, size, kind, open).map_err(|_| TransferRefusal::Unknown)
+            part(from, size, pipe.head(), open).map_err(|_| TransferRefusal::Unknown)
         }
         Outgoing::Whole(source) => match source.load(handle.store()).await {
-            Ok(Some(Content {
-                content_type, bytes, ..
-            })) => {
-                let size = bytes.len() as u64;
+            Ok(Some(content)) => {
+                let size = content.bytes.len() as u64;
                 // It was found to be less than the length, which is a usize.
-                let open = |from| Ok(Outflow::whole(bytes.slice(from as usize..)));
-                part(from, size, content_type, open)
+                let open = |from| Ok(Outflow::whole(content.bytes.slice(from as usize..)));
+                part(from, size, &content, open)
             }
             Ok(None) => Err(TransferRefusal::Unknown),
             Err(error) => {
@@ -366,19 +356,40 @@ where
     Ok(())
 }
 
-/// The content type of a transfer's headers.
-pub(super) fn content_type(headers: &HeaderMap) -> Option<Arc<str>> {
-    headers
-        .get(header::CONTENT_TYPE)
-        .and_then(|value| value.to_str().ok())
-        .map(Arc::from)
+/// What a transfer's headers say of its payload: a content without its bytes.
+pub(super) fn head(headers: &HeaderMap) -> Content {
+    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+    Content {
+        content_type: text(header::CONTENT_TYPE.as_str()).map(Arc::from),
+        trace_context: text(TRACEPARENT).and_then(|parent| TraceContext::read(parent, text(TRACESTATE))),
+        ..Content::default()
+    }
+}
+
+/// The headers that [`head`] reads. What no header may hold is left out.
+pub(super) fn put_head(of: &Content, headers: &mut HeaderMap) {
+    let context = of.trace_context.as_deref();
+    for (name, text) in [
+        (header::CONTENT_TYPE, of.content_type.as_deref()),
+        (
+            HeaderName::from_static(TRACEPARENT),
+            context.map(TraceContext::parent),
+        ),
+        (
+            HeaderName::from_static(TRACESTATE),
+            context.and_then(TraceContext::state),
+        ),
+    ] {
+        let value = text.and_then(|text| HeaderValue::from_str(text).ok());
+        headers.extend(value.map(|value| (name, value)));
+    }
 }
 
 /// The answer with a payload of `size` bytes, or with the rest of it from the offset that was asked for.
 fn part<E>(
     from: u64,
     size: u64,
-    content_type: Option<Arc<str>>,
+    head: &Content,
     open: impl FnOnce(u64) -> Result<Outflow, E>,
 ) -> Result<Response<Outflow>, E> {
     if from > 0 && from >= size {
@@ -392,9 +403,7 @@ fn part<E>(
             response.headers_mut().insert(header::CONTENT_RANGE, range);
         }
     }
-    if let Some(value) = content_type.and_then(|text| HeaderValue::from_str(&text).ok()) {
-        response.headers_mut().insert(header::CONTENT_TYPE, value);
-    }
+    put_head(head, response.headers_mut());
     Ok(response)
 }
 
@@ -459,7 +468,11 @@ mod tests {
             headers.insert(header::RANGE, HeaderValue::from_str(range).unwrap());
             let from = offset(&headers).unwrap_or(0);
             let open = |from| Ok::<_, Broke>(Outflow::whole(bytes.slice(from as usize..)));
-            part(from, 10, Some(Arc::from("text/plain")), open).unwrap()
+            let head = Content {
+                content_type: Some(Arc::from("text/plain")),
+                ..Content::default()
+            };
+            part(from, 10, &head, open).unwrap()
         };
         let partial = ask("bytes=4-");
         assert_eq!(partial.status(), StatusCode::PARTIAL_CONTENT);

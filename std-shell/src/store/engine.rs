@@ -4,6 +4,7 @@ use super::letters::{LettersFrom, StoredLetter};
 use super::payload::FileId;
 use super::readers::Reader;
 use super::types::{NodeRecord, Op, Recovered};
+use crate::trace_context::TraceContext;
 use bytes::Bytes;
 use redlink_core::{AttemptId, Boot, Outcome, Verb};
 use std::collections::HashMap;
@@ -40,6 +41,12 @@ pub(super) trait Store {
 
     /// An outcome and its content.
     fn outcome(&mut self, sequence: u64) -> Result<Option<(Outcome, Option<Found>)>, EngineError>;
+
+    /// What was preserved of a message.
+    fn preserved(&mut self, sequence: u64) -> Result<Option<Bytes>, EngineError>;
+
+    /// Deletes the idempotency keys of messages up to this one, in a transaction of its own.
+    fn forget_keys(&mut self, through: u64) -> Result<(), EngineError>;
 
     /// An undelivered reply and its content.
     fn reply(&mut self, attempt: AttemptId) -> Result<Option<(Verb, Option<Found>)>, EngineError>;
@@ -120,6 +127,8 @@ impl Files {
 /// A body on disk.
 pub(super) struct Found {
     pub(super) content_type: Option<Arc<str>>,
+    /// Of a message's payload only.
+    pub(super) trace_context: Option<Arc<TraceContext>>,
     pub(super) place: Place,
 }
 

@@ -69,6 +69,13 @@ impl StoreHandle {
         }
     }
 
+    /// Deletes the idempotency keys of messages up to this one, at most some thousand; never blocks. What can't be deleted
+    /// now is found at the next start.
+    pub fn forget_keys(&self, through: u64) {
+        // A closed store has nothing to forget.
+        let _ = self.inner.commands.send(Command::ForgetKeys(through));
+    }
+
     /// The payload of one of this node's messages; none if it is not on disk (any more).
     ///
     /// # Errors
@@ -91,7 +98,7 @@ impl StoreHandle {
         }
     }
 
-    /// As [`StoreHandle::outcome`], without the bytes of its content if there are more than `most`.
+    /// As [`StoreHandle::outcome`], without the bytes of its content if there are more than `most`; and what was preserved.
     ///
     /// # Errors
     /// It can't be told.
@@ -99,12 +106,15 @@ impl StoreHandle {
         &self,
         sequence: u64,
         most: usize,
-    ) -> Result<Option<(Outcome, Short)>, ReadError> {
-        match self.ask(|to| Read::Outcome(sequence, to)).await? {
-            Some((outcome, Some(body))) => Ok(Some((outcome, load_short(body, most).await?))),
-            Some((outcome, None)) => Ok(Some((outcome, Short::Whole(Content::default())))),
-            None => Ok(None),
-        }
+    ) -> Result<Option<(Outcome, Short, Option<bytes::Bytes>)>, ReadError> {
+        let Some((outcome, body, preserved)) = self.ask(|to| Read::Outcome(sequence, to)).await? else {
+            return Ok(None);
+        };
+        let short = match body {
+            Some(body) => load_short(body, most).await?,
+            None => Short::Whole(Content::default()),
+        };
+        Ok(Some((outcome, short, preserved)))
     }
 
     /// A message's outcome; none if it is not on disk (yet, or any more).
@@ -113,9 +123,10 @@ impl StoreHandle {
     /// It can't be told.
     pub async fn outcome(&self, sequence: u64) -> Result<Option<StoredOutcomeContent>, ReadError> {
         match self.ask(|to| Read::Outcome(sequence, to)).await? {
-            Some((outcome, body)) => Ok(Some(StoredOutcomeContent {
+            Some((outcome, body, preserved)) => Ok(Some(StoredOutcomeContent {
                 outcome,
                 content: load_some(body).await?,
+                preserved,
             })),
             None => Ok(None),
         }
@@ -286,7 +297,11 @@ async fn load_short(body: Body, most: usize) -> Result<Short, ReadError> {
     match size <= most as u64 {
         true => load(body).await.map(Short::Whole),
         false => Ok(Short::Long {
-            content_type: body.content_type,
+            head: Content {
+                content_type: body.content_type,
+                trace_context: body.trace_context,
+                ..Content::default()
+            },
             size,
         }),
     }
@@ -313,6 +328,7 @@ async fn load(body: Body) -> Result<Content, ReadError> {
     };
     Ok(Content {
         origin: None,
+        trace_context: body.trace_context,
         content_type: body.content_type,
         bytes,
     })

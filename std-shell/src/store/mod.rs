@@ -39,6 +39,7 @@ pub use payload::INLINE_MAX;
 pub use query::{Cell, QueryAnswer, QueryError};
 pub use thread::GROUP_MAX;
 pub use types::{
-    Alternate, Done, NewMessage, NodeRecord, Op, OpenError, ReadError, Recovered, RecoveredMessage,
-    RecoveredOutcome, RecoveredReply, Short, StoreStats, StoredOutcomeContent, StoredReplyContent,
+    Alternate, Done, NewMessage, NodeRecord, Op, OpenError, ReadError, Recovered, RecoveredKey,
+    RecoveredMessage, RecoveredOutcome, RecoveredReply, Short, StoreStats, StoredKey, StoredOutcomeContent,
+    StoredReplyContent,
 };

@@ -4,6 +4,8 @@ use super::engine::{EngineError, Found, Place, Store};
 use super::thread::Keeper;
 use super::turso;
 use super::types::{ReadError, StoreStats};
+use crate::trace_context::TraceContext;
+use bytes::Bytes;
 use redlink_core::{AttemptId, Outcome, Verb};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -13,11 +15,14 @@ use tokio::sync::oneshot;
 /// Something to read, and whom to tell.
 pub(super) enum Read {
     Payload(u64, Reply<Option<Body>>),
-    Outcome(u64, Reply<Option<(Outcome, Option<Body>)>>),
+    Outcome(u64, Reply<Option<SettledBody>>),
     Reply(AttemptId, Reply<Option<(Verb, Option<Body>)>>),
     Integrity(Reply<Vec<String>>),
     Stats(oneshot::Sender<StoreStats>),
 }
+
+/// An outcome, its content, and what was preserved of its message.
+pub(super) type SettledBody = (Outcome, Option<Body>, Option<Bytes>);
 
 pub(super) type Reply<T> = oneshot::Sender<Result<T, ReadError>>;
 
@@ -25,6 +30,7 @@ pub(super) type Reply<T> = oneshot::Sender<Result<T, ReadError>>;
 /// read elsewhere.
 pub(super) struct Body {
     pub(super) content_type: Option<Arc<str>>,
+    pub(super) trace_context: Option<Arc<TraceContext>>,
     pub(super) bytes: BodyBytes,
 }
 
@@ -42,10 +48,18 @@ impl Keeper {
                 let _ = to.send(found.and_then(|found| found.map(|found| self.body(found)).transpose()));
             }
             Read::Outcome(sequence, to) => {
-                let found = self.ask(|engine| engine.outcome(sequence));
+                let found = self.ask(|engine| {
+                    let found = engine.outcome(sequence)?;
+                    let preserved = match found {
+                        Some(_) => engine.preserved(sequence)?,
+                        None => None,
+                    };
+                    Ok(found.map(|(outcome, found)| (outcome, found, preserved)))
+                });
                 let _ = to.send(found.and_then(|found| {
-                    let with_body = |(outcome, found): (Outcome, Option<Found>)| {
-                        Ok((outcome, found.map(|found| self.body(found)).transpose()?))
+                    let with_body = |(outcome, found, preserved): (Outcome, Option<Found>, _)| {
+                        let body = found.map(|found| self.body(found)).transpose()?;
+                        Ok((outcome, body, preserved))
                     };
                     found.map(with_body).transpose()
                 }));
@@ -104,6 +118,7 @@ impl Keeper {
         };
         Ok(Body {
             content_type: found.content_type,
+            trace_context: found.trace_context,
             bytes,
         })
     }

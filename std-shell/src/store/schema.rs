@@ -126,6 +126,28 @@ pub(super) const STEPS: &[&[&str]] = &[
         // has a row for it, with no program.
         "ALTER TABLE owner ADD COLUMN producer TEXT",
     ],
+    &[
+        // The distributed trace that it was sent in, as its two headers; most have none.
+        "ALTER TABLE message ADD COLUMN traceparent TEXT",
+        "ALTER TABLE message ADD COLUMN tracestate TEXT",
+        "ALTER TABLE dead_letter ADD COLUMN traceparent TEXT",
+        "ALTER TABLE dead_letter ADD COLUMN tracestate TEXT",
+    ],
+    &[
+        // What a producer wants back with its outcome; there from the insert of the message to the deletion of that, and
+        // apart from both, so that it is written once.
+        "CREATE TABLE preserved (sequence INTEGER PRIMARY KEY, data BLOB NOT NULL)",
+    ],
+    &[
+        // By which a repeated submit is known; outlives message and outcome. `scope` is a MAC of owner, service and key,
+        // `request` the SHA-256 of what was submitted.
+        "CREATE TABLE idempotency (
+        sequence INTEGER PRIMARY KEY,
+        scope BLOB NOT NULL,
+        request BLOB NOT NULL,
+        deadline_at INTEGER,
+        kept_until INTEGER NOT NULL)",
+    ],
 ];
 
 pub(super) const BEGIN: &str = "BEGIN IMMEDIATE";
@@ -136,11 +158,12 @@ pub(super) const MARK: &str = "UPDATE boot SET next_sequence = ?1 WHERE id = 1";
 
 pub(super) const INSERT_MESSAGE: &str = "INSERT INTO message (sequence, inserted, service, priority, ett, reoffer, \
     send_only, max_attempts, retention, submitted_at, deadline_at, size, file, content_type, payload, alternate, \
-    alternate_after, direct, not_before) \
-    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19)";
+    alternate_after, direct, not_before, traceparent, tracestate) \
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21)";
 pub(super) const DELETE_MESSAGE: &str = "DELETE FROM message WHERE sequence = ?1";
 pub(super) const HAS_MESSAGE: &str = "SELECT 1 FROM message WHERE sequence = ?1";
-pub(super) const PAYLOAD: &str = "SELECT file, content_type, payload FROM message WHERE sequence = ?1";
+pub(super) const PAYLOAD: &str =
+    "SELECT file, content_type, payload, traceparent, tracestate FROM message WHERE sequence = ?1";
 pub(super) const ALL_MESSAGES: &str = "SELECT sequence, inserted, service, priority, ett, reoffer, send_only, \
     max_attempts, retention, submitted_at, deadline_at, size, file, alternate, alternate_after, direct, not_before \
     FROM message ORDER BY sequence";
@@ -149,19 +172,30 @@ pub(super) const INSERT_OWNER: &str = "INSERT INTO owner (sequence, program, pro
 pub(super) const DELETE_OWNER: &str = "DELETE FROM owner WHERE sequence = ?1";
 pub(super) const ALL_OWNERS: &str = "SELECT sequence, program, producer FROM owner ORDER BY sequence";
 
+pub(super) const INSERT_PRESERVED: &str = "INSERT INTO preserved (sequence, data) VALUES (?1, ?2)";
+pub(super) const DELETE_PRESERVED: &str = "DELETE FROM preserved WHERE sequence = ?1";
+pub(super) const PRESERVED: &str = "SELECT data FROM preserved WHERE sequence = ?1";
+pub(super) const ALL_PRESERVED: &str = "SELECT sequence FROM preserved ORDER BY sequence";
+
+pub(super) const INSERT_KEY: &str = "INSERT INTO idempotency (sequence, scope, request, deadline_at, kept_until) \
+    VALUES (?1, ?2, ?3, ?4, ?5)";
+pub(super) const DELETE_KEYS: &str = "DELETE FROM idempotency WHERE sequence <= ?1";
+pub(super) const ALL_KEYS: &str =
+    "SELECT sequence, scope, request, deadline_at, kept_until FROM idempotency ORDER BY sequence";
+
 pub(super) const INSERT_LETTER: &str = "INSERT INTO dead_letter (sequence, outcome, attempts, died_at, failure, \
     program, requeued_from, service, priority, ett, reoffer, send_only, max_attempts, retention, submitted_at, \
-    alternate, alternate_after, direct, size, file, content_type, payload) \
+    alternate, alternate_after, direct, size, file, content_type, payload, traceparent, tracestate) \
     SELECT sequence, ?2, ?3, ?4, ?5, (SELECT nullif(program, '') FROM owner WHERE owner.sequence = ?1), \
     (SELECT letter FROM requeued WHERE requeued.sequence = ?1), service, priority, ett, reoffer, send_only, \
-    max_attempts, retention, submitted_at, alternate, alternate_after, direct, size, file, content_type, payload \
-    FROM message WHERE sequence = ?1";
+    max_attempts, retention, submitted_at, alternate, alternate_after, direct, size, file, content_type, payload, \
+    traceparent, tracestate FROM message WHERE sequence = ?1";
 /// As [`INSERT_MESSAGE`], with the payload of a dead letter.
 pub(super) const INSERT_REQUEUED: &str = "INSERT INTO message (sequence, inserted, service, priority, ett, reoffer, \
     send_only, max_attempts, retention, submitted_at, deadline_at, alternate, alternate_after, direct, not_before, \
-    size, file, content_type, payload) \
-    SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, size, file, content_type, payload \
-    FROM dead_letter WHERE sequence = ?16";
+    size, file, content_type, payload, traceparent, tracestate) \
+    SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, size, file, content_type, payload, \
+    traceparent, tracestate FROM dead_letter WHERE sequence = ?16";
 pub(super) const DELETE_LETTER: &str = "DELETE FROM dead_letter WHERE sequence = ?1";
 pub(super) const HAS_LETTER: &str = "SELECT 1 FROM dead_letter WHERE sequence = ?1";
 pub(super) const LETTER_PAYLOAD: &str =

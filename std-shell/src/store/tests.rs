@@ -128,6 +128,7 @@ impl Rig {
 fn content(bytes: impl Into<bytes::Bytes>) -> Content {
     Content {
         origin: None,
+        trace_context: None,
         content_type: Some("text/plain".into()),
         bytes: bytes.into(),
     }
@@ -154,6 +155,8 @@ fn insert_with(sequence: u64, content: Content) -> Op {
         alternate: None,
         terms: Terms::default(),
         content,
+        preserved: None,
+        key: None,
         submitted_at: 1_700_000_000_000_000,
         deadline_at: Some(1_700_000_300_000_000),
         requeue: None,

@@ -50,6 +50,8 @@ pub(super) enum Command {
     Refused(Op),
     /// Read something.
     Read(Read),
+    /// Delete the idempotency keys of messages up to this one.
+    ForgetKeys(u64),
     /// Look at dead letters, or delete some.
     Letters(letters::Ask),
     /// Lend a connection.
@@ -135,6 +137,7 @@ struct Round {
     bytes: u64,
     refused: Vec<Op>,
     reads: Vec<Read>,
+    forget: Option<u64>,
     letters: Vec<letters::Ask>,
     close: Option<bool>,
 }
@@ -144,6 +147,7 @@ impl Round {
         if entry.file.is_none() {
             self.bytes += entry.size;
         }
+        self.bytes += entry.op.beside();
         self.group.push(entry);
     }
 }
@@ -208,6 +212,9 @@ impl Keeper {
             } else if self.checkpoint_at.is_some_and(|at| at <= now) {
                 self.empty_log();
             }
+            if let Some(through) = round.forget {
+                self.forget_keys(through);
+            }
             self.prune_letters();
             if let Some(tidy) = round.close {
                 self.end(tidy);
@@ -244,6 +251,7 @@ impl Keeper {
             && round.reads.len() < READS_MAX
             && round.letters.is_empty()
             && self.held_over.is_none()
+            && round.forget.is_none()
             && round.close.is_none()
         {
             match self.inbox.try_recv() {
@@ -262,6 +270,7 @@ impl Keeper {
             Command::Op(entry) => round.take(entry),
             Command::Refused(op) => round.refused.push(op),
             Command::Read(read) => round.reads.push(read),
+            Command::ForgetKeys(through) => round.forget = round.forget.max(Some(through)),
             Command::Reader(to) => {
                 // Given back at once if nobody waits for it any more.
                 let _ = to.send(self.lend());
@@ -279,6 +288,18 @@ impl Keeper {
         {
             self.down("emptying the log", error);
             self.resolve();
+        }
+    }
+
+    /// What is not deleted now is found at the next start, and deleted then.
+    fn forget_keys(&mut self, through: u64) {
+        let Some(engine) = &mut self.engine else { return };
+        match engine.forget_keys(through) {
+            Ok(()) => self.checkpoint_at = Some(Instant::now() + IDLE),
+            Err(error) => {
+                self.down("deleting idempotency keys", error);
+                self.resolve();
+            }
         }
     }
 
@@ -381,10 +402,13 @@ impl Keeper {
     /// The number of a message that is refused is not given out again either.
     fn note_used(&mut self, op: &Op) {
         // Larger ones are not keys; the engine refuses them.
-        if let Op::Insert(message) = op
-            && message.sequence < SEQUENCE_MAX
-        {
-            self.used = self.used.max(message.sequence + 1);
+        let used = match op {
+            Op::Insert(message) => message.sequence.saturating_add(1),
+            Op::Reserve { below, .. } => *below,
+            Op::Settle { .. } | Op::Delete { .. } | Op::Keep { .. } | Op::Drop { .. } => return,
+        };
+        if used <= SEQUENCE_MAX {
+            self.used = self.used.max(used);
         }
     }
 
@@ -448,6 +472,7 @@ impl Keeper {
                     },
                 )
             }
+            Op::Reserve { .. } => None,
             Op::Settle { sequence, letter, .. } => {
                 self.stats.messages = self.stats.messages.saturating_sub(1);
                 self.stats.outcomes += 1;

@@ -26,8 +26,11 @@ use super::letters::{LettersFrom, StoredLetter};
 use super::readers::Reader;
 use super::schema::{self, outcome_code, verb_code};
 use super::types::{
-    Alternate, NewMessage, NodeRecord, Op, OpenError, RecoveredMessage, RecoveredOutcome, RecoveredReply,
+    Alternate, NewMessage, NodeRecord, Op, OpenError, RecoveredKey, RecoveredMessage, RecoveredOutcome,
+    RecoveredReply,
 };
+use crate::trace_context::TraceContext;
+use bytes::Bytes;
 use limbo::core::{
     CheckpointMode, Connection, Database, IO, LimboError, OpenOptions, SqliteDialect, Statement, UnixIO,
     Value,
@@ -61,6 +64,11 @@ pub(super) struct Turso {
     reply: Statement,
     insert_owner: Statement,
     delete_owner: Statement,
+    insert_preserved: Statement,
+    delete_preserved: Statement,
+    preserved: Statement,
+    insert_key: Statement,
+    delete_keys: Statement,
     insert_letter: Statement,
     insert_requeued: Statement,
     delete_letter: Statement,
@@ -125,6 +133,11 @@ impl Turso {
             reply: prepare(schema::REPLY)?,
             insert_owner: prepare(schema::INSERT_OWNER)?,
             delete_owner: prepare(schema::DELETE_OWNER)?,
+            insert_preserved: prepare(schema::INSERT_PRESERVED)?,
+            delete_preserved: prepare(schema::DELETE_PRESERVED)?,
+            preserved: prepare(schema::PRESERVED)?,
+            insert_key: prepare(schema::INSERT_KEY)?,
+            delete_keys: prepare(schema::DELETE_KEYS)?,
             insert_letter: prepare(schema::INSERT_LETTER)?,
             insert_requeued: prepare(schema::INSERT_REQUEUED)?,
             delete_letter: prepare(schema::DELETE_LETTER)?,
@@ -149,6 +162,7 @@ impl Turso {
                     run(&mut self.delete_letter, [key(requeue.letter)?])?;
                 }
                 let (terms, alternate) = (&message.terms, message.alternate.as_ref());
+                let trace = message.content.trace_context.as_deref();
                 let values = [
                     key(message.sequence)?,
                     number(message.inserted),
@@ -169,10 +183,15 @@ impl Turso {
                     alternate.map_or(Value::Null, |alternate| micros(alternate.after)),
                     if terms.direct { number(1u8) } else { Value::Null },
                     some_micros(terms.not_before),
+                    trace.map_or(Value::Null, |trace| text(trace.parent())),
+                    trace.and_then(TraceContext::state).map_or(Value::Null, text),
                 ];
                 run(&mut self.insert_message, values)?;
-                self.insert_owner(message)
+                self.insert_owner(message)?;
+                self.insert_beside(message)
             }
+            // What it asks for is the mark, which the group raises.
+            Op::Reserve { .. } => Ok(()),
             Op::Settle {
                 sequence,
                 outcome,
@@ -206,6 +225,7 @@ impl Turso {
             Op::Delete { sequence } => {
                 run(&mut self.delete_outcome, [key(*sequence)?])?;
                 run(&mut self.delete_owner, [key(*sequence)?])?;
+                run(&mut self.delete_preserved, [key(*sequence)?])?;
                 run(&mut self.delete_requeued_from, [key(*sequence)?])
             }
             Op::Keep {
@@ -250,6 +270,25 @@ impl Turso {
             producer.map_or(Value::Null, text),
         ];
         run(&mut self.insert_owner, values)
+    }
+
+    /// What lies beside a message: preserved data, and its idempotency key.
+    fn insert_beside(&mut self, message: &NewMessage) -> Result<(), LimboError> {
+        if let Some(data) = &message.preserved {
+            let values = [key(message.sequence)?, Value::from_slice(data)?];
+            run(&mut self.insert_preserved, values)?;
+        }
+        if let Some(known) = &message.key {
+            let values = [
+                key(message.sequence)?,
+                Value::from_slice(&known.scope)?,
+                Value::from_slice(&known.request)?,
+                message.deadline_at.map_or(Value::Null, number),
+                number(known.kept_until),
+            ];
+            run(&mut self.insert_key, values)?;
+        }
+        Ok(())
     }
 
     /// Leaves the transaction after an error in it.
@@ -437,6 +476,20 @@ impl Store for Turso {
             }
             Ok(())
         })?;
+        each(&mut prepare(&self.connection, schema::ALL_PRESERVED)?, |row| {
+            found.rows.preserved.push(row.unsigned(0)?);
+            Ok(())
+        })?;
+        each(&mut prepare(&self.connection, schema::ALL_KEYS)?, |row| {
+            found.rows.keys.push(RecoveredKey {
+                sequence: row.unsigned(0)?,
+                scope: row.bytes(1)?,
+                request: row.bytes(2)?,
+                deadline_at: row.optional(3, Cells::int)?,
+                kept_until: row.int(4)?,
+            });
+            Ok(())
+        })?;
         each(&mut prepare(&self.connection, schema::ALL_REQUEUED)?, |row| {
             found.rows.requeued.push((row.unsigned(0)?, row.unsigned(1)?));
             Ok(())
@@ -467,6 +520,8 @@ impl Store for Turso {
     fn holds(&mut self, op: &Op) -> Result<bool, EngineError> {
         match op {
             Op::Insert(message) => exists(&mut self.has_message, [row_key(message.sequence)?]),
+            // Nothing shows it; it is asked for anew.
+            Op::Reserve { .. } => Ok(false),
             Op::Settle {
                 sequence,
                 outcome,
@@ -495,7 +550,10 @@ impl Store for Turso {
         let mut found = None;
         bind(&mut self.payload, [sequence]).map_err(broken)?;
         each(&mut self.payload, |row| {
-            found = Some(row.body(0)?);
+            found = Some(Found {
+                trace_context: row.trace_context(3)?,
+                ..row.body(0)?
+            });
             Ok(())
         })?;
         Ok(found)
@@ -516,6 +574,20 @@ impl Store for Turso {
             Ok(())
         })?;
         Ok(found)
+    }
+
+    fn preserved(&mut self, sequence: u64) -> Result<Option<Bytes>, EngineError> {
+        let mut found = None;
+        bind(&mut self.preserved, [row_key(sequence)?]).map_err(broken)?;
+        each(&mut self.preserved, |row| {
+            found = Some(Bytes::copy_from_slice(row.blob(0)?));
+            Ok(())
+        })?;
+        Ok(found)
+    }
+
+    fn forget_keys(&mut self, through: u64) -> Result<(), EngineError> {
+        run(&mut self.delete_keys, [row_key(through)?]).map_err(broken)
     }
 
     fn reply(&mut self, attempt: AttemptId) -> Result<Option<(Verb, Option<Found>)>, EngineError> {

@@ -4,6 +4,7 @@ use super::letters::{Letter, Requeue};
 use crate::Content;
 use crate::metrics::Histogram;
 use crate::owner::Owner;
+use bytes::Bytes;
 use redlink_core::wire::Path;
 use redlink_core::{AttemptId, Duration, Fence, GrantToken, NodeId, Outcome, Row, Terms, Verb};
 use std::fmt;
@@ -15,6 +16,14 @@ use std::sync::Arc;
 pub enum Op {
     /// Insert a message.
     Insert(NewMessage),
+    /// Write nothing, but see to it that no later life gives a message a number below `below`: answered as the insert of
+    /// the message that waits for that.
+    Reserve {
+        /// The message, which is kept elsewhere.
+        sequence: u64,
+        /// At least one more than `sequence`.
+        below: u64,
+    },
     /// In one transaction: insert the outcome, delete the message or make it a dead letter. An outcome that is there
     /// already stays (P2).
     Settle {
@@ -33,7 +42,7 @@ pub enum Op {
         /// The message is kept as a dead letter.
         letter: Option<Letter>,
     },
-    /// Delete an outcome, and whose it was. Done also if there is none.
+    /// Delete an outcome, whose it was, and what was preserved. Done also if there is none.
     Delete {
         /// The message.
         sequence: u64,
@@ -77,12 +86,27 @@ pub struct NewMessage {
     pub terms: Terms,
     /// Its payload; empty if it has that of a dead letter.
     pub content: Content,
+    /// To be given back with its outcome. Lies in a row of its own, whatever its length.
+    pub preserved: Option<Bytes>,
+    /// By which a repeated submit is known.
+    pub key: Option<StoredKey>,
     /// Now.
     pub submitted_at: i64,
     /// When its ETT is over.
     pub deadline_at: Option<i64>,
     /// The dead letter that it comes from, which goes in the same transaction.
     pub requeue: Option<Requeue>,
+}
+
+/// An idempotency key as it lies on disk; see `driver/keys.rs`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StoredKey {
+    /// MAC of owner, service and key.
+    pub scope: [u8; 16],
+    /// SHA-256 of what was submitted.
+    pub request: [u8; 32],
+    /// When it no longer counts.
+    pub kept_until: i64,
 }
 
 /// Where else a message is offered while nobody has claimed it.
@@ -109,6 +133,7 @@ impl Op {
     pub fn row(&self) -> Row {
         match self {
             Self::Insert(message) => Row::Insert(message.sequence),
+            Self::Reserve { sequence, .. } => Row::Insert(*sequence),
             Self::Settle { sequence, .. } => Row::Settle(*sequence),
             Self::Delete { sequence } => Row::Delete(*sequence),
             Self::Keep { token, .. } => Row::Keep(token.attempt()),
@@ -121,7 +146,19 @@ impl Op {
         match self {
             Self::Insert(message) => Some(&message.content),
             Self::Settle { content, .. } | Self::Keep { content, .. } => content.as_ref(),
-            Self::Delete { .. } | Self::Drop { .. } => None,
+            Self::Reserve { .. } | Self::Delete { .. } | Self::Drop { .. } => None,
+        }
+    }
+
+    /// Bytes that go into rows beside its content.
+    pub(super) fn beside(&self) -> u64 {
+        match self {
+            Self::Insert(message) => message.preserved.as_ref().map_or(0, |data| data.len() as u64),
+            Self::Reserve { .. }
+            | Self::Settle { .. }
+            | Self::Delete { .. }
+            | Self::Keep { .. }
+            | Self::Drop { .. } => 0,
         }
     }
 
@@ -133,7 +170,7 @@ impl Op {
                 .as_mut()
                 .map(|content| std::mem::take(&mut content.bytes))
                 .unwrap_or_default(),
-            Self::Delete { .. } | Self::Drop { .. } => bytes::Bytes::new(),
+            Self::Reserve { .. } | Self::Delete { .. } | Self::Drop { .. } => bytes::Bytes::new(),
         }
     }
 }
@@ -177,10 +214,29 @@ pub struct Recovered {
     pub replies: Vec<RecoveredReply>,
     /// Whose messages and outcomes are, by sequence number, where they are a program's; each program's name once.
     pub owners: Vec<(u64, Arc<str>)>,
+    /// Messages and outcomes with preserved data, by sequence number.
+    pub preserved: Vec<u64>,
+    /// Idempotency keys, by sequence number; also those that no longer count.
+    pub keys: Vec<RecoveredKey>,
     /// Messages and outcomes that come from a dead letter, with its number.
     pub requeued: Vec<(u64, u64)>,
     /// The names that outcomes are collected under, by sequence number, where those are not their owners' own.
     pub producers: Vec<(u64, Arc<str>)>,
+}
+
+/// An idempotency key found on disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RecoveredKey {
+    /// The message that was submitted with it; that and its outcome may be gone.
+    pub sequence: u64,
+    /// MAC of owner, service and key.
+    pub scope: [u8; 16],
+    /// SHA-256 of what was submitted.
+    pub request: [u8; 32],
+    /// When the message's ETT was over.
+    pub deadline_at: Option<i64>,
+    /// When it no longer counts.
+    pub kept_until: i64,
 }
 
 /// A message found on disk.
@@ -243,6 +299,8 @@ pub struct StoredOutcomeContent {
     pub outcome: Outcome,
     /// Payload of the reply or text of the failure.
     pub content: Option<Content>,
+    /// What the producer wants back with it.
+    pub preserved: Option<Bytes>,
 }
 
 /// An undelivered reply with its content.
@@ -261,8 +319,8 @@ pub enum Short {
     Whole(Content),
     /// Its bytes were left where they are.
     Long {
-        /// What it is said to be.
-        content_type: Option<Arc<str>>,
+        /// What is said of it: a content without its bytes.
+        head: Content,
         /// Its length in bytes.
         size: u64,
     },
@@ -273,13 +331,7 @@ impl Short {
     pub(crate) fn into_parts(self) -> (Content, Option<u64>) {
         match self {
             Self::Whole(content) => (content, None),
-            Self::Long { content_type, size } => {
-                let content = Content {
-                    content_type,
-                    ..Content::default()
-                };
-                (content, Some(size))
-            }
+            Self::Long { head, size } => (head, Some(size)),
         }
     }
 
@@ -288,8 +340,11 @@ impl Short {
         match content.bytes.len() <= most {
             true => Self::Whole(content),
             false => Self::Long {
-                content_type: content.content_type,
                 size: content.bytes.len() as u64,
+                head: Content {
+                    bytes: bytes::Bytes::new(),
+                    ..content
+                },
             },
         }
     }

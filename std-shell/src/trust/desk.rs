@@ -179,16 +179,20 @@ async fn pass_on(handle: Handle, ask: Ask) -> Result<Answer, AskError> {
         },
         content: Content {
             origin: None,
+            trace_context: None,
             content_type: Some("application/json".into()),
             bytes: bytes.into(),
         },
+        extras: crate::Extras::default(),
     };
     // The outcome `Expired` comes at the end of the message's time.
     let settlement = match handle.call(new, WAIT + LEASE).await? {
         Called::Settled(settlement) => settlement,
         Called::Open(_) => return Err(AskError::Unreachable),
     };
-    let Settlement { id, outcome, content } = settlement;
+    let Settlement {
+        id, outcome, content, ..
+    } = settlement;
     // If it can't be now, it is gone at the end of its retention.
     let _ = handle.collect(id).await;
     match outcome {
@@ -237,6 +241,7 @@ async fn answer(authority: Arc<Authority>, handle: Handle, delivery: Delivery) {
     };
     let content = Content {
         origin: None,
+        trace_context: None,
         content_type: Some("application/json".into()),
         bytes: bytes.into(),
     };

@@ -185,7 +185,7 @@ impl Core<'_> {
         let slot = &self.deliveries[d];
         let sequence = slot.token.message.sequence;
         let payload = match (slot.source, slot.payload) {
-            (_, None) if slot.size == 0 => Payload::Empty,
+            // Also if it has no bytes: the caller has more to say of it.
             (Source::Local, _) => Payload::Own {
                 sequence,
                 size: slot.size,

@@ -141,12 +141,16 @@ impl Core<'_> {
             size,
         };
         let (mut attached, inline) = self.attach(payload, size, token, Part::Payload);
+        if size == 0 {
+            // What the caller has to say of it goes along.
+            attached = Attached::Inline(payload);
+        }
         // Whoever is next to this node has the shortest way already.
         let around =
             self.config.direct && m.direct && !m.reversed && self.peers[peer].node != Some(m.holder_node);
         if around {
             attached = Attached::Addressed {
-                payload: if size == 0 { Payload::Empty } else { payload },
+                payload,
                 apart: (!inline).then_some(token),
             };
         }

@@ -1,8 +1,9 @@
 //! The same in batches: many messages in each request, of producers and workers.
 
+use super::RETENTION;
 use super::load::{Load, Measured, Trouble};
 use super::report::Row;
-use super::{RETENTION, submission};
+use crate::cli::args::Terms;
 use crate::cli::exit::Failure;
 use crate::client::{Client, Error, Submission, Verdict};
 use bytes::Bytes;
@@ -54,7 +55,7 @@ impl Batches<'_> {
     }
 
     fn batch(&self, send_only: bool) -> Vec<Submission> {
-        let mut one = submission(&self.service, send_only, self.payload);
+        let mut one = Terms::default().submission(&self.service, send_only, self.payload.clone());
         if send_only {
             // Nobody collects them.
             one.headers.push(("redlink-retention", RETENTION.into()));
@@ -135,7 +136,7 @@ struct Exchangers {
 impl Exchangers {
     async fn start(client: &Client, service: &str, lanes: u16, size: u16) -> Result<Self, Failure> {
         client
-            .register(service, service, lanes.saturating_mul(size), None)
+            .register(service, service, lanes.saturating_mul(size), None, None)
             .await?;
         let handled = watch::Sender::new(0);
         let mut loops = JoinSet::new();

@@ -55,6 +55,9 @@ pub(super) struct Options {
     /// Also measure batches of so many: submits, exchanges of workers and collected outcomes
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(2..=1024))]
     batch: Option<u16>,
+    /// Where messages are kept: disk, or memory
+    #[arg(long, value_name = "WHERE", default_value = "disk", value_parser = ["disk", "memory"])]
+    durability: String,
 
     /// Links between producers and workers: starts a chain of one node more, and measures the producers' own node too
     #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u8).range(0..=7))]
@@ -108,7 +111,15 @@ async fn measure(options: Options) -> Done {
         site: &site,
         workers: &site.client,
         service: &service,
-        names: ["calls, reply waited for", "sends, on disk", "sends, processed"],
+        durability: &options.durability,
+        names: match options.durability.as_str() {
+            "memory" => [
+                "calls in memory",
+                "sends, in memory",
+                "sends in memory, processed",
+            ],
+            _ => ["calls, reply waited for", "sends, on disk", "sends, processed"],
+        },
     };
     rows.extend(near.measure(&load, worker_count, &payload, &echo).await?);
     if let Some(far) = &site.far {
@@ -116,9 +127,13 @@ async fn measure(options: Options) -> Done {
             site: &site,
             workers: far,
             service: &format!("{service}-far"),
+            durability: &options.durability,
             names: [
                 "calls over the links",
-                "sends over the links, on disk",
+                match options.durability.as_str() {
+                    "memory" => "sends over the links, in memory",
+                    _ => "sends over the links, on disk",
+                },
                 "sends over the links, processed",
             ],
         };
@@ -155,6 +170,7 @@ struct Place<'a> {
     site: &'a site::Site,
     workers: &'a Client,
     service: &'a str,
+    durability: &'a str,
     names: [&'static str; 3],
 }
 
@@ -169,10 +185,17 @@ impl Place<'_> {
         let client = &self.site.client;
         let workers = Workers::start(self.workers, self.service, worker_count).await?;
         let before = self.site.link_traffic().await?;
-        let calls = calls(load, client, self.service, payload).await?;
+        let submission = |send_only| {
+            Terms {
+                durability: Some(self.durability.to_owned()),
+                ..Terms::default()
+            }
+            .submission(self.service, send_only, payload.clone())
+        };
+        let calls = calls(load, client, submission(false)).await?;
         let traffic = self.site.link_traffic().await?.since(&before);
         let handled = workers.handled();
-        let sends = sends(load, client, self.service, payload).await?;
+        let sends = sends(load, client, submission(true)).await?;
         let delivered = workers
             .until_handled(handled, sends.accepted(), sends.started)
             .await?;
@@ -204,9 +227,9 @@ async fn bare_echo(load: &Load, payload: &Bytes) -> Result<Measured, Failure> {
     .await
 }
 
-async fn calls(load: &Load, client: &Client, service: &str, payload: &Bytes) -> Result<Measured, Failure> {
-    let submission = Arc::new(submission(service, false, payload));
-    let (client, expected) = (client.clone(), payload.len());
+async fn calls(load: &Load, client: &Client, submission: Submission) -> Result<Measured, Failure> {
+    let (client, expected) = (client.clone(), submission.payload.len());
+    let submission = Arc::new(submission);
     load.run("calls", move || {
         let (client, submission) = (client.clone(), Arc::clone(&submission));
         async move {
@@ -222,8 +245,7 @@ async fn calls(load: &Load, client: &Client, service: &str, payload: &Bytes) -> 
     .await
 }
 
-async fn sends(load: &Load, client: &Client, service: &str, payload: &Bytes) -> Result<Measured, Failure> {
-    let mut submission = submission(service, true, payload);
+async fn sends(load: &Load, client: &Client, mut submission: Submission) -> Result<Measured, Failure> {
     submission.headers.push(("redlink-retention", RETENTION.into()));
     let submission = Arc::new(submission);
     let client = client.clone();
@@ -239,10 +261,6 @@ async fn sends(load: &Load, client: &Client, service: &str, payload: &Bytes) -> 
         }
     })
     .await
-}
-
-fn submission(service: &str, send_only: bool, payload: &Bytes) -> Submission {
-    Terms::default().submission(service, send_only, payload.clone())
 }
 
 fn check_length(is: usize, expected: usize) -> Result<(), load::Trouble> {

@@ -94,6 +94,7 @@ async fn whole(client: &Client, uncollected: Uncollected) -> Result<Option<Settl
         content_type,
         payload,
         link,
+        preserved,
     } = uncollected;
     let long = match (link, id.parse()) {
         (Some(_), Ok(id)) => Some(id),
@@ -106,6 +107,7 @@ async fn whole(client: &Client, uncollected: Uncollected) -> Result<Option<Settl
             good,
             content_type,
             payload,
+            preserved,
             stays: true,
         }));
     };
@@ -150,6 +152,7 @@ mod tests {
                 good: true,
                 content_type: None,
                 payload: payload.into(),
+                preserved: None,
                 stays: true,
             };
             assert_eq!(line(&settled), format!("0000000000000abc-17\treplied\t{shown}"));

@@ -117,12 +117,14 @@ fn payload_file(payload: &[u8]) -> io::Result<File> {
     Ok(file)
 }
 
-fn environment(taken: &Taken) -> [(&'static str, Option<&str>); 4] {
+fn environment(taken: &Taken) -> [(&'static str, Option<&str>); 6] {
     [
         ("REDLINK_MESSAGE_ID", Some(&taken.message)),
         ("REDLINK_ATTEMPT", Some(&taken.attempt)),
         ("REDLINK_DEADLINE", taken.deadline.as_deref()),
         ("REDLINK_CONTENT_TYPE", taken.content_type.as_deref()),
+        ("TRACEPARENT", taken.traceparent.as_deref()),
+        ("TRACESTATE", taken.tracestate.as_deref()),
     ]
 }
 
@@ -177,6 +179,8 @@ mod tests {
             lease: Duration::from_secs(30),
             send_only: false,
             content_type: Some("text/plain".into()),
+            traceparent: Some("00-1-2-01".into()),
+            tracestate: None,
             payload: payload.into(),
         }
     }
@@ -213,10 +217,12 @@ mod tests {
 
     #[tokio::test]
     async fn the_environment_tells_about_the_message() {
-        let script =
-            "echo $REDLINK_MESSAGE_ID $REDLINK_ATTEMPT ${REDLINK_DEADLINE-none} $REDLINK_CONTENT_TYPE";
+        let script = "echo $REDLINK_MESSAGE_ID $REDLINK_ATTEMPT ${REDLINK_DEADLINE-none} $REDLINK_CONTENT_TYPE $TRACEPARENT ${TRACESTATE-none}";
         let ended = run(script, "").await;
-        assert_eq!(ended.reply.unwrap(), "0000000000000abc-17 2 none text/plain\n");
+        assert_eq!(
+            ended.reply.unwrap(),
+            "0000000000000abc-17 2 none text/plain 00-1-2-01 none\n"
+        );
     }
 
     #[tokio::test]

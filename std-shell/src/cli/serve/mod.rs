@@ -30,8 +30,8 @@ use tokio::task::JoinSet;
 /// end of standard error. While it runs its lease is extended; when the message is lost to it (deadline passed,
 /// cancelled, granted again) it gets SIGTERM, and SIGKILL 5 s later.
 ///
-/// In its environment: REDLINK_MESSAGE_ID, REDLINK_ATTEMPT, and where there are any REDLINK_DEADLINE (RFC 3339) and
-/// REDLINK_CONTENT_TYPE.
+/// In its environment: REDLINK_MESSAGE_ID, REDLINK_ATTEMPT, and where there are any REDLINK_DEADLINE (RFC 3339),
+/// REDLINK_CONTENT_TYPE, TRACEPARENT and TRACESTATE (W3C Trace Context).
 ///
 /// Ctrl-C or SIGTERM: no new messages, what runs may finish. A second one kills and gives back.
 #[derive(Args, Debug)]

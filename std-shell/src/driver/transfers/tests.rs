@@ -84,7 +84,7 @@ fn link(dir: &std::path::Path, peer: &str) -> Link {
 
 fn pipe(size: u64) -> Pipe {
     let slot = Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap();
-    Pipe::new(size, None, Limits::of(size), Inflow::Brought, slot)
+    Pipe::new(size, Content::default(), Limits::of(size), Inflow::Brought, slot)
 }
 
 #[test]

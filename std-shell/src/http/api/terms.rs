@@ -88,6 +88,36 @@ pub(super) const TERMS: &[Term] = &[
         form: Form::Text("shop"),
         default: "the program's own",
     },
+    Term {
+        name: "Idempotency-Key",
+        about: "A repeated submit to the same service with the same key and the same content is the same message, for 24 hours: 1 to 255 visible ASCII characters, quoted or not. The outcome of a call with `wait` then stays until it is collected.",
+        form: Form::Text("\"8e03978e-40d5-43e8-bc93-6894a57f9324\""),
+        default: "none",
+    },
+    Term {
+        name: "Redlink-Durability",
+        about: "Where its node keeps it: on disk, or in memory, and nowhere else, as long as the node runs.",
+        form: Form::Words(&["disk", "memory"]),
+        default: "disk",
+    },
+    Term {
+        name: "Redlink-Preserved",
+        about: "Given back with the outcome, never sent to the consumer: base64 of up to 4 KiB.",
+        form: Form::Text("b3JkZXIgMTc="),
+        default: "none",
+    },
+    Term {
+        name: "traceparent",
+        about: "The distributed trace that it belongs to (W3C Trace Context); handed to the consumer. A malformed one counts as none.",
+        form: Form::Text("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"),
+        default: "none",
+    },
+    Term {
+        name: "tracestate",
+        about: "What tracing systems add to that; up to 512 characters are kept.",
+        form: Form::Text("vendor=value"),
+        default: "none",
+    },
 ];
 
 /// The headers of a submit.

@@ -2,6 +2,7 @@
 
 use super::super::batch::Answer;
 use super::super::body::{Handed, Sent};
+use super::super::extras;
 use super::super::headers::{self, ATTEMPT, DEADLINE, DELIVERY, LEASE, MESSAGE, PRIORITY, SEND_ONLY};
 use super::super::{Node, Problem};
 use super::{build, payload_head};
@@ -31,6 +32,10 @@ pub(super) struct Told {
     #[serde(skip_serializing_if = "Option::is_none")]
     deadline: Option<String>,
     send_only: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    traceparent: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tracestate: Option<String>,
     /// Where the payload is, and how long, if it does not come along.
     #[serde(skip_serializing_if = "Option::is_none")]
     payload: Option<String>,
@@ -42,6 +47,7 @@ impl Told {
     /// The path works for this owner only (P12).
     pub(super) fn of(delivery: &Delivery, node: &Node, service: &Name, owner: &Owner) -> Self {
         let sealed = node.programs.seals.seal(&delivery.token, service, owner);
+        let context = delivery.content.trace_context.as_deref();
         let deadline = delivery
             .remaining
             .and_then(|left| SystemTime::now().checked_add(left));
@@ -53,6 +59,8 @@ impl Told {
             lease: headers::format_duration(delivery.lease),
             deadline: deadline.and_then(headers::format_time),
             send_only: delivery.send_only,
+            traceparent: context.map(|context| context.parent().to_owned()),
+            tracestate: context.and_then(|context| context.state().map(str::to_owned)),
             payload: None,
             size: None,
         }
@@ -86,7 +94,7 @@ impl Told {
 /// One delivery: its payload as it is.
 pub(super) fn one(handle: &Handle, delivery: Delivery, told: &Told) -> Result<Response, Problem> {
     let Delivery { token, content, .. } = delivery;
-    let mut head = payload_head(StatusCode::OK, &content)
+    let mut head = extras::traced(payload_head(StatusCode::OK, &content), &content)
         .header(DELIVERY, &told.delivery)
         .header(MESSAGE, &told.message)
         .header(ATTEMPT, told.attempt)

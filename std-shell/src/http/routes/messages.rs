@@ -2,7 +2,7 @@
 
 use super::super::api::TermHeaders;
 use super::super::body::{self, Handed, Sent};
-use super::super::headers::{MESSAGE, OUTCOME};
+use super::super::headers::{MESSAGE, OUTCOME, PRESERVED};
 use super::super::options::Options;
 use super::super::problem::Document;
 use super::super::query::{self, In, Wait, With};
@@ -16,6 +16,8 @@ use axum::Extension;
 use axum::body::Body;
 use axum::extract::State;
 use axum::response::Response;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use http::header::{LINK, LOCATION};
 use http::{HeaderMap, HeaderName, StatusCode};
@@ -41,7 +43,7 @@ const LIST_DEFAULT: usize = 100;
         Wait,
         TermHeaders),
     request_body(content = Vec<u8>, description = "The payload, as it is; `Content-Type` goes with it.", content_type = "application/octet-stream"),
-    responses((status = 200, description = "With `wait`: its reply, or that it was delivered. The outcome is collected.", body = Vec<u8>, content_type = "application/octet-stream", headers(("Redlink-Message" = String, description = "The message."), ("Redlink-Outcome" = String, description = "`replied` or `delivered`."))),
+    responses((status = 200, description = "With `wait`: its reply, or that it was delivered. The outcome is collected, unless there is an `Idempotency-Key`.", body = Vec<u8>, content_type = "application/octet-stream", headers(("Redlink-Message" = String, description = "The message."), ("Redlink-Outcome" = String, description = "`replied` or `delivered`."))),
         (status = 202, description = "It is on disk, and has no outcome yet.", body = Accepted, headers(("Location" = String, description = "Path of the message."))),
         (status = 424, description = "The outcome is `failed`, `expired`, `dead` or `cancelled`, as `Redlink-Outcome` says.", body = Document, content_type = "application/problem+json")),
 )]
@@ -58,11 +60,13 @@ pub(super) async fn submit(
     let addressed = Addressed::check(&node, &pass, service, Options::Headers(&headers), &[])?;
     let body::Payload { content, _room } = body::payload(&handle, &headers, body).await?;
     let new = addressed.with(content);
+    // Whoever may come again with the same key shall find the outcome then, and collects it when he has it.
+    let collect = new.extras.idempotency.is_none().then_some(&handle);
     match wait.filter(|wait| !wait.is_zero()) {
         None => accepted(&handle.submit(new).await?),
         Some(wait) => match handle.call(new, wait).await? {
             Called::Open(submitted) => accepted(&submitted),
-            Called::Settled(settlement) => settled(settlement, Some(&handle)),
+            Called::Settled(settlement) => settled(settlement, collect),
         },
     }
 }
@@ -80,19 +84,31 @@ pub(super) fn accepted(submitted: &Submitted) -> Result<Response, Problem> {
 /// The answer that tells an outcome. With `collect`, that is collected as soon as hyper has taken all of the answer; a
 /// client that went before finds it still there.
 fn settled(settlement: Settlement, collect: Option<&Handle>) -> Result<Response, Problem> {
-    let Settlement { id, outcome, content } = settlement;
+    let Settlement {
+        id,
+        outcome,
+        content,
+        preserved,
+    } = settlement;
+    let preserved = preserved.map(|data| STANDARD.encode(data));
     let (word, kind) = told(outcome);
     let (head, bytes) = match kind {
         None => {
-            let head = payload_head(StatusCode::OK, &content)
+            let mut head = payload_head(StatusCode::OK, &content)
                 .header(MESSAGE, id.to_string())
                 .header(OUTCOME, word);
+            if let Some(preserved) = preserved {
+                head = head.header(PRESERVED, preserved);
+            }
             (head, content.bytes)
         }
         Some(kind) => {
-            let problem = Problem::new(kind, detail(kind, &content.bytes))
+            let mut problem = Problem::new(kind, detail(kind, &content.bytes))
                 .with(HeaderName::from_static(MESSAGE), &id.to_string())
                 .with(HeaderName::from_static(OUTCOME), word);
+            if let Some(preserved) = &preserved {
+                problem = problem.with(HeaderName::from_static(PRESERVED), preserved);
+            }
             (problem.head(), Bytes::from(problem.document()))
         }
     };

@@ -13,9 +13,9 @@ mod metrics;
 mod operate;
 mod page;
 mod peers;
+mod producers;
 mod query;
 mod ready;
-mod producers;
 mod submit;
 mod submit_many;
 mod tokens;
@@ -223,6 +223,10 @@ impl From<Refusal> for Problem {
     fn from(refusal: Refusal) -> Self {
         let kind = match refusal {
             Refusal::Full(_) => Kind::Full,
+            Refusal::MemoryMessages => Kind::MemoryFull,
+            Refusal::Keys => Kind::Full,
+            Refusal::KeyReused => Kind::KeyReused,
+            Refusal::Collected => Kind::OutcomeCollected,
             Refusal::Disk => Kind::DiskFull,
             Refusal::Memory => Kind::MemoryFull,
             Refusal::Name(_) => Kind::BadName,

@@ -23,7 +23,7 @@ use utoipa::ToSchema;
 )]
 enum NodeStatusOrBasics {
     /// To administrators.
-    Status(NodeStatus),
+    Status(Box<NodeStatus>),
     /// To programs.
     Basics(NodeBasics),
 }

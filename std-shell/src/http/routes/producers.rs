@@ -12,6 +12,8 @@ use crate::trust::programs::Pass;
 use axum::Extension;
 use axum::body::Body;
 use axum::response::Response;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, StatusCode};
 use redlink_core::MessageId;
@@ -56,6 +58,9 @@ struct Entry<'a> {
     payload: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     size: Option<u64>,
+    /// What its producer wanted back, base64.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    preserved: Option<String>,
     #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
     urn: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -146,7 +151,12 @@ pub(super) async fn outcomes(
 
 fn add(answer: &mut Answer, uncollected: Uncollected) -> Result<(), Problem> {
     let Uncollected { settlement, long } = uncollected;
-    let Settlement { id, outcome, content } = settlement;
+    let Settlement {
+        id,
+        outcome,
+        content,
+        preserved,
+    } = settlement;
     let (word, kind) = told(outcome);
     let text = match (kind, long) {
         (Some(kind), None) => Some(detail(kind, &content.bytes)),
@@ -157,6 +167,7 @@ fn add(answer: &mut Answer, uncollected: Uncollected) -> Result<(), Problem> {
         outcome: word,
         payload: long.map(|_| format!("/v1/messages/{id}/outcome")),
         size: long,
+        preserved: preserved.map(|data| STANDARD.encode(data)),
         urn: kind.map(Kind::urn),
         title: kind.map(Kind::title),
         status: kind.map(|kind| kind.status().as_u16()),

@@ -1,14 +1,17 @@
 //! What a submit says beside its payload, in headers or as an entry of a batch: the one way from there to a message.
 
 use super::super::auth;
+use super::super::extras;
 use super::super::headers;
 use super::super::options::Options;
 use super::super::{Node, Problem};
 use super::producers;
-use crate::Content;
+use crate::TraceContext;
 use crate::driver::NewMessage;
 use crate::store::Alternate;
 use crate::trust::programs::Pass;
+use crate::{Content, Durability, Extras, Fingerprinting, Idempotency};
+use bytes::Bytes;
 use redlink_core::{Name, Terms};
 use std::sync::Arc;
 
@@ -19,6 +22,11 @@ pub(super) struct Addressed {
     producer: Option<Arc<str>>,
     alternate: Option<Alternate>,
     terms: Terms,
+    trace_context: Option<Arc<TraceContext>>,
+    durability: Durability,
+    preserved: Option<Bytes>,
+    /// The idempotency key, and what is to be told of the payload to have the request's fingerprint.
+    key: Option<(Box<str>, Fingerprinting)>,
 }
 
 impl Addressed {
@@ -61,6 +69,13 @@ impl Addressed {
             producer,
             alternate,
             terms,
+            trace_context: extras::trace_context(options),
+            durability: extras::durability(options)?,
+            preserved: extras::preserved(options)?,
+            key: match extras::idempotency_key(options)? {
+                Some(key) => Some((key, extras::fingerprinting(options)?)),
+                None => None,
+            },
         })
     }
 
@@ -71,13 +86,31 @@ impl Addressed {
             producer,
             alternate,
             terms,
+            trace_context,
+            durability,
+            preserved,
+            key,
         } = self;
+        let idempotency = key.map(|(key, request)| Idempotency {
+            key,
+            request: request.finish(&content),
+        });
+        let content = Content {
+            trace_context,
+            ..content
+        };
+        let extras = Extras {
+            idempotency,
+            durability,
+            preserved,
+        };
         NewMessage {
             service,
             producer,
             alternate,
             terms,
             content,
+            extras,
         }
     }
 }

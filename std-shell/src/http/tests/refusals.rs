@@ -153,7 +153,7 @@ async fn unknown_headers_ids_and_deliveries_are_refused() {
     for (name, value) in [
         ("redlink-not-after", "1s"),
         ("redlink-ett", "soon"),
-        ("idempotency-key", "1"),
+        ("idempotency-key", "two words"),
     ] {
         let answer = api
             .send("POST", "/v1/services/s/messages", &[(name, value)], b"x")

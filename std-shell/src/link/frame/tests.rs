@@ -6,11 +6,19 @@ use proptest::prelude::*;
 fn content() -> impl Strategy<Value = Content> {
     let text = || proptest::option::of("[ -~]{0,64}".prop_map(|s: String| Arc::<str>::from(s)));
     let bytes = proptest::collection::vec(any::<u8>(), 0..300);
-    (text(), text(), bytes).prop_map(|(content_type, origin, bytes)| Content {
+    let state = proptest::option::of("[a-z]{1,8}=[!-+]{1,40}");
+    let context = proptest::option::of(state.prop_map(|state| context(state.as_deref())));
+    (text(), text(), context, bytes).prop_map(|(content_type, origin, trace_context, bytes)| Content {
         origin,
         content_type,
+        trace_context,
         bytes: Bytes::from(bytes),
     })
+}
+
+fn context(state: Option<&str>) -> Arc<TraceContext> {
+    let parent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    TraceContext::read(parent, state).expect("a good one")
 }
 
 fn part() -> impl Strategy<Value = Part> {
@@ -143,11 +151,42 @@ fn an_empty_payload_is_not_the_same_as_none() {
     assert_eq!(read, [frame(Some(empty)), frame(None)]);
 }
 
+fn longest_state() -> String {
+    format!("a={},b={}", "x".repeat(253), "y".repeat(STATE_MAX - 258))
+}
+
+#[test]
+fn a_malformed_trace_context_is_left_out_and_the_payload_stays() {
+    let mut wire = BytesMut::new();
+    for (flags, texts) in [(4, &["00-0-0-01"][..]), (8, &["a=1"]), (12, &["x", "a=1"])] {
+        let length = texts.iter().map(|text| 2 + text.len()).sum::<usize>();
+        wire.put_u32(1);
+        wire.put_u32((1 + length + 3) as u32);
+        wire.put_slice(&[b'h', flags]);
+        for text in texts {
+            wire.put_u16(text.len() as u16);
+            wire.put_slice(text.as_bytes());
+        }
+        wire.put_slice(b"abc");
+    }
+    let (read, rest) = decode(&wire, 7).unwrap();
+    let expected = Part::Frame(Received {
+        header: Bytes::from_static(b"h"),
+        content: Some(Content {
+            bytes: Bytes::from_static(b"abc"),
+            ..Content::default()
+        }),
+    });
+    assert_eq!(read, vec![expected; 3]);
+    assert!(rest.is_empty());
+}
+
 #[test]
 fn the_largest_frame_passes() {
     let largest = Content {
         origin: Some(Arc::from("y".repeat(ORIGIN_MAX))),
         content_type: Some(Arc::from("x".repeat(CONTENT_TYPE_MAX))),
+        trace_context: Some(context(Some(&longest_state()))),
         bytes: Bytes::from(vec![7; INLINE_MAX as usize]),
     };
     assert!(content_type_fits(&largest));

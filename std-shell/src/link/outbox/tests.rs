@@ -60,6 +60,7 @@ async fn a_payload_that_is_gone_takes_its_frame_along_and_nothing_else() {
         .unwrap();
     let there = Source::Memory(Content {
         origin: None,
+        trace_context: None,
         content_type: None,
         bytes: Bytes::from_static(b"body"),
     });

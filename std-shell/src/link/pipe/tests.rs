@@ -22,7 +22,7 @@ fn limits() -> Limits {
 fn pipe_with(size: u64, limits: Limits, inflow: Inflow) -> (Pipe, Arc<Semaphore>) {
     let slots = Arc::new(Semaphore::new(1));
     let slot = slots.clone().try_acquire_owned().unwrap();
-    (Pipe::new(size, None, limits, inflow, slot), slots)
+    (Pipe::new(size, Content::default(), limits, inflow, slot), slots)
 }
 
 fn pipe(size: u64) -> (Pipe, Arc<Semaphore>) {

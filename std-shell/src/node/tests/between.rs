@@ -206,6 +206,7 @@ async fn echoes(from: &Node, to: &Node, calls: usize, sizes: &[usize]) -> usize 
                 alternate: None,
                 terms: Terms::default(),
                 content: content.clone(),
+                extras: crate::Extras::default(),
             };
             match handle.call(new, 2 * LONG).await.unwrap() {
                 crate::driver::Called::Settled(settlement) => {

@@ -182,10 +182,17 @@ fn messages_of_a_schema_without_owners_go_on_as_the_administrators() {
     rig.did([settle(3, Some(content("reply")))]);
     let (identity, counter) = (rig.opened.identity, rig.opened.boot.counter);
     rig.close();
-    for table in ["owner", "dead_letter", "requeued"] {
+    for table in ["owner", "dead_letter", "requeued", "preserved", "idempotency"] {
         edit(dir.path(), &format!("DROP TABLE {table}"));
     }
-    for column in ["alternate", "alternate_after", "direct", "not_before"] {
+    for column in [
+        "alternate",
+        "alternate_after",
+        "direct",
+        "not_before",
+        "traceparent",
+        "tracestate",
+    ] {
         edit(dir.path(), &format!("ALTER TABLE message DROP COLUMN {column}"));
     }
     edit(dir.path(), "UPDATE meta SET version = 2");

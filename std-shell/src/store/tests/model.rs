@@ -73,6 +73,7 @@ impl Model {
     /// Makes the change, and says whether it can be made.
     fn take(&mut self, op: &Op) -> bool {
         match op {
+            Op::Reserve { .. } => true,
             Op::Insert(message) => {
                 let program = message.owner.program().map(ToString::to_string);
                 // An outcome under the same number keeps its owner; in a node's life no number comes twice.

@@ -29,9 +29,15 @@ fn a_message_comes_back_as_it_went_in() {
         terms,
         content: Content {
             origin: None,
+            trace_context: crate::TraceContext::read(
+                "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+                ["a=1"],
+            ),
             content_type: None,
             bytes: vec![0, 255, b'\'', b';'].into(),
         },
+        preserved: None,
+        key: None,
         submitted_at: -5,
         deadline_at: None,
         requeue: None,
@@ -90,13 +96,15 @@ fn a_settled_message_is_an_outcome_until_it_is_deleted() {
     let replied = |text: &'static str| StoredOutcomeContent {
         outcome: Outcome::Replied,
         content: Some(content(text)),
+        preserved: None,
     };
     assert_eq!(rig.outcome(1), Some(replied("reply")));
     assert_eq!(
         rig.outcome(2),
         Some(StoredOutcomeContent {
             outcome: Outcome::Expired,
-            content: None
+            content: None,
+            preserved: None,
         })
     );
     assert_eq!(rig.outcome(3), Some(replied("")));
@@ -417,4 +425,74 @@ fn what_was_sent_before_the_close_is_done_and_after_it_nothing_is() {
     let again = Rig::open(dir.path());
     assert_eq!(again.opened.recovered.messages.len(), 101);
     assert_eq!(again.opened.next_sequence, 102);
+}
+
+#[test]
+fn preserved_data_is_there_until_the_outcome_is_deleted() {
+    let dir = tempfile::tempdir().unwrap();
+    let with = |sequence, data: &'static [u8]| {
+        let Op::Insert(mut message) = insert(sequence) else {
+            unreachable!("insert gives an insert")
+        };
+        message.preserved = Some(data.into());
+        Op::Insert(message)
+    };
+    let mut rig = Rig::open(dir.path());
+    rig.did([with(1, b"\0one"), with(2, b""), insert(3)]);
+    rig.did([settle(1, None), settle(3, None)]);
+    let preserved = |rig: &Rig, sequence| rig.outcome(sequence).unwrap().preserved;
+    assert_eq!(preserved(&rig, 1).as_deref(), Some(&b"\0one"[..]));
+    assert_eq!(preserved(&rig, 3), None);
+    drop(rig);
+    let mut rig = Rig::open(dir.path());
+    assert_eq!(rig.opened.recovered.preserved, [1, 2]);
+    rig.did([settle(2, None)]);
+    assert_eq!(preserved(&rig, 2).as_deref(), Some(&b""[..]));
+    rig.did([1, 2, 3].map(|sequence| Op::Delete { sequence }));
+    rig.assert_sound();
+    drop(rig);
+    assert_eq!(Rig::open(dir.path()).opened.recovered.preserved, [0; 0]);
+}
+
+#[test]
+fn a_key_outlives_its_message_until_it_is_forgotten() {
+    let dir = tempfile::tempdir().unwrap();
+    let key = |n: u8| StoredKey {
+        scope: [n; 16],
+        request: [n + 1; 32],
+        kept_until: i64::from(n) - 100,
+    };
+    let with = |n: u8| {
+        let Op::Insert(mut message) = insert(n.into()) else {
+            unreachable!("insert gives an insert")
+        };
+        message.key = Some(key(n));
+        Op::Insert(message)
+    };
+    let mut rig = Rig::open(dir.path());
+    rig.did([with(1), with(2), insert(3), with(4)]);
+    // No row, no key: neither is there without the other.
+    assert_eq!(
+        rig.all([with(2)]),
+        [Done {
+            row: Row::Insert(2),
+            done: false
+        }]
+    );
+    rig.did([settle(1, None)]);
+    rig.did([Op::Delete { sequence: 1 }]);
+    drop(rig);
+    let rig = Rig::open(dir.path());
+    let found = |n: u8| RecoveredKey {
+        sequence: n.into(),
+        scope: key(n).scope,
+        request: key(n).request,
+        deadline_at: Some(1_700_000_300_000_000),
+        kept_until: key(n).kept_until,
+    };
+    assert_eq!(rig.opened.recovered.keys, [found(1), found(2), found(4)]);
+    rig.opened.store.forget_keys(2);
+    rig.assert_sound();
+    rig.close();
+    assert_eq!(Rig::open(dir.path()).opened.recovered.keys, [found(4)]);
 }

@@ -4,6 +4,7 @@ use super::statements::bad;
 use crate::store::engine::{EngineError, Found, Place};
 use crate::store::payload::FileId;
 use crate::store::schema::{outcome_of, verb_of};
+use crate::trace_context::TraceContext;
 use bytes::Bytes;
 use limbo::core::{Numeric, Row, Value};
 use redlink_core::wire::Path;
@@ -52,6 +53,13 @@ impl<'a> Cells<'a> {
             .get_value(at)
             .to_blob()
             .ok_or_else(|| bad("no bytes where some belong"))
+    }
+
+    /// Bytes of a length that is always the same.
+    pub(super) fn bytes<const N: usize>(self, at: usize) -> Result<[u8; N], EngineError> {
+        self.blob(at)?
+            .try_into()
+            .map_err(|_| bad(&format!("not {N} bytes where so many belong")))
     }
 
     pub(super) fn optional<T>(
@@ -109,7 +117,17 @@ impl<'a> Cells<'a> {
         };
         Ok(Found {
             content_type: self.optional(at + 1, Cells::text)?.map(Arc::from),
+            trace_context: None,
             place,
         })
+    }
+
+    /// Two columns: `traceparent` and `tracestate`. Taken as from any header: what is malformed is left out.
+    pub(super) fn trace_context(self, at: usize) -> Result<Option<Arc<TraceContext>>, EngineError> {
+        let (parent, state) = (
+            self.optional(at, Cells::text)?,
+            self.optional(at + 1, Cells::text)?,
+        );
+        Ok(parent.and_then(|parent| TraceContext::read(parent, state)))
     }
 }

@@ -16,7 +16,7 @@ use std::time::{Duration, SystemTime};
 pub(super) enum Verb {
     List(ListOptions),
     Show(ShowOptions),
-    Requeue(RequeueOptions),
+    Requeue(Box<RequeueOptions>),
     Delete(DeleteOptions),
 }
 
@@ -144,7 +144,7 @@ pub(super) async fn run(verb: Verb) -> Done {
     match verb {
         Verb::List(options) => list(options).await,
         Verb::Show(options) => show(options).await,
-        Verb::Requeue(options) => requeue(options).await,
+        Verb::Requeue(options) => requeue(*options).await,
         Verb::Delete(options) => delete(options).await,
     }
 }

@@ -253,6 +253,7 @@ fn what_is_shown_makes_the_same_node() {
             said.routes.get_or_insert(default.routes);
             said.relays.get_or_insert(default.relays);
             said.rules.get_or_insert(default.rules);
+            said.idempotency_keys.get_or_insert(100_000);
             expected.ways = again.ways.clone();
             assert_eq!(again, expected, "{shown}");
         }

@@ -23,7 +23,7 @@ use utoipa::ToSchema;
 )]
 enum NodeStatusOrBasics {
     /// To administrators.
-    Status(Box<NodeStatus>),
+    Status(NodeStatus),
     /// To programs.
     Basics(NodeBasics),
 }

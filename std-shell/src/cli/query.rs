@@ -68,7 +68,7 @@ fn cell(value: &Value) -> Cell {
         Value::Null => Cell::text("NULL").tone(output::Tone::Faint),
         Value::Number(number) => Cell::number(number),
         Value::String(text) => Cell::text(text),
-        other => Cell::text(&bytes(other)),
+        other => Cell::text(bytes(other)),
     }
 }
 

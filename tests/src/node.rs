@@ -204,14 +204,24 @@ impl Node {
     #[track_caller]
     pub fn client(&self) -> Client {
         let home = self.dir().join(".redlink");
-        let token = std::fs::read_to_string(home.join("admin-token")).expect("its admin token");
         let context = Context {
             url: self.url(),
             ca: home.join("ca.pem"),
-            token: Some(token.trim().to_owned()),
+            token: Some(self.admin_token()),
             home: None,
         };
         Client::new(&context).unwrap_or_else(|e| panic!("a client for {}: {e}", self.name))
+    }
+
+    /// The token of its administrator.
+    ///
+    /// # Panics
+    /// It has none.
+    #[track_caller]
+    pub fn admin_token(&self) -> String {
+        let file = self.dir().join(".redlink/admin-token");
+        let token = std::fs::read_to_string(file).expect("its admin token");
+        token.trim().to_owned()
     }
 
     /// Its process.

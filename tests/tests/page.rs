@@ -1,61 +1,9 @@
 //! The web page in a real browser: what it shows is what the nodes do, and what it is told to do is done.
 
-use redlink_tests::{Browser, Mesh, Node, Page, Worker, until};
+use redlink_tests::{Browser, HOSTILE, Mesh, Node, WIDTHS, Worker, until};
 use serde_json::json;
 
-/// What somebody would send who wants to run his script in the administrator's browser.
-const HOSTILE: &str =
-    r#"<img src=x onerror="window.hacked=1"><script>window.hacked=1</script><svg onload=window.hacked=1>"#;
-
-/// Desktop and phone.
-const WIDTHS: [(u32, u32); 2] = [(1280, 900), (390, 844)];
 const VIEWS: [&str; 5] = ["services", "messages", "consumers", "links", "node"];
-
-fn admin_token(node: &Node) -> String {
-    let file = node.dir().join(".redlink/admin-token");
-    std::fs::read_to_string(file)
-        .expect("its token")
-        .trim()
-        .to_owned()
-}
-
-#[track_caller]
-fn sign_in(page: &mut Page, token: &str) {
-    page.wait("the form", "document.getElementById('token').checkVisibility()");
-    page.click("#token");
-    page.eval("document.getElementById('token').value = ''");
-    page.insert(token);
-    page.press("Enter");
-}
-
-#[track_caller]
-fn view(page: &mut Page, name: &str) {
-    page.click(&format!("#views a[href='#{name}']"));
-    page.wait(
-        name,
-        &format!("location.hash.startsWith('#{name}') && document.querySelector('main h2') !== null"),
-    );
-}
-
-/// All that it asked for was its own node's, and it had nothing to complain of but this.
-#[track_caller]
-fn is_clean(page: &Page, node: &Node, expected: &[&str]) {
-    let own = format!("{}/", node.url());
-    let others: Vec<&String> = page
-        .requests
-        .iter()
-        .filter(|url| !url.starts_with(&own))
-        .collect();
-    assert!(others.is_empty() && !page.requests.is_empty(), "{others:?}");
-    let token = admin_token(node);
-    assert!(page.requests.iter().all(|url| !url.contains(&token)));
-    let new: Vec<&String> = page
-        .complaints
-        .iter()
-        .filter(|complaint| !expected.iter().any(|text| complaint.contains(text)))
-        .collect();
-    assert!(new.is_empty(), "{new:#?}");
-}
 
 /// Puts everything on the page that it can show: services, messages in each state, a worker that fails with a hostile
 /// text, one that is busy, a link that is down.
@@ -128,13 +76,13 @@ fn the_page_shows_what_the_node_does_and_cancels() {
     page.fits("signing in");
 
     // A wrong token is called that, and gets nothing.
-    sign_in(&mut page, "wrong");
+    page.sign_in("wrong");
     page.wait_text("#token-error", "The token is wrong");
     assert_eq!(
         page.eval("document.getElementById('head').checkVisibility()"),
         false
     );
-    sign_in(&mut page, &admin_token(south));
+    page.sign_in(&south.admin_token());
     page.wait_text("#name", "south");
     page.wait_text("#state", "ready");
     page.wait_text("main", "nobody.serves-this");
@@ -153,7 +101,7 @@ fn the_page_shows_what_the_node_does_and_cancels() {
     for (width, height) in WIDTHS {
         page.resize(width, height);
         for (at, name) in VIEWS.iter().enumerate() {
-            view(&mut page, name);
+            page.view(name);
             page.wait_text("main", ["wc", "resize", "fails", "gone", "reservations"][at]);
             page.fits(&format!("{name}, {width} pixels"));
             for dark in [false, true] {
@@ -173,7 +121,7 @@ fn the_page_shows_what_the_node_does_and_cancels() {
         page.picture(&format!("message-{width}-light"));
     }
     page.resize(1280, 900);
-    view(&mut page, "links");
+    page.view("links");
     page.wait_text("main", "down");
     page.wait_text("main", "export !secret.* *");
     page.wait_text("main", "north");
@@ -221,8 +169,7 @@ fn the_page_shows_what_the_node_does_and_cancels() {
     page.wait("the form", "document.getElementById('token').checkVisibility()");
     assert_eq!(page.eval("sessionStorage.length"), 0);
     assert_eq!(page.text("main"), "");
-    is_clean(
-        &page,
+    page.is_clean(
         south,
         &[
             "status of 401",
@@ -243,7 +190,7 @@ fn the_keyboard_is_enough() {
     };
     let mut page = browser.page(1280, 900);
     page.open(&node.url());
-    sign_in(&mut page, &admin_token(&node));
+    page.sign_in(&node.admin_token());
     // An empty node says what to do next.
     page.wait_text("main", "redlink serve wc -- wc -w");
     page.picture("empty");
@@ -284,7 +231,7 @@ fn the_keyboard_is_enough() {
         "[...document.querySelectorAll('input, select, textarea, button')].filter((e) => e.checkVisibility() && !(e.labels?.length || e.getAttribute('aria-label') || e.innerText.trim() || e.textContent.trim())).length",
     );
     assert_eq!(unnamed, 0);
-    is_clean(&page, &node, &[]);
+    page.is_clean(&node, &[]);
 }
 
 #[test]
@@ -321,7 +268,7 @@ fn a_program_sees_its_own_and_an_ended_token_is_told() {
     };
     let mut page = browser.page(390, 844);
     page.open(&node.url());
-    sign_in(&mut page, token);
+    page.sign_in(token);
     page.wait_text("main", "jobs.own");
     page.wait_text("#limited", "--administer");
     page.wait_text("#about", "you are shop");
@@ -335,7 +282,7 @@ fn a_program_sees_its_own_and_an_ended_token_is_told() {
     page.click("#ask-yes");
     page.wait_text("main dd", "cancelled");
     // It asked for nothing that it may not have.
-    is_clean(&page, &node, &[]);
+    page.is_clean(&node, &[]);
     node.cli(&["token", "revoke", made["id"].as_str().expect("an id")], b"")
         .ok();
     page.wait_text("#token-error", "revoked");
@@ -379,7 +326,7 @@ fn a_node_that_goes_is_found_again() {
     };
     let mut page = browser.page(1280, 900);
     page.open(&node.url());
-    sign_in(&mut page, &admin_token(&node));
+    page.sign_in(&node.admin_token());
     page.wait_text("#state", "ready");
     // It stands still: one question is asked, and no second one before that is over.
     node.stand_still(true);
@@ -400,8 +347,7 @@ fn a_node_that_goes_is_found_again() {
     page.click("#retry");
     page.wait("the answer", "document.getElementById('lost').hidden");
     page.wait_text("#state", "ready");
-    is_clean(
-        &page,
+    page.is_clean(
         &node,
         &[
             "ERR_CONNECTION",
@@ -456,9 +402,9 @@ fn long_lists_come_in_pages() {
     };
     let mut page = browser.page(390, 844);
     page.open(&node.url());
-    sign_in(&mut page, &admin_token(&node));
+    page.sign_in(&node.admin_token());
     page.wait_text("main", "many");
-    view(&mut page, "messages");
+    page.view("messages");
     let rows = "document.querySelectorAll('main tbody tr').length";
     for (shown, expected) in [
         ("1–50", 50),
@@ -482,5 +428,5 @@ fn long_lists_come_in_pages() {
     until("the address to say so", || {
         (page.eval("location.hash") == "#messages?service=few&state=open").then_some(())
     });
-    is_clean(&page, &node, &[]);
+    page.is_clean(&node, &[]);
 }

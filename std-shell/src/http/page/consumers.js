@@ -23,6 +23,7 @@ function make(rates) {
       { name: "Load", kind: "drawn", sign: (row) => `${row.held} ${row.limit}`, cell: (row) => bar(row.held, row.limit, `holds ${row.held} of ${row.limit}`) },
       { name: "Asks for", kind: "num", title: "Messages that its waiting takes ask for", value: (row) => row.wanted, cell: (row) => count(row.wanted) },
       { name: "Lease", kind: "num", title: "How long it may be silent", value: (row) => row.lease_ms, cell: (row) => span(row.lease_ms) },
+      { name: "Rate", kind: "num", title: "How many it wants at most", cell: (row) => row.rate ?? "–" },
       { name: "Taken/s", kind: "num", value: (row) => rates.of(key(row), "taken") ?? 0, cell: (row) => rate(rates.of(key(row), "taken")) || "–" },
       { name: "Taken", kind: "num", title: "Since the node’s start", value: (row) => row.taken, cell: (row) => count(row.taken) },
       { name: "Lately", kind: "drawn", cell: (row) => spark(rates.line(key(row), "taken")) },

@@ -66,7 +66,7 @@ export function nothing(title, ...children) {
 export function facts(pairs) {
   const list = h("dl", { class: "facts" });
   for (const [term, value] of pairs) {
-    if (value !== undefined && value !== null && value !== "") list.append(h("div", null, h("dt", null, term), h("dd", null, value)));
+    if (value !== undefined && value !== null && value !== "" && value !== false) list.append(h("div", null, h("dt", null, term), h("dd", null, value)));
   }
   return list;
 }

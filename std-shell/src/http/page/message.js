@@ -136,6 +136,7 @@ export const message = {
     if (found) {
       about.replaceChildren(facts([
         ["State", stateBadge(found.state)], ["Service", found.service], ["Alternate", found.alternate && `${found.alternate.service}${found.alternate.in_ms > 0 ? ` in ${span(found.alternate.in_ms)}` : ", offered there too"}`],
+        ["Offered", found.delayed_ms > 0 && `in ${span(found.delayed_ms)}`], ["Was the dead letter", found.requeued_from],
         ["Priority", count(found.priority)], ["Size", size(found.size)], ["Attempts", plural(found.attempts, "attempt")],
         ["Age", span(found.age_ms)], ["Time left", found.outcome ? "" : found.remaining_ms === null ? "no deadline" : span(found.remaining_ms)],
         ["Wants", found.send_only ? "no reply" : "a reply"], ["From", found.program ?? "administrator"],

@@ -54,8 +54,13 @@ function showViews(current) {
   const names = Object.keys(VIEWS).filter((name) => (whole !== false || FOR_PROGRAMS.has(name)) && (name !== "dead-letters" || keepsLetters));
   if (nav.children.length !== names.length) nav.replaceChildren(...names.map((name) => h("a", { href: `#${name}` }, VIEWS[name].title)));
   [...nav.children].forEach((link, at) => {
-    if (names[at] === current) link.setAttribute("aria-current", "page");
-    else link.removeAttribute("aria-current");
+    if (names[at] === current) {
+      link.setAttribute("aria-current", "page");
+      // On a phone not all of them are in sight.
+      link.scrollIntoView({ block: "nearest", inline: "nearest" });
+    } else {
+      link.removeAttribute("aria-current");
+    }
   });
 }
 

@@ -37,6 +37,6 @@ export function preview({ bytes, cut, length, type }) {
   if (bytes.length === 0) words.push("empty");
   else if (found === undefined) words.push("not a text: as bytes", ...(bytes.length > DUMP || cut ? [`the first ${size(Math.min(bytes.length, DUMP))}`] : []));
   else if (cut) words.push(`the first ${size(bytes.length)}`);
-  const element = h("div", { class: "payload" }, h("p", { class: "muted" }, words.join(" · ")), bytes.length > 0 && h("pre", { tabindex: "0", "aria-label": "Content" }, found ?? dump(bytes)));
+  const element = h("div", { class: "payload" }, h("p", { class: "muted" }, words.join(" · ")), bytes.length > 0 && h("pre", { class: found === undefined && "dump", tabindex: "0", "aria-label": "Content" }, found ?? dump(bytes)));
   return { element, text: cut ? undefined : found };
 }

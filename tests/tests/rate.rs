@@ -9,6 +9,13 @@ fn rate(node: &Node) -> Option<String> {
     consumers[0]["rate"].as_str().map(str::to_owned)
 }
 
+/// With this rate, or none, and limits that are in nobody's way.
+fn register(node: &Node, name: &str, rate: &str) {
+    let wish = format!(r#"{{"limit": 100, "lease": "1h"{rate}}}"#);
+    let path = format!("/v1/services/work/consumers/{name}");
+    node.curl("PUT", &path).body(wish).get().status(204);
+}
+
 /// By the node's own answers: one at first, and then no more than four a second, from another node and from its own.
 #[test]
 fn a_consumer_gets_no_more_than_it_asked_for() {
@@ -17,9 +24,7 @@ fn a_consumer_gets_no_more_than_it_asked_for() {
         node.submit("work", &[], n.to_string().as_bytes());
     }
     let begun = Instant::now();
-    let path = "/v1/services/work/consumers/w";
-    let wish = r#"{"limit": 100, "rate": "4/s"}"#;
-    mesh.north.curl("PUT", path).body(wish).get().status(204);
+    register(&mesh.north, "w", r#", "rate": "4/s""#);
     for n in 0u32..9 {
         mesh.north.take("work", "w");
         let may = 1.0 + 4.0 * begun.elapsed().as_secs_f64();
@@ -27,22 +32,25 @@ fn a_consumer_gets_no_more_than_it_asked_for() {
     }
     let list = mesh.north.cli(&["consumer", "list"], b"").ok().text();
     assert!(list.contains("RATE") && list.contains("4/s"), "{list}");
-    // Another rate counts at once, and gives nothing to begin with.
-    let wish = r#"{"limit": 100, "rate": "1/d"}"#;
-    mesh.north.curl("PUT", path).body(wish).get().status(204);
-    let left = mesh.north.submit("work", &[], b"left");
-    let empty = format!("{path}/take?wait=1s");
-    mesh.north.curl("POST", &empty).get().status(204);
-    // Without one it is free.
-    mesh.north
-        .curl("PUT", path)
-        .body(r#"{"limit": 100}"#)
-        .get()
-        .status(204);
-    let taken = mesh.north.take("work", "w");
-    assert_eq!(taken.response.text(), "left");
-    mesh.north.answer(&taken.delivery, "reply", b"").status(204);
-    mesh.north.collect(&left);
+}
+
+/// With rates so low that no time that a test takes brings another message.
+#[test]
+fn who_registers_again_gains_nothing() {
+    let node = Node::first("alone");
+    for payload in ["first", "second"] {
+        node.submit("work", &[], payload.as_bytes());
+    }
+    register(&node, "w", r#", "rate": "2/d""#);
+    assert_eq!(node.take("work", "w").response.text(), "first");
+    for rate in ["2/d", "3/d", "2/d"] {
+        register(&node, "w", &format!(r#", "rate": "{rate}""#));
+        let empty = "/v1/services/work/consumers/w/take";
+        node.curl("POST", empty).get().status(204);
+    }
+    // Without a rate it is free.
+    register(&node, "w", "");
+    assert_eq!(node.take("work", "w").response.text(), "second");
 }
 
 /// `redlink serve` says its rate again to a node that was restarted.

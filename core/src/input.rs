@@ -42,7 +42,8 @@ pub enum Outcome {
     Replied,
     /// A consumer took a send-only message and acknowledged it.
     Delivered,
-    /// A consumer said that it can't be processed.
+    /// A consumer said that it can't be processed; or, without an attempt, it was to be delivered at most once and was
+    /// not answered.
     Failed,
     /// The deadline passed.
     Expired,
@@ -65,6 +66,9 @@ pub enum Verb {
     Extend,
     /// Give it back, untouched.
     Release,
+    /// Its node gives it back, and no consumer can have seen it: as if it had not been granted. Only a node says so, to
+    /// another one; from a consumer it is a [`Release`](Self::Release).
+    Return,
 }
 
 /// A new message, as its producer wants it treated.
@@ -105,6 +109,8 @@ pub struct Terms {
     /// Counted from its acceptance: it is offered to nobody before. Its ETT counts from its acceptance too, and must be
     /// longer.
     pub not_before: Duration,
+    /// An attempt that ends without an answer is the only one: then it has failed. No limit of attempts counts.
+    pub at_most_once: bool,
     /// Attempts whose lease may run out before the message is dead; 0 means no limit.
     pub max_attempts: u16,
     /// How long its outcome waits to be collected.
@@ -122,11 +128,24 @@ impl Default for Terms {
             reoffer: Duration::from_secs(15),
             send_only: false,
             not_before: Duration::ZERO,
+            at_most_once: false,
             max_attempts: 5,
             retention: Duration::from_secs(3_600),
             direct: false,
         }
     }
+}
+
+/// What is on disk of a message's attempts.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Attempts {
+    /// How many ended without an answer.
+    pub ended: u16,
+    /// The newest of all; an answer to an older one does not count. Of a message that is delivered at most once, the one
+    /// that somebody may have seen.
+    pub newest: Option<Fence>,
+    /// That one is among those that ended.
+    pub counted: bool,
 }
 
 /// A message that was found on disk at start.
@@ -145,6 +164,8 @@ pub struct StoredMessage<'a> {
     pub alternate: Option<Alternate<'a>>,
     /// How long ago it was inserted.
     pub age: Duration,
+    /// What the last [`StoreOp::Attempts`](crate::StoreOp::Attempts) said of it, if there was one.
+    pub attempts: Attempts,
     /// Payload length in bytes.
     pub size: u64,
 }
@@ -182,6 +203,8 @@ pub struct StoredReply {
 pub enum Row {
     /// A message was to be inserted.
     Insert(u64),
+    /// What became of a message's attempts was to be written.
+    Attempts(u64),
     /// An outcome was to be inserted and its message deleted, together.
     Settle(u64),
     /// An outcome was to be deleted.

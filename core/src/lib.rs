@@ -40,7 +40,7 @@ pub use engine::{
 };
 pub use id::{AttemptId, BadId, Boot, ConsumerKey, Fence, GrantToken, MessageId, NodeId, OfferId};
 pub use input::{
-    Alternate, Body, Input, Kept, LinkId, Outcome, Part, Policy, Row, StoredMessage, StoredOutcome,
+    Alternate, Attempts, Body, Input, Kept, LinkId, Outcome, Part, Policy, Row, StoredMessage, StoredOutcome,
     StoredReply, Submit, Tag, Terms, Verb,
 };
 pub use name::{NAME_MAX, Name, NameError, RESERVED};

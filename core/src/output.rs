@@ -1,7 +1,7 @@
 //! What a core wants done: everything leaves through [`Output`].
 
 use crate::id::{AttemptId, GrantToken, NodeId};
-use crate::input::{Body, LinkId, Outcome, Part, Tag, Verb};
+use crate::input::{Attempts, Body, LinkId, Outcome, Part, Tag, Verb};
 use crate::name::NameError;
 use crate::time::Duration;
 use crate::wire::Path;
@@ -18,7 +18,15 @@ pub enum StoreOp {
         /// Its key.
         sequence: u64,
     },
-    /// In one transaction: insert the outcome, delete the message.
+    /// Write what became of the message's attempts, in place of what was written of them before. It goes with the message.
+    /// Never asked for while another change of the message is under way.
+    Attempts {
+        /// The message.
+        sequence: u64,
+        /// What is to be known of them after a restart.
+        attempts: Attempts,
+    },
+    /// In one transaction: insert the outcome, delete the message and what is written of its attempts.
     Settle {
         /// The message.
         sequence: u64,

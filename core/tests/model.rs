@@ -7,9 +7,9 @@ mod reference;
 use proptest::prelude::*;
 use redlink_core::wire::HEADER_MAX;
 use redlink_core::{
-    Alternate, Body, Boot, Bound, Capacity, Config, Core, Duration, GrantToken, Input, Instant, Kept, Misuse,
-    Name, NodeId, Outcome, Output, Rate, Refused, Row, StoreOp, StoredMessage, StoredOutcome, Submit, Tag,
-    Terms, Verb,
+    Alternate, Attempts, Body, Boot, Bound, Capacity, Config, Core, Duration, GrantToken, Input, Instant,
+    Kept, Misuse, Name, NodeId, Outcome, Output, Rate, Refused, Row, StoreOp, StoredMessage, StoredOutcome,
+    Submit, Tag, Terms, Verb,
 };
 use reference::{Consumer, Member, Message, OpenTake, Place, Reference};
 use std::collections::BTreeMap;
@@ -62,16 +62,17 @@ fn terms() -> impl Strategy<Value = Terms> {
     (
         0u8..3,
         proptest::option::of(ett()),
-        any::<bool>(),
+        any::<(bool, bool)>(),
         delay,
         0u16..4,
         duration(),
     )
         .prop_map(
-            |(priority, ett, send_only, not_before, max_attempts, retention)| Terms {
+            |(priority, ett, (send_only, at_most_once), not_before, max_attempts, retention)| Terms {
                 priority,
                 ett,
                 send_only,
+                at_most_once,
                 not_before,
                 max_attempts,
                 // Short ones end while the test looks on, long ones wait to be collected.
@@ -131,6 +132,7 @@ struct DiskRow {
     size: u64,
     inserted: u32,
     at: Instant,
+    attempts: Attempts,
 }
 
 struct Bench {
@@ -250,6 +252,8 @@ impl Bench {
                 match self.mode {
                     Mode::Done => self.stored(op, true),
                     Mode::Fails => self.stored(op, false),
+                    // Rare enough to be answered at once; what happens meanwhile is for tests of its own.
+                    Mode::Waits if matches!(op, StoreOp::Attempts { .. }) => self.stored(op, true),
                     Mode::Waits => self.waiting.push(op),
                 }
             }
@@ -289,10 +293,17 @@ impl Bench {
                         size: m.size,
                         inserted: m.inserted,
                         at: m.submitted,
+                        attempts: Attempts::default(),
                     };
                     self.disk.insert(sequence, row);
                 }
                 Row::Insert(sequence)
+            }
+            StoreOp::Attempts { sequence, attempts } => {
+                if done {
+                    self.disk.get_mut(&sequence).expect("a row").attempts = attempts;
+                }
+                Row::Attempts(sequence)
             }
             StoreOp::Settle {
                 sequence,
@@ -407,6 +418,9 @@ impl Bench {
             from: self.now + terms.not_before,
             place: Place::Storing(tag),
             newest: None,
+            chosen: false,
+            disk: Attempts::default(),
+            asked: Attempts::default(),
             tries: 0,
             counted: None,
             waited: false,
@@ -530,6 +544,7 @@ impl Bench {
                     after: row.at.until(from),
                 }),
                 age,
+                attempts: row.attempts,
                 size: row.size,
             };
             let answer = self.core.handle_input(self.now, Input::RecoverMessage(stored));

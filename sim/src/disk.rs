@@ -1,7 +1,7 @@
 //! A node's disk and the queue in front of it: group commit, latency, failures, and what a crash leaves.
 
 use crate::scenario::Time;
-use redlink_core::{AttemptId, GrantToken, Outcome, Row, Terms, Verb};
+use redlink_core::{AttemptId, Attempts, GrantToken, Outcome, Row, Terms, Verb};
 use std::collections::BTreeMap;
 
 /// Payload bytes: whose they are and how many.
@@ -59,6 +59,8 @@ pub(crate) struct Disk {
     /// Highest sequence number that was ever committed.
     pub(crate) high: u64,
     pub(crate) messages: BTreeMap<u64, MessageRow>,
+    /// What was written of messages' attempts.
+    pub(crate) attempts: BTreeMap<u64, Attempts>,
     pub(crate) outcomes: BTreeMap<u64, OutcomeRow>,
     pub(crate) replies: BTreeMap<AttemptId, ReplyRow>,
 }
@@ -67,6 +69,7 @@ pub(crate) struct Disk {
 #[derive(Clone, Debug)]
 pub(crate) enum Write {
     Insert(u64, MessageRow),
+    Attempts(u64, Attempts),
     Settle(u64, OutcomeRow),
     Delete(u64),
     Keep(ReplyRow),
@@ -77,6 +80,7 @@ impl Write {
     pub(crate) fn row(&self) -> Row {
         match self {
             Self::Insert(sequence, _) => Row::Insert(*sequence),
+            Self::Attempts(sequence, _) => Row::Attempts(*sequence),
             Self::Settle(sequence, _) => Row::Settle(*sequence),
             Self::Delete(sequence) => Row::Delete(*sequence),
             Self::Keep(reply) => Row::Keep(reply.token.attempt()),
@@ -107,7 +111,14 @@ impl Disk {
                 self.high = *sequence;
                 self.messages.insert(*sequence, row.clone());
             }
+            Write::Attempts(sequence, attempts) => {
+                if !self.messages.contains_key(sequence) {
+                    return Err(format!("attempts at message {sequence}, which is not on disk"));
+                }
+                self.attempts.insert(*sequence, *attempts);
+            }
             Write::Settle(sequence, row) => {
+                self.attempts.remove(sequence);
                 if self.outcomes.contains_key(sequence) {
                     return Err(format!("message {sequence} has an outcome already"));
                 }

@@ -264,6 +264,7 @@ impl World {
                     after: Duration::from_micros(*after),
                 }),
                 age: Duration::from_micros(now - row.submitted_at),
+                attempts: disk.attempts.get(&sequence).copied().unwrap_or_default(),
                 size: row.content.size,
             };
             let waited = now - row.submitted_at;
@@ -355,6 +356,21 @@ impl World {
         }
     }
 
+    /// What the crash may cost of the count of attempts: those whose end was not on disk yet.
+    fn forgive(&mut self, h: usize) {
+        // By then the store has long done what it was asked, if it and the node were well.
+        const LONG: Time = 30 * SECOND;
+        let host = &self.hosts[h];
+        let trouble = [host.store_fails.0, host.store_slow.0, host.frozen_until];
+        let well = trouble.iter().all(|until| until + LONG < self.now);
+        let before = if well { self.now.saturating_sub(LONG) } else { 0 };
+        let rows = &host.disk.attempts;
+        let verdict = self.check.ledger.forgive(h, before, |sequence| {
+            rows.get(&sequence).map_or(0, |attempts| attempts.ended)
+        });
+        self.check.verdict(verdict);
+    }
+
     /// Ends a node's process at once.
     pub(crate) fn crash(&mut self, h: usize) {
         let Some(live) = self.hosts[h].live.take() else {
@@ -366,6 +382,7 @@ impl World {
         self.hosts[h].frozen_until = self.now;
         self.after(0, Event::Thaw { host: h });
         self.crash_store(h, &live);
+        self.forgive(h);
         self.check.ledger.forgot(h);
         self.check.leases.forgot(h);
         self.check.rates.forgot(h);

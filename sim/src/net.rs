@@ -516,8 +516,7 @@ impl World {
                         .fail("P9", format!("node {h} grants {token:?} with {attached:?}"));
                 }
                 if !passes {
-                    let verdict = self.check.ledger.granted(token, self.now, self.slack());
-                    self.check.verdict(verdict);
+                    self.check_grant(h, token);
                     self.check.order.own_gone(h, token.message);
                 }
             }

@@ -123,6 +123,19 @@ impl World {
                 self.check.verdict(verdict);
                 Write::Insert(sequence, row)
             }
+            StoreOp::Attempts { sequence, attempts } => {
+                let known = self.hosts[h].disk.attempts.get(&sequence).copied();
+                let id = self.own(h, sequence);
+                let verdict = self
+                    .check
+                    .ledger
+                    .counting(id, attempts, known.unwrap_or_default());
+                self.check.verdict(verdict);
+                if attempts.newest.is_some() {
+                    self.check.order.own_gone(h, id);
+                }
+                Write::Attempts(sequence, attempts)
+            }
             StoreOp::Settle {
                 sequence,
                 outcome,
@@ -256,10 +269,10 @@ impl World {
         let honest = own || (self.plan.honest() && !lied);
         let fresh = !entry.granted.contains_key(&token.fence);
         if own {
-            let verdict = self.check.ledger.granted(&token, now, self.slack());
-            self.check.verdict(verdict);
+            self.check_grant(h, &token);
             // Where outputs wait, the take that it was granted for may have ended, and another one gets it later.
-            if fresh && self.late() == 0 {
+            // What is delivered at most once was chosen before its grant was written.
+            if fresh && self.late() == 0 && !entry.terms.at_most_once {
                 let service = self.workers[worker].plan.service;
                 let born = self.born(h, id);
                 let priority = entry.terms.priority;
@@ -338,6 +351,15 @@ impl World {
         this_life.then(|| host.local(at))
     }
 
+    /// P6 and others, when a grant leaves its origin.
+    pub(crate) fn check_grant(&mut self, h: usize, token: &GrantToken) {
+        let row = self.hosts[h].disk.attempts.get(&token.message.sequence);
+        let on_disk = row.and_then(|attempts| attempts.newest);
+        let (now, slack) = (self.now, self.slack());
+        let verdict = self.check.ledger.granted_with(token, on_disk, now, slack);
+        self.check.verdict(verdict);
+    }
+
     /// P5, when something is claimed or granted here.
     pub(crate) fn check_choice(&mut self, h: usize, id: MessageId, what: Choice) {
         let Some(live) = &self.hosts[h].live else { return };
@@ -363,10 +385,10 @@ impl World {
             match saying.verb {
                 Verb::Reply | Verb::Ack | Verb::Fail => self.check_durable(h, &saying.token, saying.verb),
                 Verb::Extend => self.check.leases.renewed(h, attempt, saying.at),
-                Verb::Release => {}
+                Verb::Release | Verb::Return => {}
             }
         }
-        let ends = !matches!(saying.verb, Verb::Extend | Verb::Release);
+        let ends = !matches!(saying.verb, Verb::Extend | Verb::Release | Verb::Return);
         match result {
             // Busy: another answer still decides.
             Answered::StoreFailed | Answered::WrongVerb | Answered::Busy if ends => {
@@ -407,6 +429,9 @@ impl World {
                 "P6",
                 format!("{attempt:?} loses its lease {} us early", until - self.now),
             );
+        }
+        if why == LostWhy::Lease && token.message.node == self.hosts[h].node {
+            self.check.ledger.ended(token, self.now);
         }
         self.check.leases.over(h, attempt);
         self.lost(h, token);

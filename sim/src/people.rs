@@ -319,6 +319,8 @@ impl World {
             self.after(delay, Event::Work { worker, epoch, act });
             return;
         }
+        let verdict = self.check.ledger.seen(&token, &self.check.lies);
+        self.check.verdict(verdict);
         let kinds = [
             (Kind::Silent, 100),
             (Kind::LateAnswer, 100),

@@ -72,6 +72,7 @@ impl World {
             reoffer: Duration::from_micros(rng.spread(200 * MS, 15 * SECOND)),
             send_only: rng.chance(350),
             not_before: not_before.unwrap_or(Duration::ZERO),
+            at_most_once: rng.chance(200),
             max_attempts: if rng.chance(300) {
                 0
             } else {

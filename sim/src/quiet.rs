@@ -402,6 +402,7 @@ impl World {
                 reoffer: Duration::from_micros(2 * SECOND),
                 send_only: self.quiet.rng.chance(500),
                 not_before: Duration::ZERO,
+                at_most_once: false,
                 max_attempts: 0,
                 retention: Duration::from_micros(600 * SECOND),
                 direct: false,

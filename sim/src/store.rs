@@ -84,7 +84,7 @@ impl World {
                 let id = self.own(h, *sequence);
                 self.check.ledger.deleted(id);
             }
-            Write::Keep(_) | Write::Drop(_) => {}
+            Write::Attempts(..) | Write::Keep(_) | Write::Drop(_) => {}
         }
     }
 
@@ -135,7 +135,7 @@ impl World {
                     live.rows.remove(&sequence);
                 }
             }
-            Row::Settle(_) | Row::Delete(_) | Row::Keep(_) | Row::Drop(_) => {}
+            Row::Attempts(_) | Row::Settle(_) | Row::Delete(_) | Row::Keep(_) | Row::Drop(_) => {}
         }
     }
 

@@ -113,7 +113,7 @@ fn measure(dir: &Path, under_way: u64, span: Duration, content: &Content) {
                     opened.store.send(insert(next, content));
                     next += 1;
                 }
-                Row::Keep(_) | Row::Drop(_) => unreachable!("none was sent"),
+                Row::Attempts(_) | Row::Keep(_) | Row::Drop(_) => unreachable!("none was sent"),
             }
         }
     }

@@ -20,3 +20,14 @@ pub struct Content {
     /// Of a message's payload: the distributed trace that its producer sent it in. Beside the bytes wherever they go.
     pub trace_context: Option<Arc<TraceContext>>,
 }
+
+impl Content {
+    /// The text of a failure that no consumer told: it was to be delivered at most once.
+    pub(crate) fn unanswered() -> Self {
+        Self {
+            content_type: Some("text/plain".into()),
+            bytes: Bytes::from_static(b"the attempt ended without an answer; delivered at most once"),
+            ..Self::default()
+        }
+    }
+}

@@ -220,6 +220,7 @@ impl<'m> Leaf<'m> {
                 self.bodies.drop_message(sequence);
                 Row::Settle(sequence)
             }
+            StoreOp::Attempts { sequence, .. } => Row::Attempts(sequence),
             StoreOp::Delete { sequence } => Row::Delete(sequence),
             StoreOp::Keep { token, .. } => Row::Keep(token.attempt()),
             StoreOp::Drop { attempt } => Row::Drop(attempt),

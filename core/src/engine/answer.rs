@@ -22,12 +22,17 @@ pub(super) fn is_wrong(verb: Verb, send_only: bool) -> bool {
     match verb {
         Verb::Reply => send_only,
         Verb::Ack => !send_only,
-        Verb::Fail | Verb::Extend | Verb::Release => false,
+        Verb::Fail | Verb::Extend | Verb::Release | Verb::Return => false,
     }
 }
 
 pub(super) fn ends(verb: Verb) -> bool {
     matches!(verb, Verb::Reply | Verb::Ack | Verb::Fail)
+}
+
+/// The consumer, or its node, will not process it.
+pub(super) fn gives_back(verb: Verb) -> bool {
+    matches!(verb, Verb::Release | Verb::Return)
 }
 
 pub(super) fn kept(body: Option<Body>) -> Kept {
@@ -85,8 +90,9 @@ impl Core<'_> {
                 self.touch(Entity::Delivery(d));
                 said(self, Answered::Done)
             }
-            Verb::Release => {
-                self.release(d);
+            // That nobody has seen it is not a program's to say.
+            Verb::Release | Verb::Return => {
+                self.let_go(d, false);
                 said(self, Answered::Done)
             }
             Verb::Reply | Verb::Ack | Verb::Fail => {
@@ -177,7 +183,7 @@ impl Core<'_> {
         };
         let result = match judged {
             Err(result) => result,
-            Ok(_) if verb != Verb::Release && self.deliveries.is_full() => {
+            Ok(_) if !gives_back(verb) && self.deliveries.is_full() => {
                 return Err(Refused::Full(Bound::Deliveries));
             }
             Ok(Some(ix)) => return Ok(self.answer_own(ix, tag, token, verb, body)),
@@ -239,11 +245,14 @@ impl Core<'_> {
             });
             return Kept::Nothing;
         }
-        if verb == Verb::Release {
+        if gives_back(verb) {
             if matches!(self.messages[ix].state, State::Recovering | State::Granted) {
-                self.take_back(ix);
+                if self.messages[ix].holder == Holder::Local {
+                    self.lose_local(ix, LostWhy::Revoked);
+                }
                 self.newest(ix, token.fence);
-                self.enter_waiting(ix);
+                // Whatever it says, nobody here knows whether a consumer has seen it.
+                self.unanswered(ix);
             }
             self.say(Pending::Answered {
                 tag,
@@ -256,7 +265,7 @@ impl Core<'_> {
         let m = &mut self.messages[ix];
         m.holder_node = token.node;
         m.holder_key = token.consumer;
-        self.hold_here(ix);
+        self.hold_here(ix, State::Granted);
         let lease = consumer.map_or(self.config.lease, |c| self.consumers[c].lease);
         let slot = Delivery {
             deadline,
@@ -297,9 +306,10 @@ impl Core<'_> {
             .peer_of_node(token.message.node)
             .filter(|&peer| self.is_up(peer));
         let source = peer.map_or(Source::Absent, Source::Peer);
-        if verb == Verb::Release {
+        if gives_back(verb) {
             if let Some(peer) = peer {
-                self.say(Pending::Release { peer, token });
+                let verb = Verb::Release;
+                self.say(Pending::Release { peer, token, verb });
             }
             self.say(Pending::Answered {
                 tag,

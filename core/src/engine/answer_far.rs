@@ -1,6 +1,6 @@
 //! What consumers of other nodes say about messages of this one.
 
-use super::answer::{ends, is_wrong, kept, outcome_of};
+use super::answer::{ends, gives_back, is_wrong, kept, outcome_of};
 use super::slots::{Holder, State};
 use super::tables::Entity;
 use super::{Core, Pending};
@@ -40,7 +40,7 @@ impl Core<'_> {
         let ix = match self.judge(&token) {
             Ok(Some(ix)) => ix,
             Err(Answered::Busy) | Ok(None) => return Ok(Kept::Nothing),
-            Err(_) if verb == Verb::Release => return Ok(Kept::Nothing),
+            Err(_) if gives_back(verb) => return Ok(Kept::Nothing),
             Err(result) => {
                 let taken = match result {
                     Answered::Done => Taken::Done,
@@ -60,10 +60,14 @@ impl Core<'_> {
         let holds = m.state == State::Granted && m.fence == token.fence && m.holder == Holder::Peer(peer);
         match verb {
             Verb::Release if holds => {
-                self.requeue(ix);
+                self.unanswered(ix);
                 Ok(Kept::Nothing)
             }
-            Verb::Release => Ok(Kept::Nothing),
+            Verb::Return if holds => {
+                self.ungranted(ix);
+                Ok(Kept::Nothing)
+            }
+            Verb::Release | Verb::Return => Ok(Kept::Nothing),
             Verb::Extend => {
                 let lease = if holds {
                     super::origin::from_millis(m.lease_ms)
@@ -161,7 +165,7 @@ impl Core<'_> {
             self.messages[ix].out.grant = false;
         }
         self.newest(ix, token.fence);
-        self.hold_at_peer(ix, peer, token.node, token.consumer, lease);
+        self.hold_at_peer(ix, State::Granted, peer, token.node, token.consumer, lease);
         self.fill(service);
     }
 
@@ -190,6 +194,11 @@ impl Core<'_> {
     /// A message that is held behind a peer stays held until the lease is over. Its holder's node looks for this one along
     /// the way that the offer came by, and this one for it by others.
     pub(super) fn hold_away(&mut self, ix: Ix) {
+        let m = &self.messages[ix];
+        if m.at_most_once && (m.state == State::Granting || (m.out.grant && !m.reversed)) {
+            // The grant was never sent.
+            return self.ungranted(ix);
+        }
         let mut way = None;
         if let Holder::Peer(peer) = self.messages[ix].holder {
             self.peers[peer].granted.remove(&mut self.messages, ix);

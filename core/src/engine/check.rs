@@ -1,7 +1,7 @@
 //! Whole-structure checks, for tests and the simulator.
 
 use super::Core;
-use super::slots::{Holder, Source, Stage, State};
+use super::slots::{Holder, Source, Stage, State, Writing};
 use super::tables::Entity;
 
 impl Core<'_> {
@@ -95,7 +95,7 @@ impl Core<'_> {
                 m.outcome.is_some(),
                 matches!(m.state, State::Settling | State::Settled | State::Deleting)
             );
-            if m.state == State::Granted && m.holder == Holder::Local {
+            if matches!(m.state, State::Granting | State::Granted) && m.holder == Holder::Local {
                 let attempt = self.token_of(ix).attempt();
                 let d = self
                     .find_delivery(attempt)
@@ -112,6 +112,10 @@ impl Core<'_> {
                     "a deadline is never slept over (P3)"
                 );
             }
+            if m.writing == Writing::Failed {
+                let timer = self.timers.at(Entity::Message(ix).number(&self.capacity));
+                assert!(timer.is_some(), "what could not be written is tried again");
+            }
             if m.state == State::Delayed {
                 let timer = self.timers.at(Entity::Message(ix).number(&self.capacity));
                 assert!(
@@ -119,7 +123,12 @@ impl Core<'_> {
                     "the time to offer it is never slept over"
                 );
             }
-            if m.state == State::Granted {
+            if m.state == State::Granting {
+                assert!(m.at_most_once && m.wake.is_none());
+                let written = m.out.attempts || m.writing != Writing::No;
+                assert!(written, "a grant that is to be written is");
+            }
+            if matches!(m.state, State::Granting | State::Granted) {
                 assert!(m.holder != Holder::None, "a granted message has a holder");
             }
             if m.state != State::Granted && m.state.is_open() {
@@ -212,10 +221,9 @@ impl Core<'_> {
             p.reservations.check(&self.reservations);
             p.deliveries.check(&self.deliveries);
             p.granted.check(&self.messages);
-            let granted = self
-                .messages
-                .iter()
-                .filter(|(_, m)| m.state == State::Granted && m.holder == Holder::Peer(ix));
+            let granted = self.messages.iter().filter(|(_, m)| {
+                matches!(m.state, State::Granting | State::Granted) && m.holder == Holder::Peer(ix)
+            });
             assert_eq!(granted.count(), p.granted.len(), "what a peer holds is listed");
             if p.link.is_none() {
                 assert!(p.reservations.is_empty(), "no session, no reservations");

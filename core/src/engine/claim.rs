@@ -63,8 +63,8 @@ impl Core<'_> {
 
     fn granted_by(&self, ix: Ix, peer: Ix, claim: &Claim) -> bool {
         let m = &self.messages[ix];
-        m.out.grant
-            && m.state == State::Granted
+        let coming = m.state == State::Granting || (m.state == State::Granted && m.out.grant);
+        coming
             && m.holder == Holder::Peer(peer)
             && (m.holder_node, m.holder_key) == (claim.node, claim.consumer)
     }
@@ -88,24 +88,29 @@ impl Core<'_> {
 
     fn grant_to_peer(&mut self, ix: Ix, peer: Ix, claim: &Claim) {
         let fence = self.next_fence(ix);
-        self.hold_at_peer(ix, peer, claim.node, claim.consumer, claim.lease);
+        let next = self.messages[ix].granted_as();
+        self.hold_at_peer(ix, next, peer, claim.node, claim.consumer, claim.lease);
         self.newest(ix, fence);
-        let m = &mut self.messages[ix];
-        m.reversed = false;
-        m.out.grant = true;
+        self.messages[ix].reversed = false;
         self.counters.granted += 1;
+        if next == State::Granting {
+            self.write_grant(ix);
+        } else {
+            self.messages[ix].out.grant = true;
+        }
     }
 
     /// After `leave_state`: a consumer that is reached through the peer has the message, by a grant or by its own word.
     pub(super) fn hold_at_peer(
         &mut self,
         ix: Ix,
+        next: State,
         peer: Ix,
         node: NodeId,
         consumer: ConsumerKey,
         lease: Duration,
     ) {
-        self.set_state(ix, State::Granted);
+        self.set_state(ix, next);
         let session = self.peers[peer].session;
         let until = self.now + lease + self.config.timing.margin;
         let m = &mut self.messages[ix];

@@ -8,7 +8,7 @@ use crate::data::list::ListLinks;
 use crate::data::slab::{Ix, Link};
 use crate::data::tree::{TreeLinks, TreeNode};
 use crate::id::{ConsumerKey, GrantToken, MessageId, NodeId, OfferId};
-use crate::input::{Body, Kept, Part};
+use crate::input::{Body, Kept, Part, Verb};
 use crate::name::Name;
 use crate::output::{Answered, LostWhy, Payload};
 use crate::time::Duration;
@@ -284,7 +284,11 @@ impl Core<'_> {
             match self.find_delivery(token.attempt()) {
                 Some(d) => self.reversed(d, peer, grant),
                 // Claimed too long ago: nobody waits for it any more.
-                None => self.say(Pending::Release { peer, token }),
+                None => self.say(Pending::Release {
+                    peer,
+                    token,
+                    verb: Verb::Return,
+                }),
             }
             return Kept::Nothing;
         };

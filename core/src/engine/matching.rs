@@ -98,7 +98,8 @@ impl Core<'_> {
         m.by_alternate = offered != ix;
         m.holder_node = self.config.node;
         m.holder_key = key;
-        self.hold_here(ix);
+        let next = m.granted_as();
+        self.hold_here(ix, next);
         self.counters.granted += 1;
         let token = self.token_of(ix);
         let m = &self.messages[ix];
@@ -107,18 +108,26 @@ impl Core<'_> {
             priority: m.priority,
             send_only: m.send_only,
             deadline: m.deadline,
-            stage: Stage::Ready,
+            stage: if next == State::Granting {
+                Stage::Claiming
+            } else {
+                Stage::Ready
+            },
             ..Self::blank_delivery(token, Source::Local, lease)
         };
         if let Some(d) = self.insert_delivery(slot, Some(consumer)) {
-            self.hand_over(d);
+            if next == State::Granting {
+                self.write_grant(ix);
+            } else {
+                self.hand_over(d);
+            }
         }
         self.fill_both(ix, service);
     }
 
     /// After `leave_state`: a consumer of this node has the message.
-    pub(super) fn hold_here(&mut self, ix: Ix) {
-        self.set_state(ix, State::Granted);
+    pub(super) fn hold_here(&mut self, ix: Ix, next: State) {
+        self.set_state(ix, next);
         let m = &mut self.messages[ix];
         m.holder = Holder::Local;
         m.wake = None;
@@ -259,26 +268,41 @@ impl Core<'_> {
         self.touch(Entity::Delivery(d));
     }
 
-    /// Gives a delivery back to its origin.
+    /// Gives a delivery back to its origin, and says whether it was handed over.
     pub(super) fn release(&mut self, d: Ix) {
+        let unseen = self.deliveries[d].stage != Stage::Held;
+        self.let_go(d, unseen);
+    }
+
+    /// Gives a delivery back to its origin; `unseen` if it is certain that no consumer has seen it.
+    pub(super) fn let_go(&mut self, d: Ix, unseen: bool) {
         let (source, token) = (self.deliveries[d].source, self.deliveries[d].token);
         self.over(d);
         match source {
             Source::Local => {
                 if let Some(ix) = self.held_here(&token) {
-                    self.requeue(ix);
+                    if unseen {
+                        self.ungranted(ix);
+                    } else {
+                        self.unanswered(ix);
+                    }
                 }
             }
-            Source::Peer(peer) => self.deliveries[d].out.release = self.is_up(peer),
+            Source::Peer(peer) => {
+                let up = self.is_up(peer);
+                let out = &mut self.deliveries[d].out;
+                out.release = up;
+                out.unseen = unseen;
+            }
             Source::Absent => {}
         }
     }
 
-    /// This node's message, if its newest attempt is this one and a consumer here holds it.
+    /// This node's message, if its newest attempt is this one and a consumer here holds it, or is to.
     pub(super) fn held_here(&self, token: &GrantToken) -> Link {
         let ix = self.own(token.message)?;
         let m = &self.messages[ix];
-        let held = m.state == State::Granted && m.holder == Holder::Local;
+        let held = matches!(m.state, State::Granting | State::Granted) && m.holder == Holder::Local;
         (held && m.fence == token.fence).then_some(ix)
     }
 

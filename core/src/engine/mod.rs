@@ -12,6 +12,7 @@
 //! | `place` | which next hops an offer is placed at, and what comes back from them |
 //! | `rank` | who is before whom |
 //! | `claim` | who gets a message that was offered, and who holds it then |
+//! | `attempts` | what is written of a message's attempts, and when |
 //! | `registry` | consumers and their takes |
 //! | `matching` | which message goes to which consumer |
 //! | `hold` | messages of peers: reservations, claims, grants |
@@ -32,6 +33,7 @@
 mod alternate;
 mod answer;
 mod answer_far;
+mod attempts;
 mod check;
 mod claim;
 mod emit;
@@ -61,7 +63,7 @@ use crate::data::list::List;
 use crate::data::slab::{Ix, Slab};
 use crate::data::timers::Timers;
 use crate::id::{AttemptId, ConsumerKey, GrantToken, MessageId, NodeId, OfferId};
-use crate::input::{Body, Input, Kept, LinkId, Row, Tag};
+use crate::input::{Body, Input, Kept, LinkId, Row, Tag, Verb};
 use crate::name::Name;
 use crate::output::{Answered, Bound, Fault, Misuse, Notice, Refused};
 use crate::time::Instant;
@@ -118,6 +120,8 @@ enum Pending {
     Release {
         peer: Ix,
         token: GrantToken,
+        /// `Release` or `Return`.
+        verb: Verb,
     },
     Answered {
         tag: Tag,
@@ -184,6 +188,8 @@ pub struct Core<'s> {
     turn: u8,
     answers: heapless::Deque<Pending, ANSWERS>,
 
+    /// When what could not be written of attempts is tried again.
+    write_again: Instant,
     recovering: List<OfState>,
     delivered: List<OfState>,
     /// Messages that a consumer holds to which no way leads just now.
@@ -277,6 +283,7 @@ impl<'s> Core<'s> {
             current: None,
             turn: 0,
             answers: heapless::Deque::new(),
+            write_again: Instant::ZERO,
             recovering: List::default(),
             delivered: List::default(),
             away: List::default(),
@@ -375,9 +382,10 @@ impl<'s> Core<'s> {
 
     fn stored(&mut self, row: Row, done: bool) -> Result<(), Refused> {
         match row {
-            Row::Insert(sequence) | Row::Settle(sequence) | Row::Delete(sequence) => {
-                self.stored_message(row, sequence, done)
-            }
+            Row::Insert(sequence)
+            | Row::Attempts(sequence)
+            | Row::Settle(sequence)
+            | Row::Delete(sequence) => self.stored_message(row, sequence, done),
             Row::Keep(attempt) | Row::Drop(attempt) => self.stored_reply(row, attempt, done),
         }
     }

@@ -1,7 +1,7 @@
 //! Messages of this node, from submit or recovery to the end of their retention.
 
 use super::place::Offer;
-use super::slots::{Holder, Message, MessageOut, State};
+use super::slots::{Holder, Message, MessageOut, State, Writing};
 use super::tables::Entity;
 use super::{Core, Pending};
 use crate::data::list::ListLinks;
@@ -58,9 +58,11 @@ impl Core<'_> {
             state: State::Storing,
             priority: terms.priority,
             send_only: terms.send_only,
+            at_most_once: terms.at_most_once,
             tries: 0,
             counted: false,
             max_attempts: terms.max_attempts,
+            writing: Writing::No,
             outcome: None,
             reply_verb: None,
             answered: false,
@@ -201,6 +203,7 @@ impl Core<'_> {
         // What is left counts from now on, however far back `born` could be placed.
         message.deadline = stored.terms.ett.map(|left| self.now + left);
         message.state = State::Recovering;
+        message.recall(&stored.attempts);
         let overdue = message.deadline.is_some_and(|at| at <= self.now);
         message.overdue = overdue;
         // As the deadline: what is left of it counts from now on.
@@ -260,6 +263,12 @@ impl Core<'_> {
     pub(super) fn recovery_over(&mut self) {
         for _ in 0..RECOVERY_BATCH {
             let Some(ix) = self.recovering.front() else { break };
+            if self.messages[ix].was_granted() {
+                let late = self.is_late(self.messages[ix].deadline);
+                let outcome = if late { Outcome::Expired } else { Outcome::Failed };
+                self.settle(ix, outcome, false, None);
+                continue;
+            }
             self.leave_state(ix);
             self.enter_open(ix);
         }
@@ -287,7 +296,12 @@ impl Core<'_> {
     pub(super) fn cancel(&mut self, sequence: u64) -> Result<(), Refused> {
         let ix = self.find_message(sequence).ok_or(Refused::Unknown)?;
         match self.messages[ix].state {
-            State::Recovering | State::Delayed | State::Waiting | State::Offered | State::Granted => {
+            State::Recovering
+            | State::Delayed
+            | State::Waiting
+            | State::Offered
+            | State::Granting
+            | State::Granted => {
                 if self.is_late(self.messages[ix].deadline) {
                     // P3: past its deadline a message has expired, whatever comes first.
                     self.end(ix, Outcome::Expired, LostWhy::Deadline);
@@ -319,6 +333,7 @@ impl Core<'_> {
         let ix = self.find_message(sequence).ok_or(misuse)?;
         let m = &mut self.messages[ix];
         match (row, m.state) {
+            (Row::Attempts(_), _) if m.writing == Writing::Asked => self.attempts_written(ix, done),
             (Row::Insert(_), State::Storing) if !m.out.insert => {
                 if done {
                     m.out.accepted = true;
@@ -436,6 +451,7 @@ impl Core<'_> {
     /// Chooses the one outcome of an open message (P2). From here on nothing else can end it.
     pub(super) fn settle(&mut self, ix: Ix, outcome: Outcome, answered: bool, body: Option<Body>) {
         let service = self.messages[ix].service;
+        self.deny_grant(ix);
         self.leave_state(ix);
         self.set_state(ix, State::Settling);
         let m = &mut self.messages[ix];
@@ -444,7 +460,8 @@ impl Core<'_> {
         m.body = body;
         m.reply_verb = None;
         m.wake = None;
-        m.out.settle = true;
+        m.out.attempts = false;
+        m.out.settle = m.stop_writing();
         m.out.grant = false;
         m.out.fetch = false;
         self.time_message(ix);
@@ -463,7 +480,7 @@ impl Core<'_> {
                 self.unplace_all(Offer::Message(ix));
                 self.services[service].offered.remove(&mut self.messages, ix);
             }
-            State::Granted => match holder {
+            State::Granting | State::Granted => match holder {
                 Holder::Peer(peer) => self.peers[peer].granted.remove(&mut self.messages, ix),
                 Holder::Away(_) => self.away.remove(&mut self.messages, ix),
                 Holder::None | Holder::Local => {}
@@ -526,15 +543,22 @@ impl Core<'_> {
     pub(super) fn lease_over(&mut self, ix: Ix) {
         self.counters.leases_over += 1;
         let m = &mut self.messages[ix];
-        if !m.counted {
+        if m.at_most_once {
+            return self.unanswered(ix);
+        }
+        let fresh = !m.counted;
+        if fresh {
             m.counted = true;
             m.tries = m.tries.saturating_add(1);
         }
-        if m.max_attempts > 0 && m.tries >= m.max_attempts {
-            self.settle(ix, Outcome::Dead, false, None);
-        } else {
-            self.requeue(ix);
+        let limited = m.max_attempts > 0;
+        if limited && m.tries >= m.max_attempts {
+            return self.settle(ix, Outcome::Dead, false, None);
         }
+        if fresh && limited {
+            self.write_attempts(ix);
+        }
+        self.requeue(ix);
     }
 
     /// This is the newest attempt.
@@ -559,10 +583,8 @@ impl Core<'_> {
         } else {
             None
         };
-        let at = match (deadline, m.wake) {
-            (Some(a), Some(b)) => Some(a.min(b)),
-            (a, b) => a.or(b),
-        };
+        let again = (m.writing == Writing::Failed).then_some(self.write_again);
+        let at = [deadline, m.wake, again].into_iter().flatten().min();
         self.set_timer(Entity::Message(ix), at);
     }
 

@@ -1,7 +1,7 @@
 //! Consumers of this node and their takes.
 
 use super::Core;
-use super::slots::{Consumer, Stage, Take};
+use super::slots::{Consumer, Source, Stage, Take};
 use super::tables::Entity;
 use crate::data::bucket::Bucket;
 use crate::data::index::{Seed, hash_bytes, hash_words};
@@ -143,8 +143,8 @@ impl Core<'_> {
             self.detach(d);
             match self.deliveries[d].stage {
                 Stage::Answering | Stage::Over => {}
-                Stage::Claiming => self.over(d),
-                Stage::Fetching | Stage::Ready => self.release(d),
+                Stage::Claiming if self.deliveries[d].source != Source::Local => self.over(d),
+                Stage::Claiming | Stage::Fetching | Stage::Ready => self.release(d),
                 Stage::Held => {
                     self.lost(d, LostWhy::Unregistered);
                     self.release(d);
@@ -276,7 +276,7 @@ impl Core<'_> {
             let then = until - slot.lease;
             self.consumers[c].bucket.put_back(then, self.now);
         }
-        self.release(d);
+        self.let_go(d, true);
     }
 
     /// After anything that changes its room: keeps the list of hungry ones and its timer true.

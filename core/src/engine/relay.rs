@@ -4,6 +4,7 @@
 //! last. If the way breaks, each side is told; the consumer's node then says again what it holds, along the nodes
 //! that the offer came by, and every node on that way lets answers pass once more.
 
+use super::answer::gives_back;
 use super::claim::Claim;
 use super::place::Offer;
 use super::slots::{Passing, Relay, RelayOut};
@@ -166,7 +167,12 @@ impl Core<'_> {
             match self.passing(&token) {
                 Some(ix) if self.relays[ix].up == peer => self.reversed_passes(ix, grant),
                 Some(_) => {}
-                None => self.say(Pending::Release { peer, token }),
+                // It ends here, and so does what it would have brought.
+                None => self.say(Pending::Release {
+                    peer,
+                    token,
+                    verb: Verb::Return,
+                }),
             }
             return Kept::Nothing;
         };
@@ -234,7 +240,7 @@ impl Core<'_> {
     pub(super) fn answer_passes(&mut self, peer: Ix, answer: &super::answer_far::PeerAnswer) -> Kept {
         let token = answer.token;
         let Some(ix) = self.passing(&token).filter(|&ix| self.relays[ix].down == peer) else {
-            if answer.verb != Verb::Release {
+            if !gives_back(answer.verb) {
                 self.say(Pending::NoPath { peer, token });
             }
             return Kept::Nothing;
@@ -245,8 +251,9 @@ impl Core<'_> {
                 self.relay_alive(ix);
                 Kept::Nothing
             }
-            Verb::Release => {
+            Verb::Release | Verb::Return => {
                 self.relays[ix].out.release = true;
+                self.relays[ix].out.unseen = answer.verb == Verb::Return;
                 self.relay_over(ix);
                 Kept::Nothing
             }

@@ -465,7 +465,7 @@ impl Core<'_> {
             let m = &self.messages[ix];
             let own = m.holder == Holder::Away(Some(peer)) && Some(m.holder_node) == self.peers[peer].node;
             if own && self.messages[ix].session != session {
-                self.requeue(ix);
+                self.unanswered(ix);
             }
         }
     }

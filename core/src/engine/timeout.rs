@@ -86,6 +86,7 @@ impl Core<'_> {
     }
 
     fn message_timeout(&mut self, ix: Ix) {
+        self.write_again_if_due(ix);
         let m = &self.messages[ix];
         let (state, due) = (m.state, m.wake.is_some_and(|wake| wake <= self.now));
         if state.is_open() && state != State::Storing && self.is_late(m.deadline) {

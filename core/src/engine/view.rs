@@ -78,6 +78,8 @@ pub struct MessageView<'a> {
     pub attempt: u32,
     /// Leases that ran out.
     pub tries: u16,
+    /// Its first attempt is its only one.
+    pub at_most_once: bool,
     /// Payload length in bytes.
     pub size: u64,
     /// Time since it was inserted.
@@ -212,6 +214,7 @@ impl Core<'_> {
             send_only: m.send_only,
             attempt: m.fence.attempt,
             tries: m.tries,
+            at_most_once: m.at_most_once,
             size: m.size,
             age: self.now.since(self.born(m.rank, m.priority)),
             remaining: m.deadline.map(|at| self.now.until(at)),

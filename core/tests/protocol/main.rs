@@ -2,6 +2,7 @@
 
 mod ageing;
 mod alternate;
+mod attempts;
 mod delayed;
 mod direct;
 mod duo;

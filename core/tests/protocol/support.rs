@@ -3,9 +3,10 @@
 
 use redlink_core::wire::{Frame, HEADER_MAX, Path};
 use redlink_core::{
-    Alternate, Answered, Attached, AttemptId, Body, Boot, Bound, Capacity, Config, Core, Deliver, Duration,
-    Fault, GrantToken, Input, Instant, Kept, LinkId, LostWhy, Name, NodeId, Notice, Outcome, Output, Part,
-    Payload, Refused, Row, StoreOp, StoredMessage, StoredOutcome, StoredReply, Submit, Tag, Terms, Verb,
+    Alternate, Answered, Attached, AttemptId, Attempts, Body, Boot, Bound, Capacity, Config, Core, Deliver,
+    Duration, Fault, GrantToken, Input, Instant, Kept, LinkId, LostWhy, Name, NodeId, Notice, Outcome,
+    Output, Part, Payload, Refused, Row, StoreOp, StoredMessage, StoredOutcome, StoredReply, Submit, Tag,
+    Terms, Verb,
 };
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -55,6 +56,7 @@ pub(crate) struct Disk {
     pub(crate) boots: u32,
     pub(crate) high: u64,
     pub(crate) messages: BTreeMap<u64, DiskMessage>,
+    pub(crate) attempts: BTreeMap<u64, Attempts>,
     pub(crate) outcomes: BTreeMap<u64, DiskOutcome>,
     pub(crate) replies: BTreeMap<AttemptId, DiskReply>,
 }
@@ -209,6 +211,7 @@ impl Node {
                 terms,
                 alternate: alternate(&row.alternate),
                 age,
+                attempts: disk.attempts.get(&sequence).copied().unwrap_or_default(),
                 size: row.size,
             };
             self.must(Input::RecoverMessage(stored));
@@ -474,6 +477,16 @@ impl Node {
                 }
                 Row::Insert(sequence)
             }
+            StoreOp::Attempts { sequence, attempts } => {
+                assert!(
+                    self.disk.messages.contains_key(&sequence),
+                    "attempts at {sequence}, which is not on disk"
+                );
+                if done {
+                    self.disk.attempts.insert(sequence, attempts);
+                }
+                Row::Attempts(sequence)
+            }
             StoreOp::Settle {
                 sequence,
                 outcome,
@@ -487,6 +500,7 @@ impl Node {
                         self.disk.messages.remove(&sequence).is_some(),
                         "no message {sequence} to settle"
                     );
+                    self.disk.attempts.remove(&sequence);
                     let row = DiskOutcome {
                         outcome,
                         token,

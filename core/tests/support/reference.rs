@@ -4,8 +4,8 @@
 //! did, and then says what the core still owes.
 
 use redlink_core::{
-    Answered, Deliver, Duration, Fence, GrantToken, Instant, LostWhy, Outcome, Payload, Rate, Row, State,
-    StoreOp, Tag, Terms, Verb,
+    Answered, Attempts, Deliver, Duration, Fence, GrantToken, Instant, LostWhy, Outcome, Payload, Rate, Row,
+    State, StoreOp, Tag, Terms, Verb,
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,6 +16,10 @@ pub(crate) enum Place {
     /// Until then it may be that a worker still holds it.
     Recovering(Instant),
     Waiting,
+    /// It is to be some consumer's, when that is on disk.
+    Granting(Fence),
+    /// That is on disk.
+    Granted(Fence),
     Held {
         token: GrantToken,
         consumer: Option<Consumer>,
@@ -52,6 +56,12 @@ pub(crate) struct Message {
     pub(crate) place: Place,
     pub(crate) newest: Option<Fence>,
     pub(crate) tries: u16,
+    /// It was chosen for a consumer in this step, though it may be delivered in a later one.
+    pub(crate) chosen: bool,
+    /// What is on disk of its attempts.
+    pub(crate) disk: Attempts,
+    /// What the store was asked to write of them.
+    pub(crate) asked: Attempts,
     /// The last attempt that was counted as such.
     pub(crate) counted: Option<Fence>,
     /// It waited when the step began: whoever is chosen in this step is chosen before it, or rightly not.
@@ -95,7 +105,11 @@ impl Message {
     fn open(&self) -> bool {
         matches!(
             self.place,
-            Place::Recovering(_) | Place::Waiting | Place::Held { .. }
+            Place::Recovering(_)
+                | Place::Waiting
+                | Place::Granting(_)
+                | Place::Granted(_)
+                | Place::Held { .. }
         )
     }
 
@@ -298,6 +312,7 @@ impl Reference {
     pub(crate) fn begin_step(&mut self) {
         for m in &mut self.messages {
             m.waited = m.place == Place::Waiting;
+            m.chosen = !m.terms.at_most_once;
         }
         self.chosen.clear();
     }
@@ -325,7 +340,11 @@ impl Reference {
                 return one(Answered::Done);
             }
             Place::Settling { .. } | Place::Settled | Place::Deleting => return one(Answered::Over),
-            Place::Recovering(_) | Place::Waiting | Place::Held { .. } => {}
+            Place::Recovering(_)
+            | Place::Waiting
+            | Place::Granting(_)
+            | Place::Granted(_)
+            | Place::Held { .. } => {}
         }
         if m.newest.is_some_and(|newest| token.fence < newest) {
             return one(Answered::Stale);
@@ -368,18 +387,26 @@ impl Reference {
                 self.at(token.message.sequence).place = place;
                 one(Answered::Done)
             }
+            Verb::Release | Verb::Return if at.terms.at_most_once => {
+                // Whoever took it may have seen it.
+                let ends = held || matches!(m.place, Place::Recovering(_) | Place::Held { .. });
+                if ends {
+                    self.fail(token.message.sequence);
+                }
+                Expected::One(vec![Answered::Done, Answered::Stale])
+            }
             Verb::Release if held => {
                 at.place = Place::Waiting;
                 one(Answered::Done)
             }
             // After a restart: the newest holder says that nobody has to be waited for.
-            Verb::Release if matches!(m.place, Place::Recovering(_) | Place::Held { .. }) => {
+            Verb::Release | Verb::Return if matches!(m.place, Place::Recovering(_) | Place::Held { .. }) => {
                 at.place = Place::Waiting;
                 at.newest = Some(token.fence);
                 one(Answered::Done)
             }
             // It holds nothing that could be given back.
-            Verb::Release => Expected::One(vec![Answered::Done, Answered::Stale]),
+            Verb::Release | Verb::Return => Expected::One(vec![Answered::Done, Answered::Stale]),
             Verb::Reply | Verb::Ack | Verb::Fail => {
                 let outcome = match verb {
                     Verb::Fail => Outcome::Failed,
@@ -392,6 +419,11 @@ impl Reference {
                 Expected::Stored
             }
         }
+    }
+
+    /// Its only attempt ended without an answer.
+    fn fail(&mut self, sequence: u64) {
+        self.ending.insert(sequence, (Outcome::Failed, None, None));
     }
 
     /// Whether a cancel is taken; then its outcome is due.
@@ -430,6 +462,10 @@ impl Reference {
             match &mut m.place {
                 Place::Held { token, consumer, .. } if *consumer == Some(key) => {
                     self.lose.insert(*token, LostWhy::Unregistered);
+                    if m.terms.at_most_once {
+                        self.ending.insert(m.sequence, (Outcome::Failed, None, None));
+                        continue;
+                    }
                     m.place = Place::Waiting;
                 }
                 // Who comes back under the name is another one.
@@ -448,6 +484,7 @@ impl Reference {
                 assert_eq!(m.sequence, 0, "one insert for each submit");
                 m.sequence = sequence;
             }
+            StoreOp::Attempts { sequence, attempts } => self.attempts(sequence, attempts),
             StoreOp::Settle {
                 sequence,
                 outcome,
@@ -524,6 +561,37 @@ impl Reference {
         }
     }
 
+    fn attempts(&mut self, sequence: u64, attempts: Attempts) {
+        let m = self.at(sequence);
+        assert!(m.open(), "{m:?}");
+        m.asked = attempts;
+        if !m.terms.at_most_once {
+            assert!(m.terms.max_attempts > 0, "nobody counts {m:?}");
+            // A newer one may be granted already and not delivered yet.
+            assert!(
+                attempts.ended == m.tries && attempts.newest >= m.newest,
+                "{attempts:?}: {m:?}"
+            );
+            assert_eq!(attempts.counted, attempts.newest == m.counted, "{m:?}");
+            return;
+        }
+        assert_eq!(attempts.ended, 0, "{m:?}");
+        let known = m.newest;
+        match (attempts.newest, &m.place) {
+            (Some(fence), Place::Granting(before)) if fence == *before => {}
+            // Also once more, where the consumer that it was to be for has gone.
+            (Some(fence), Place::Waiting | Place::Granting(_) | Place::Granted(_)) => {
+                assert!(known.is_none_or(|known| known < fence), "P6: {m:?}");
+                m.place = Place::Granting(fence);
+                m.newest = Some(fence);
+                m.chosen = true;
+            }
+            // Nobody has taken it.
+            (None, Place::Granting(_) | Place::Granted(_) | Place::Waiting) => m.place = Place::Waiting,
+            (newest, place) => panic!("{newest:?} at {place:?}"),
+        }
+    }
+
     pub(crate) fn stored(&mut self, row: Row, done: bool) {
         let now = self.now;
         match row {
@@ -538,6 +606,13 @@ impl Reference {
                 } else {
                     self.reject.insert(tag);
                     self.messages.retain(|m| m.sequence != sequence);
+                }
+            }
+            Row::Attempts(sequence) if done => {
+                let m = self.at(sequence);
+                m.disk = m.asked;
+                if let Place::Granting(fence) = m.place {
+                    m.place = Place::Granted(fence);
                 }
             }
             Row::Settle(sequence) if done => {
@@ -561,7 +636,7 @@ impl Reference {
                 }
             }
             Row::Delete(sequence) if done => self.messages.retain(|m| m.sequence != sequence),
-            Row::Settle(_) | Row::Delete(_) => {}
+            Row::Attempts(_) | Row::Settle(_) | Row::Delete(_) => {}
             Row::Keep(_) | Row::Drop(_) => panic!("no reply here is another node's"),
         }
     }
@@ -613,7 +688,11 @@ impl Reference {
                     m.counted = Some(token.fence);
                     m.tries += 1;
                 }
-                m.place = Place::Waiting;
+                if m.terms.at_most_once {
+                    self.fail(token.message.sequence);
+                } else {
+                    m.place = Place::Waiting;
+                }
             }
             LostWhy::Deadline => {
                 assert!(m.late(now));
@@ -645,11 +724,16 @@ impl Reference {
         let lease = self.member(key).expect("a consumer").lease;
         let (now, boot) = (self.now, self.boot);
         let m = self.at(sequence);
-        assert_eq!(m.place, Place::Waiting, "{m:?}");
+        let free = if m.terms.at_most_once {
+            Place::Granted(token.fence)
+        } else {
+            Place::Waiting
+        };
+        assert_eq!(m.place, free, "P6: {m:?}");
         assert!(!m.late(now), "P3: {m:?}");
         assert!(m.from <= now, "{m:?} is delivered too soon");
         assert!(
-            m.newest.is_none_or(|newest| newest < token.fence),
+            m.newest.is_none_or(|newest| newest < token.fence) || m.terms.at_most_once,
             "P6: {m:?} and {:?}",
             token.fence
         );
@@ -666,7 +750,9 @@ impl Reference {
             deliver.remaining,
             m.deadline().map(|deadline| now.until(deadline))
         );
-        assert_eq!(deliver.lease, lease);
+        // Another one may count by now for what was chosen before.
+        assert!(deliver.lease == lease || !m.chosen, "{deliver:?}");
+        let lease = deliver.lease;
         m.newest = Some(token.fence);
         m.place = Place::Held {
             token,
@@ -674,7 +760,9 @@ impl Reference {
             until: now + lease,
             lease,
         };
-        self.chosen.push((sequence, key.0));
+        if m.chosen {
+            self.chosen.push((sequence, key.0));
+        }
     }
 
     /// Everything that the core had to do is done. `full`: it had no slot for another delivery.
@@ -728,6 +816,9 @@ impl Reference {
                 && self.has_room(take.consumer)
                 && self.has_token(take.consumer)
         });
+        // Which consumer's places are taken for these is not seen from outside.
+        let coming = |m: &Message| matches!(m.place, Place::Granting(_) | Place::Granted(_));
+        let served = served && !self.messages.iter().any(coming);
         assert!(
             !served,
             "{m:?} waits, and there is room for it: {:?} {:?}",
@@ -751,7 +842,8 @@ impl Reference {
             Place::Recovering(_) => State::Recovering,
             Place::Waiting if m.from > self.now => State::Delayed,
             Place::Waiting => State::Waiting,
-            Place::Held { .. } => State::Granted,
+            Place::Granting(_) => State::Granting,
+            Place::Granted(_) | Place::Held { .. } => State::Granted,
             Place::Settling { .. } => State::Settling,
             Place::Settled => State::Settled,
             Place::Deleting => State::Deleting,
@@ -773,9 +865,9 @@ impl Reference {
         self.collected.clear();
         self.messages.retain(|m| !matches!(m.place, Place::Storing(_)));
         for m in &mut self.messages {
-            m.newest = None;
-            m.tries = 0;
-            m.counted = None;
+            m.newest = m.disk.newest;
+            m.tries = m.disk.ended;
+            m.counted = m.disk.newest.filter(|_| m.disk.counted);
             m.place = match m.place {
                 // A deletion that was under way never reached the disk.
                 Place::Settled | Place::Deleting => Place::Settled,
@@ -787,7 +879,15 @@ impl Reference {
     /// Recovery windows that are over.
     pub(crate) fn recovered(&mut self) {
         for m in &mut self.messages {
-            if matches!(m.place, Place::Recovering(until) if until <= self.now) {
+            if !matches!(m.place, Place::Recovering(until) if until <= self.now) {
+                continue;
+            }
+            if m.late(self.now) {
+                continue;
+            }
+            if m.terms.at_most_once && m.disk.newest.is_some() {
+                self.ending.insert(m.sequence, (Outcome::Failed, None, None));
+            } else {
                 m.place = Place::Waiting;
             }
         }

@@ -247,6 +247,7 @@ impl Mesh {
                         Row::Insert(sequence)
                     }
                     StoreOp::Settle { sequence, .. } => Row::Settle(sequence),
+                    StoreOp::Attempts { sequence, .. } => Row::Attempts(sequence),
                     StoreOp::Delete { sequence } => Row::Delete(sequence),
                     StoreOp::Keep { token, .. } => Row::Keep(token.attempt()),
                     StoreOp::Drop { attempt } => Row::Drop(attempt),

@@ -4,7 +4,7 @@ use super::lies::Lies;
 use super::{Verdict, require};
 use crate::disk::{Content, MessageRow, OutcomeRow};
 use crate::scenario::{MS, SECOND, Time};
-use redlink_core::{Fence, GrantToken, MessageId, Outcome, Terms, Verb};
+use redlink_core::{Attempts, Fence, GrantToken, MessageId, Outcome, Terms, Verb};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Outputs may be polled this late where the run says so.
@@ -29,6 +29,14 @@ pub(crate) struct Entry {
     pub(crate) granted: BTreeMap<Fence, GrantToken>,
     /// What workers said about each attempt.
     pub(crate) said: BTreeMap<Fence, Vec<(Verb, Option<Content>)>>,
+    /// Attempts that a worker has seen.
+    pub(crate) seen: BTreeSet<Fence>,
+    /// The grant of a message that is delivered at most once was asked to be written.
+    pub(crate) granting: bool,
+    /// Attempts whose lease ran out at a consumer of the origin, and when: these certainly count.
+    pub(crate) ended: BTreeMap<Fence, Time>,
+    /// So many of them a crash may have made its origin forget.
+    pub(crate) forgiven: usize,
     /// When an outcome was first asked to be written in this life of the origin.
     pub(crate) decided: Option<Time>,
     pub(crate) outcome: Option<OutcomeRow>,
@@ -77,6 +85,10 @@ impl Ledger {
             collect_asked: false,
             granted: BTreeMap::new(),
             said: BTreeMap::new(),
+            seen: BTreeSet::new(),
+            granting: false,
+            ended: BTreeMap::new(),
+            forgiven: 0,
             decided: None,
             outcome: None,
             told: None,
@@ -169,7 +181,125 @@ impl Ledger {
             "{id} was granted {} us too soon",
             entry.from - now
         );
+        let most = usize::from(entry.terms.max_attempts);
+        require!(
+            most == 0 || entry.terms.at_most_once || entry.ended.len() < most + entry.forgiven,
+            "P6",
+            "{id} is granted after {} of {most} attempts ended and {} of them were forgotten",
+            entry.ended.len(),
+            entry.forgiven
+        );
         entry.granted.insert(token.fence, *token);
+        Ok(())
+    }
+
+    /// A grant was seen leaving its origin, on whose disk this is of its attempts.
+    pub(crate) fn granted_with(
+        &mut self,
+        token: &GrantToken,
+        on_disk: Option<Fence>,
+        now: Time,
+        late: Time,
+    ) -> Verdict {
+        let id = token.message;
+        let once = self
+            .entries
+            .get(&id)
+            .is_some_and(|entry| entry.terms.at_most_once);
+        let fresh = self
+            .entries
+            .get(&id)
+            .is_some_and(|entry| !entry.granted.contains_key(&token.fence));
+        require!(
+            !once || !fresh || on_disk == Some(token.fence),
+            "P6",
+            "{id} is to be delivered at most once; {:?} is granted, and on disk is {on_disk:?}",
+            token.fence
+        );
+        self.granted(token, now, late)
+    }
+
+    /// A worker has the message in its hands.
+    pub(crate) fn seen(&mut self, token: &GrantToken, lies: &Lies) -> Verdict {
+        let Some(entry) = self.entries.get_mut(&token.message) else {
+            return Ok(());
+        };
+        // What a liar made up is no attempt.
+        if entry.granted.get(&token.fence) != Some(token) {
+            return Ok(());
+        }
+        entry.seen.insert(token.fence);
+        // A liar on its way may have said that nobody has seen it.
+        let lied = entry.granted.values().any(|token| lies.knows(token));
+        require!(
+            !entry.terms.at_most_once || entry.seen.len() <= 1 || lied,
+            "P6",
+            "{} is to be delivered at most once; workers have seen {:?}",
+            token.message,
+            entry.seen
+        );
+        Ok(())
+    }
+
+    /// The lease of an attempt ran out at a consumer of the origin.
+    pub(crate) fn ended(&mut self, token: &GrantToken, now: Time) {
+        if let Some(entry) = self.entries.get_mut(&token.message)
+            && entry.granted.get(&token.fence) == Some(token)
+        {
+            entry.ended.entry(token.fence).or_insert(now);
+        }
+    }
+
+    /// What became of attempts is to be written in place of what is on disk.
+    pub(crate) fn counting(&mut self, id: MessageId, attempts: Attempts, known: Attempts) -> Verdict {
+        let Some(entry) = self.entries.get_mut(&id) else {
+            return Err(("P6", format!("attempts at {id}, which does not exist")));
+        };
+        require!(
+            entry.decided.is_none(),
+            "contract",
+            "attempts at {id} are written while its outcome is"
+        );
+        if entry.terms.at_most_once {
+            entry.granting |= attempts.newest.is_some();
+            require!(
+                attempts.ended == 0,
+                "P6",
+                "{id} has {attempts:?}, to be delivered at most once"
+            );
+            return Ok(());
+        }
+        let most = entry.terms.max_attempts;
+        require!(
+            known.ended < attempts.ended && attempts.ended < most,
+            "P6",
+            "{id} has {attempts:?} of {most} after {known:?}"
+        );
+        Ok(())
+    }
+
+    /// The origin's process died. What ended before that moment, if it is one, must be counted on its disk.
+    pub(crate) fn forgive(&mut self, host: usize, before: Time, on_disk: impl Fn(u64) -> u16) -> Verdict {
+        for id in &self.open {
+            let Some(entry) = self.entries.get_mut(id).filter(|entry| entry.host == host) else {
+                continue;
+            };
+            let counted = usize::from(on_disk(id.sequence)) + entry.forgiven;
+            let long_ago = entry.ended.values().filter(|&&at| at < before).count();
+            let limited =
+                entry.terms.max_attempts > 0 && !entry.terms.at_most_once && entry.decided.is_none();
+            require!(
+                !limited || long_ago <= counted,
+                "P6",
+                "{long_ago} attempts at {id} have ended long ago, and {counted} are counted"
+            );
+            entry.forgiven = entry.forgiven.max(
+                entry
+                    .ended
+                    .len()
+                    .saturating_sub(usize::from(on_disk(id.sequence))),
+            );
+        }
         Ok(())
     }
 
@@ -247,6 +377,10 @@ impl Ledger {
                     "P6",
                     "{id} is dead after {attempts} of {most} attempts"
                 );
+            }
+            Outcome::Failed if row.token.is_none() => {
+                let once = entry.terms.at_most_once;
+                require!(once && entry.granting, "P6", "{id} has failed without an attempt");
             }
             Outcome::Replied | Outcome::Delivered | Outcome::Failed => {
                 return Self::check_answer(id, entry, row, boot, lies);

@@ -179,6 +179,10 @@ pub(super) struct Terms {
     #[arg(long, value_name = "PATH", value_parser = ["reverse", "direct"], help_heading = "The message")]
     pub(super) path: Option<String>,
 
+    /// at-most-once: an attempt that ends without an answer is the only one, and then it has failed
+    #[arg(long, value_name = "MODE", value_parser = ["at-least-once", "at-most-once"], help_heading = "The message")]
+    pub(super) delivery_mode: Option<String>,
+
     /// Attempts whose lease may run out before it is dead; 0 for no limit [default: 5]
     #[arg(long, value_name = "N", help_heading = "The message")]
     pub(super) max_attempts: Option<u16>,
@@ -226,6 +230,7 @@ impl Terms {
                 .map(|Alternate { service, after }| format!("{service};after={}", api_time(*after))),
         );
         set("redlink-path", self.path.clone());
+        set("redlink-delivery-mode", self.delivery_mode.clone());
         set("redlink-max-attempts", self.max_attempts.map(|n| n.to_string()));
         set("redlink-producer", self.producer.clone());
         set("redlink-durability", self.durability.clone());
@@ -430,6 +435,7 @@ mod tests {
             reoffer: Some(Duration::from_millis(500)),
             alternate: Some(alternate("wc-slow=10s").unwrap()),
             path: Some("direct".into()),
+            delivery_mode: Some("at-most-once".into()),
             max_attempts: Some(0),
             producer: Some("shop".into()),
             durability: Some("memory".into()),
@@ -445,6 +451,7 @@ mod tests {
             ("redlink-reoffer", "500ms"),
             ("redlink-alternate", "wc-slow;after=10s"),
             ("redlink-path", "direct"),
+            ("redlink-delivery-mode", "at-most-once"),
             ("redlink-max-attempts", "0"),
             ("redlink-producer", "shop"),
             ("redlink-durability", "memory"),

@@ -151,6 +151,18 @@ fn requeued(message: &MessageInfo) -> String {
     from.map_or(String::new(), |id| format!("the dead letter {id}"))
 }
 
+/// Its attempts, and what is special about them.
+fn attempts(message: &MessageInfo) -> String {
+    let mut text = message.attempts.to_string();
+    if message.unanswered > 0 {
+        text += &format!(", {} ended without an answer", message.unanswered);
+    }
+    if message.delivery_mode == "at-most-once" {
+        text += ", delivered at most once";
+    }
+    text
+}
+
 /// How long it is offered to nobody; empty if it may be.
 fn delay(message: &MessageInfo) -> String {
     let left = message.delayed_ms.map(Duration::from_millis);
@@ -204,7 +216,7 @@ async fn show(options: ShowOptions) -> Done {
         ("state", format!("{}, {when}", message.state)),
         ("kind", kind.into()),
         ("priority", message.priority.to_string()),
-        ("attempts", message.attempts.to_string()),
+        ("attempts", attempts(&message)),
         ("delayed", delay(&message)),
         ("size", size(message.size)),
         ("age", span(Duration::from_millis(message.age_ms))),

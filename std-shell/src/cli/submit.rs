@@ -52,6 +52,7 @@ pub(super) struct SendOptions {
 #[command(after_help = "Examples:
   redlink call wc README.md
   redlink call resize photo.jpg > small.jpg
+  redlink call pay order.json --delivery-mode at-most-once
   echo '{\"q\":1}' | redlink call search --content-type application/json")]
 pub(super) struct CallOptions {
     /// The service that it is for
@@ -223,7 +224,7 @@ fn give_back(to: &Path, data: &[u8]) -> Result<(), Failure> {
 fn failed(settled: &Settled) -> Failure {
     let Settled { id, outcome, .. } = settled;
     let meaning = match outcome.as_str() {
-        "failed" => "the consumer says that it can't be processed",
+        "failed" => "it was not processed",
         "expired" => "its deadline passed first",
         "dead" => "all its attempts were used up",
         "cancelled" => "it was taken back",

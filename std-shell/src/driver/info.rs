@@ -20,6 +20,12 @@ pub struct MessageInfo {
     pub outcome: Option<String>,
     /// Times that it was granted since the node started.
     pub attempts: u32,
+    /// Attempts that ended without an answer, of those that may.
+    #[serde(default)]
+    pub unanswered: u16,
+    /// `at-least-once`, or `at-most-once`: then the first attempt is the only one.
+    #[serde(default)]
+    pub delivery_mode: String,
     /// Payload length in bytes.
     pub size: u64,
     /// No reply is wanted.

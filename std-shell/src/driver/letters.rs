@@ -130,7 +130,8 @@ impl Driver {
             .filter(|text| !text.is_empty());
         let failure = failure.map(|text| text.get(..FAILURE_MAX).unwrap_or(text));
         (kept && !view.service.is_reserved()).then(|| Letter {
-            attempts: view.attempt,
+            // Those before a restart are not numbered in this life.
+            attempts: view.attempt.max(view.tries.into()),
             failure: failure.map(|text| String::from_utf8_lossy(text).into()),
         })
     }

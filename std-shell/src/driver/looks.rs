@@ -229,7 +229,7 @@ fn state(view: &MessageView<'_>) -> &'static str {
         State::Recovering | State::Delayed if view.delayed.is_some() => "delayed",
         State::Storing | State::Recovering | State::Delayed | State::Waiting | State::Aside => "queued",
         State::Offered => "offered",
-        State::Granted => "granted",
+        State::Granting | State::Granted => "granted",
         State::Settling => "settling",
         State::Settled | State::Deleting => view.outcome.map_or("settling", outcome_word),
     }
@@ -244,6 +244,13 @@ fn message(view: &MessageView<'_>, program: Option<&Arc<str>>) -> MessageInfo {
         state: state(view).to_owned(),
         outcome: outcome.map(str::to_owned),
         attempts: view.attempt,
+        unanswered: view.tries,
+        delivery_mode: if view.at_most_once {
+            "at-most-once"
+        } else {
+            "at-least-once"
+        }
+        .to_owned(),
         size: view.size,
         send_only: view.send_only,
         age_ms: millis(view.age),

@@ -162,7 +162,7 @@ impl Driver {
         let work = held.work;
         let row = self.meters.at(work.row);
         row.answer(verb);
-        if !matches!(verb, Verb::Extend | Verb::Release) {
+        if !matches!(verb, Verb::Extend | Verb::Release | Verb::Return) {
             row.work.add(self.now.since(work.since));
         }
     }

@@ -227,6 +227,11 @@ impl Driver {
                 Some(op) => op,
                 None => return,
             },
+            StoreOp::Attempts { sequence, .. } if self.memory.holds(sequence) => {
+                self.next.push_back(Next::Stored(Row::Attempts(sequence), true));
+                return;
+            }
+            StoreOp::Attempts { sequence, attempts } => Op::Attempts { sequence, attempts },
             StoreOp::Settle {
                 sequence,
                 outcome,
@@ -235,7 +240,11 @@ impl Driver {
                 retention,
             } => {
                 self.own_step(Step::Settling, sequence, outcome_word(outcome));
-                let content = self.held(body);
+                let content = if outcome == Outcome::Failed && token.is_none() {
+                    Some(Content::unanswered())
+                } else {
+                    self.held(body)
+                };
                 if let Some(content) = &content {
                     self.settling.insert(sequence, content.clone());
                 }
@@ -507,6 +516,7 @@ fn verb_word(verb: Verb) -> &'static str {
         Verb::Fail => "failure",
         Verb::Extend => "extend",
         Verb::Release => "release",
+        Verb::Return => "return",
     }
 }
 

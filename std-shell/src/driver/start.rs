@@ -312,6 +312,7 @@ fn recover(
             terms: Terms { ett, ..stored.terms },
             alternate: stored.alternate.as_ref().map(Alternate::view),
             age: clock::age(stored.submitted_at, wall),
+            attempts: stored.attempts,
             size: stored.size,
         };
         give(

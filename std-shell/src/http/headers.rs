@@ -38,6 +38,7 @@ pub const IDEMPOTENCY_KEY: &str = "idempotency-key";
 const ETT: &str = "redlink-ett";
 pub(super) const ALTERNATE: &str = "redlink-alternate";
 pub(super) const PATH: &str = "redlink-path";
+const DELIVERY_MODE: &str = "redlink-delivery-mode";
 const NOT_BEFORE: &str = "redlink-not-before";
 const REOFFER: &str = "redlink-reoffer";
 const MAX_ATTEMPTS: &str = "redlink-max-attempts";
@@ -50,6 +51,7 @@ pub(super) const TERMS: &[&str] = &[
     NOT_BEFORE,
     REOFFER,
     SEND_ONLY,
+    DELIVERY_MODE,
     MAX_ATTEMPTS,
     RETENTION,
     ALTERNATE,
@@ -157,6 +159,14 @@ pub(super) fn terms_over(options: Options<'_>, also: &[&str], default: &Terms) -
             Some("false") => false,
             Some("true") => true,
             Some(other) => return Err(options.bad(SEND_ONLY, other, "it is true or false")),
+        },
+        at_most_once: match options.text(DELIVERY_MODE)?.as_deref() {
+            None => default.at_most_once,
+            Some("at-least-once") => false,
+            Some("at-most-once") => true,
+            Some(other) => {
+                return Err(options.bad(DELIVERY_MODE, other, "it is at-least-once or at-most-once"));
+            }
         },
         max_attempts: options.number(
             MAX_ATTEMPTS,
@@ -332,6 +342,7 @@ mod tests {
             (NOT_BEFORE, "365d"),
             (REOFFER, "250ms"),
             (SEND_ONLY, "true"),
+            (DELIVERY_MODE, "at-most-once"),
             (MAX_ATTEMPTS, "0"),
             (RETENTION, "1d"),
         ]);
@@ -342,6 +353,7 @@ mod tests {
             not_before: Duration::from_secs(365 * 86_400),
             reoffer: Duration::from_millis(250),
             send_only: true,
+            at_most_once: true,
             max_attempts: 0,
             retention: Duration::from_secs(86_400),
         };
@@ -364,6 +376,7 @@ mod tests {
             (REOFFER, "none"),
             (REOFFER, "1ms"),
             (SEND_ONLY, "yes"),
+            (DELIVERY_MODE, "exactly-once"),
             (MAX_ATTEMPTS, "65536"),
             (RETENTION, "0s"),
             (PATH, "straight"),

@@ -9,6 +9,7 @@ mod intruders;
 mod join;
 mod listener;
 mod metrics;
+mod once;
 mod owners;
 mod page;
 mod peers;

@@ -54,7 +54,7 @@ impl ServiceRow {
             Verb::Reply => 0,
             Verb::Ack => 1,
             Verb::Fail => 2,
-            Verb::Release => 3,
+            Verb::Release | Verb::Return => 3,
             Verb::Extend => return,
         };
         self.answered[at] += 1;

@@ -148,6 +148,20 @@ pub(super) const STEPS: &[&[&str]] = &[
         deadline_at INTEGER,
         kept_until INTEGER NOT NULL)",
     ],
+    &[
+        // What became of messages' attempts; `boot` and `attempt` are the fence of the newest. Apart from the messages,
+        // since most never have a row: one is written when an attempt has ended without an answer, and before a message is
+        // handed over that is delivered at most once.
+        "CREATE TABLE attempts (
+        sequence INTEGER PRIMARY KEY,
+        ended INTEGER NOT NULL,
+        boot INTEGER,
+        attempt INTEGER,
+        counted INTEGER NOT NULL)",
+        // Delivered at most once; nothing means no.
+        "ALTER TABLE message ADD COLUMN at_most_once INTEGER",
+        "ALTER TABLE dead_letter ADD COLUMN at_most_once INTEGER",
+    ],
 ];
 
 pub(super) const BEGIN: &str = "BEGIN IMMEDIATE";
@@ -158,15 +172,15 @@ pub(super) const MARK: &str = "UPDATE boot SET next_sequence = ?1 WHERE id = 1";
 
 pub(super) const INSERT_MESSAGE: &str = "INSERT INTO message (sequence, inserted, service, priority, ett, reoffer, \
     send_only, max_attempts, retention, submitted_at, deadline_at, size, file, content_type, payload, alternate, \
-    alternate_after, direct, not_before, traceparent, tracestate) \
-    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21)";
+    alternate_after, direct, not_before, traceparent, tracestate, at_most_once) \
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22)";
 pub(super) const DELETE_MESSAGE: &str = "DELETE FROM message WHERE sequence = ?1";
 pub(super) const HAS_MESSAGE: &str = "SELECT 1 FROM message WHERE sequence = ?1";
 pub(super) const PAYLOAD: &str =
     "SELECT file, content_type, payload, traceparent, tracestate FROM message WHERE sequence = ?1";
 pub(super) const ALL_MESSAGES: &str = "SELECT sequence, inserted, service, priority, ett, reoffer, send_only, \
-    max_attempts, retention, submitted_at, deadline_at, size, file, alternate, alternate_after, direct, not_before \
-    FROM message ORDER BY sequence";
+    max_attempts, retention, submitted_at, deadline_at, size, file, alternate, alternate_after, direct, not_before, \
+    at_most_once FROM message ORDER BY sequence";
 
 pub(super) const INSERT_OWNER: &str = "INSERT INTO owner (sequence, program, producer) VALUES (?1, ?2, ?3)";
 pub(super) const DELETE_OWNER: &str = "DELETE FROM owner WHERE sequence = ?1";
@@ -185,17 +199,17 @@ pub(super) const ALL_KEYS: &str =
 
 pub(super) const INSERT_LETTER: &str = "INSERT INTO dead_letter (sequence, outcome, attempts, died_at, failure, \
     program, requeued_from, service, priority, ett, reoffer, send_only, max_attempts, retention, submitted_at, \
-    alternate, alternate_after, direct, size, file, content_type, payload, traceparent, tracestate) \
+    alternate, alternate_after, direct, size, file, content_type, payload, traceparent, tracestate, at_most_once) \
     SELECT sequence, ?2, ?3, ?4, ?5, (SELECT nullif(program, '') FROM owner WHERE owner.sequence = ?1), \
     (SELECT letter FROM requeued WHERE requeued.sequence = ?1), service, priority, ett, reoffer, send_only, \
     max_attempts, retention, submitted_at, alternate, alternate_after, direct, size, file, content_type, payload, \
-    traceparent, tracestate FROM message WHERE sequence = ?1";
+    traceparent, tracestate, at_most_once FROM message WHERE sequence = ?1";
 /// As [`INSERT_MESSAGE`], with the payload of a dead letter.
 pub(super) const INSERT_REQUEUED: &str = "INSERT INTO message (sequence, inserted, service, priority, ett, reoffer, \
     send_only, max_attempts, retention, submitted_at, deadline_at, alternate, alternate_after, direct, not_before, \
-    size, file, content_type, payload, traceparent, tracestate) \
-    SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, size, file, content_type, payload, \
-    traceparent, tracestate FROM dead_letter WHERE sequence = ?16";
+    at_most_once, size, file, content_type, payload, traceparent, tracestate) \
+    SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, size, file, content_type, payload, \
+    traceparent, tracestate FROM dead_letter WHERE sequence = ?17";
 pub(super) const DELETE_LETTER: &str = "DELETE FROM dead_letter WHERE sequence = ?1";
 pub(super) const HAS_LETTER: &str = "SELECT 1 FROM dead_letter WHERE sequence = ?1";
 pub(super) const LETTER_PAYLOAD: &str =
@@ -204,7 +218,7 @@ macro_rules! letter_columns {
     () => {
         "SELECT id, sequence, outcome, attempts, died_at, failure, program, requeued_from, service, priority, ett, \
          reoffer, send_only, max_attempts, retention, submitted_at, alternate, alternate_after, direct, size, \
-         content_type FROM dead_letter "
+         content_type, at_most_once FROM dead_letter "
     };
 }
 pub(super) const LETTER: &str = concat!(letter_columns!(), "WHERE sequence = ?1");
@@ -217,6 +231,14 @@ pub(super) const LETTER_FILES: &str = "SELECT sequence, file FROM dead_letter WH
 pub(super) const INSERT_REQUEUED_FROM: &str = "INSERT INTO requeued (sequence, letter) VALUES (?1, ?2)";
 pub(super) const DELETE_REQUEUED_FROM: &str = "DELETE FROM requeued WHERE sequence = ?1";
 pub(super) const ALL_REQUEUED: &str = "SELECT sequence, letter FROM requeued ORDER BY sequence";
+
+pub(super) const WRITE_ATTEMPTS: &str = "INSERT INTO attempts (sequence, ended, boot, attempt, counted) \
+    VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT (sequence) DO UPDATE SET ended = excluded.ended, boot = excluded.boot, \
+    attempt = excluded.attempt, counted = excluded.counted";
+pub(super) const DELETE_ATTEMPTS: &str = "DELETE FROM attempts WHERE sequence = ?1";
+pub(super) const ATTEMPTS: &str = "SELECT ended, boot, attempt, counted FROM attempts WHERE sequence = ?1";
+pub(super) const ALL_ATTEMPTS: &str =
+    "SELECT sequence, ended, boot, attempt, counted FROM attempts ORDER BY sequence";
 
 pub(super) const INSERT_OUTCOME: &str = "INSERT INTO outcome (sequence, outcome, boot, attempt, settled_at, \
     retain_until, size, file, content_type, body) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)";
@@ -268,11 +290,18 @@ pub(super) fn verb_code(verb: Verb) -> i64 {
         Verb::Fail => 3,
         Verb::Extend => 4,
         Verb::Release => 5,
+        Verb::Return => 6,
     }
 }
 
 pub(super) fn verb_of(code: i64) -> Option<Verb> {
-    [Verb::Reply, Verb::Ack, Verb::Fail, Verb::Extend, Verb::Release]
-        .into_iter()
-        .find(|&verb| verb_code(verb) == code)
+    let all = [
+        Verb::Reply,
+        Verb::Ack,
+        Verb::Fail,
+        Verb::Extend,
+        Verb::Release,
+        Verb::Return,
+    ];
+    all.into_iter().find(|&verb| verb_code(verb) == code)
 }

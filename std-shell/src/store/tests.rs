@@ -15,7 +15,9 @@ use super::{Opened, open};
 use crate::Content;
 use crate::owner::Owner;
 use redlink_core::wire;
-use redlink_core::{AttemptId, ConsumerKey, Fence, GrantToken, MessageId, NodeId, Outcome, Row, Terms, Verb};
+use redlink_core::{
+    AttemptId, Attempts, ConsumerKey, Fence, GrantToken, MessageId, NodeId, Outcome, Row, Terms, Verb,
+};
 use std::path::Path;
 use std::time::Duration;
 use tokio::runtime::Runtime;

@@ -73,7 +73,10 @@ enum Key {
 impl Key {
     fn of(op: &Op) -> Self {
         match op.row() {
-            Row::Insert(sequence) | Row::Settle(sequence) | Row::Delete(sequence) => Self::Message(sequence),
+            Row::Insert(sequence)
+            | Row::Attempts(sequence)
+            | Row::Settle(sequence)
+            | Row::Delete(sequence) => Self::Message(sequence),
             Row::Keep(attempt) | Row::Drop(attempt) => Self::Attempt(attempt),
         }
     }
@@ -405,7 +408,11 @@ impl Keeper {
         let used = match op {
             Op::Insert(message) => message.sequence.saturating_add(1),
             Op::Reserve { below, .. } => *below,
-            Op::Settle { .. } | Op::Delete { .. } | Op::Keep { .. } | Op::Drop { .. } => return,
+            Op::Attempts { .. }
+            | Op::Settle { .. }
+            | Op::Delete { .. }
+            | Op::Keep { .. }
+            | Op::Drop { .. } => return,
         };
         if used <= SEQUENCE_MAX {
             self.used = self.used.max(used);
@@ -472,7 +479,7 @@ impl Keeper {
                     },
                 )
             }
-            Op::Reserve { .. } => None,
+            Op::Reserve { .. } | Op::Attempts { .. } => None,
             Op::Settle { sequence, letter, .. } => {
                 self.stats.messages = self.stats.messages.saturating_sub(1);
                 self.stats.outcomes += 1;

@@ -19,7 +19,7 @@ use self::migrate::{migrate, open_error, private};
 use self::reader::TursoReader;
 use self::statements::{bad, bind, broken, each, exists, first, prepare, run};
 use self::values::{
-    attempt_key, body, content_type, file, key, micros, number, path_bytes, row_key, some_micros, text,
+    attempt_key, body, content_type, file, key, micros, number, path_bytes, row_key, some, some_micros, text,
 };
 use super::engine::{ApplyError, EngineError, Entry, Found, Recovery, Started, Store};
 use super::letters::{LettersFrom, StoredLetter};
@@ -35,8 +35,8 @@ use limbo::core::{
     CheckpointMode, Connection, Database, IO, LimboError, OpenOptions, SqliteDialect, Statement, UnixIO,
     Value,
 };
-use redlink_core::{AttemptId, Boot, GrantToken, NodeId, Outcome, Terms, Verb};
-use std::collections::HashSet;
+use redlink_core::{AttemptId, Attempts, Boot, GrantToken, NodeId, Outcome, Terms, Verb};
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -63,6 +63,11 @@ pub(super) struct Turso {
     delete_reply: Statement,
     reply: Statement,
     insert_owner: Statement,
+    write_attempts: Statement,
+    delete_attempts: Statement,
+    attempts: Statement,
+    /// Messages that may have a row about their attempts: for the others nothing has to be deleted.
+    attempted: HashSet<u64>,
     delete_owner: Statement,
     insert_preserved: Statement,
     delete_preserved: Statement,
@@ -115,7 +120,7 @@ impl Turso {
         }
         migrate(&connection, &path)?;
         let prepare = |sql| connection.prepare(sql).map_err(at);
-        Ok(Self {
+        let mut turso = Self {
             begin: prepare(schema::BEGIN)?,
             commit: prepare(schema::COMMIT)?,
             rollback: prepare(schema::ROLLBACK)?,
@@ -132,6 +137,10 @@ impl Turso {
             delete_reply: prepare(schema::DELETE_REPLY)?,
             reply: prepare(schema::REPLY)?,
             insert_owner: prepare(schema::INSERT_OWNER)?,
+            write_attempts: prepare(schema::WRITE_ATTEMPTS)?,
+            delete_attempts: prepare(schema::DELETE_ATTEMPTS)?,
+            attempts: prepare(schema::ATTEMPTS)?,
+            attempted: HashSet::new(),
             delete_owner: prepare(schema::DELETE_OWNER)?,
             insert_preserved: prepare(schema::INSERT_PRESERVED)?,
             delete_preserved: prepare(schema::DELETE_PRESERVED)?,
@@ -146,7 +155,22 @@ impl Turso {
             delete_requeued_from: prepare(schema::DELETE_REQUEUED_FROM)?,
             connection,
             database,
-        })
+        };
+        let known = turso.all_attempts().map_err(|error| match error {
+            EngineError::Broken(detail) | EngineError::Value(detail) => OpenError::Engine { path, detail },
+        })?;
+        turso.attempted = known.into_keys().collect();
+        Ok(turso)
+    }
+
+    /// What is known of attempts, by message.
+    fn all_attempts(&self) -> Result<HashMap<u64, Attempts>, EngineError> {
+        let mut found = HashMap::new();
+        each(&mut prepare(&self.connection, schema::ALL_ATTEMPTS)?, |row| {
+            found.insert(row.unsigned(0)?, row.attempts(1)?);
+            Ok(())
+        })?;
+        Ok(found)
     }
 
     fn put(&mut self, entry: &Entry) -> Result<(), LimboError> {
@@ -181,10 +205,11 @@ impl Turso {
                     body(entry)?,
                     alternate.map_or(Value::Null, |alternate| text(&alternate.service)),
                     alternate.map_or(Value::Null, |alternate| micros(alternate.after)),
-                    if terms.direct { number(1u8) } else { Value::Null },
+                    some(terms.direct),
                     some_micros(terms.not_before),
                     trace.map_or(Value::Null, |trace| text(trace.parent())),
                     trace.and_then(TraceContext::state).map_or(Value::Null, text),
+                    some(terms.at_most_once),
                 ];
                 run(&mut self.insert_message, values)?;
                 self.insert_owner(message)?;
@@ -192,6 +217,18 @@ impl Turso {
             }
             // What it asks for is the mark, which the group raises.
             Op::Reserve { .. } => Ok(()),
+            Op::Attempts { sequence, attempts } => {
+                let newest = attempts.newest;
+                let values = [
+                    key(*sequence)?,
+                    number(attempts.ended),
+                    newest.map_or(Value::Null, |fence| number(fence.boot)),
+                    newest.map_or(Value::Null, |fence| number(fence.attempt)),
+                    number(u8::from(attempts.counted)),
+                ];
+                self.attempted.insert(*sequence);
+                run(&mut self.write_attempts, values)
+            }
             Op::Settle {
                 sequence,
                 outcome,
@@ -219,6 +256,9 @@ impl Turso {
                 run(&mut self.insert_outcome, values)?;
                 if let Some(letter) = letter {
                     self.insert_letter(*sequence, *outcome, *settled_at, letter)?;
+                }
+                if self.attempted.contains(sequence) {
+                    run(&mut self.delete_attempts, [key(*sequence)?])?;
                 }
                 run(&mut self.delete_message, [key(*sequence)?])
             }
@@ -389,6 +429,7 @@ impl Store for Turso {
 
     fn recover(&mut self) -> Result<Recovery, EngineError> {
         let mut found = Recovery::default();
+        let attempts = self.all_attempts()?;
         let mut services: HashSet<Arc<str>> = HashSet::new();
         each(&mut prepare(&self.connection, schema::ALL_MESSAGES)?, |row| {
             let sequence = row.unsigned(0)?;
@@ -402,6 +443,7 @@ impl Store for Turso {
                 retention: row.duration(8)?,
                 direct: row.optional(15, Cells::int)?.is_some(),
                 not_before: row.optional(16, Cells::duration)?.unwrap_or_default(),
+                at_most_once: row.optional(17, Cells::int)?.is_some(),
             };
             let alternate = match row.optional(13, Cells::text)? {
                 Some(service) => Some(Alternate {
@@ -418,6 +460,7 @@ impl Store for Turso {
                 terms,
                 submitted_at: row.int(9)?,
                 deadline_at: row.optional(10, Cells::int)?,
+                attempts: attempts.get(&sequence).copied().unwrap_or_default(),
                 size: row.unsigned(11)?,
             });
             found
@@ -514,7 +557,16 @@ impl Store for Turso {
             let raised = key(mark).and_then(|mark| run(&mut self.mark, [mark]));
             raised.map_err(unknown)?;
         }
-        run(&mut self.commit, []).map_err(unknown)
+        run(&mut self.commit, []).map_err(unknown)?;
+        // Not sooner: what is rolled back is tried again.
+        if !self.attempted.is_empty() {
+            for entry in group {
+                if let Op::Settle { sequence, .. } = &entry.op {
+                    self.attempted.remove(sequence);
+                }
+            }
+        }
+        Ok(())
     }
 
     fn holds(&mut self, op: &Op) -> Result<bool, EngineError> {
@@ -522,6 +574,15 @@ impl Store for Turso {
             Op::Insert(message) => exists(&mut self.has_message, [row_key(message.sequence)?]),
             // Nothing shows it; it is asked for anew.
             Op::Reserve { .. } => Ok(false),
+            Op::Attempts { sequence, attempts } => {
+                let mut held = None;
+                bind(&mut self.attempts, [row_key(*sequence)?]).map_err(broken)?;
+                each(&mut self.attempts, |row| {
+                    held = Some(row.attempts(0)?);
+                    Ok(())
+                })?;
+                Ok(held == Some(*attempts))
+            }
             Op::Settle {
                 sequence,
                 outcome,

@@ -6,7 +6,7 @@ use crate::metrics::Histogram;
 use crate::owner::Owner;
 use bytes::Bytes;
 use redlink_core::wire::Path;
-use redlink_core::{AttemptId, Duration, Fence, GrantToken, NodeId, Outcome, Row, Terms, Verb};
+use redlink_core::{AttemptId, Attempts, Duration, Fence, GrantToken, NodeId, Outcome, Row, Terms, Verb};
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -24,8 +24,15 @@ pub enum Op {
         /// At least one more than `sequence`.
         below: u64,
     },
-    /// In one transaction: insert the outcome, delete the message or make it a dead letter. An outcome that is there
-    /// already stays (P2).
+    /// Write what became of a message's attempts, in place of what was written before.
+    Attempts {
+        /// The message.
+        sequence: u64,
+        /// What is to be known of them.
+        attempts: Attempts,
+    },
+    /// In one transaction: insert the outcome, delete the message, with what is known of its attempts, or make it a dead
+    /// letter. An outcome that is there already stays (P2).
     Settle {
         /// The message.
         sequence: u64,
@@ -134,6 +141,7 @@ impl Op {
         match self {
             Self::Insert(message) => Row::Insert(message.sequence),
             Self::Reserve { sequence, .. } => Row::Insert(*sequence),
+            Self::Attempts { sequence, .. } => Row::Attempts(*sequence),
             Self::Settle { sequence, .. } => Row::Settle(*sequence),
             Self::Delete { sequence } => Row::Delete(*sequence),
             Self::Keep { token, .. } => Row::Keep(token.attempt()),
@@ -146,7 +154,7 @@ impl Op {
         match self {
             Self::Insert(message) => Some(&message.content),
             Self::Settle { content, .. } | Self::Keep { content, .. } => content.as_ref(),
-            Self::Reserve { .. } | Self::Delete { .. } | Self::Drop { .. } => None,
+            Self::Reserve { .. } | Self::Attempts { .. } | Self::Delete { .. } | Self::Drop { .. } => None,
         }
     }
 
@@ -155,6 +163,7 @@ impl Op {
         match self {
             Self::Insert(message) => message.preserved.as_ref().map_or(0, |data| data.len() as u64),
             Self::Reserve { .. }
+            | Self::Attempts { .. }
             | Self::Settle { .. }
             | Self::Delete { .. }
             | Self::Keep { .. }
@@ -170,7 +179,9 @@ impl Op {
                 .as_mut()
                 .map(|content| std::mem::take(&mut content.bytes))
                 .unwrap_or_default(),
-            Self::Reserve { .. } | Self::Delete { .. } | Self::Drop { .. } => bytes::Bytes::new(),
+            Self::Reserve { .. } | Self::Attempts { .. } | Self::Delete { .. } | Self::Drop { .. } => {
+                bytes::Bytes::new()
+            }
         }
     }
 }
@@ -256,6 +267,8 @@ pub struct RecoveredMessage {
     pub submitted_at: i64,
     /// When its ETT is over.
     pub deadline_at: Option<i64>,
+    /// What is known of its attempts.
+    pub attempts: Attempts,
     /// Payload length in bytes.
     pub size: u64,
 }

@@ -164,6 +164,7 @@ impl North {
                 self.bodies.drop_message(sequence);
                 Row::Settle(sequence)
             }
+            StoreOp::Attempts { sequence, .. } => Row::Attempts(sequence),
             StoreOp::Delete { sequence } => Row::Delete(sequence),
             StoreOp::Keep { token, .. } => Row::Keep(token.attempt()),
             StoreOp::Drop { attempt } => Row::Drop(attempt),

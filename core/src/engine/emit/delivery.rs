@@ -73,7 +73,11 @@ impl Core<'_> {
             });
         }
         if out.release || out.extend {
-            let verb = if out.release { Verb::Release } else { Verb::Extend };
+            let verb = match (out.release, out.unseen) {
+                (false, _) => Verb::Extend,
+                (true, false) => Verb::Release,
+                (true, true) => Verb::Return,
+            };
             out.release = false;
             out.extend = false;
             let Source::Peer(peer) = source else {

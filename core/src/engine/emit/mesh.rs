@@ -221,7 +221,8 @@ impl Core<'_> {
             return Self::say_or_again(self.send_with(up, &frame, attached, buffer));
         }
         if core::mem::take(&mut out.release) {
-            return self.emit_verb(up, token, Verb::Release, buffer);
+            let verb = if out.unseen { Verb::Return } else { Verb::Release };
+            return self.emit_verb(up, token, verb, buffer);
         }
         if core::mem::take(&mut out.settled) {
             let taken = r.taken;

@@ -4,7 +4,7 @@ use super::Said;
 use super::mesh::next_copy;
 use crate::data::slab::Ix;
 use crate::engine::Core;
-use crate::engine::slots::{COPIES, Holder, State};
+use crate::engine::slots::{COPIES, Holder, State, Writing};
 use crate::input::Part;
 use crate::output::{Attached, Output, Payload, StoreOp};
 use crate::wire::{Frame, Path, Taken};
@@ -25,6 +25,12 @@ impl Core<'_> {
         }
         if m.out.copies {
             return self.emit_copy(ix, buffer);
+        }
+        if m.out.attempts && m.writing != Writing::Asked {
+            m.out.attempts = false;
+            m.writing = Writing::Asked;
+            let attempts = m.attempts();
+            return Said::Out(Output::Store(StoreOp::Attempts { sequence, attempts }));
         }
         if m.out.grant {
             m.out.grant = false;

@@ -12,7 +12,7 @@ use crate::data::slab::Ix;
 use crate::engine::tables::Entity;
 use crate::engine::{Core, Pending};
 use crate::id::GrantToken;
-use crate::input::{LinkId, Part, Verb};
+use crate::input::{LinkId, Part};
 use crate::output::{Attached, Output, Payload};
 use crate::time::{Duration, Instant};
 use crate::wire::Frame;
@@ -97,10 +97,10 @@ impl Core<'_> {
             Pending::Settled { peer, token, taken } => {
                 self.send(peer, &Frame::Settled { token, taken }, buffer)
             }
-            Pending::Release { peer, token } => {
+            Pending::Release { peer, token, verb } => {
                 let frame = Frame::Answer {
                     token,
-                    verb: Verb::Release,
+                    verb,
                     size: 0,
                     inline: true,
                     direct: false,

@@ -19,7 +19,7 @@ use crate::wire::Path;
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(crate) enum Stage {
-    /// Room is taken, the origin was asked.
+    /// Room is taken, the origin was asked; or it is this node, and the grant is on the way to its disk.
     Claiming,
     /// Granted; a large payload is on its way.
     Fetching,
@@ -159,6 +159,8 @@ pub(crate) struct DeliveryOut {
     pub(crate) lost: bool,
     /// Send a release to the origin.
     pub(crate) release: bool,
+    /// Say in it that no consumer can have seen it.
+    pub(crate) unseen: bool,
     /// Send an extension to the origin.
     pub(crate) extend: bool,
     /// Say after a hello that it is held, or answer again.

@@ -14,7 +14,7 @@ use crate::time::Instant;
 ///  submit ─▶ Storing ──stored──▶ [Delayed ─▶] Waiting ◀──────────────┐
 ///  recovered ─▶ Recovering ────▶ [Delayed ─▶]   │ ▲                  │ lease over, released, not re-asserted
 ///                   │                    offer  ▼ │ retract, decline │
-///                   │                          Offered ──claim──▶ Granted ◀─ holding, extend (from Recovering, Waiting,
+///                   │                          Offered ─claim─▶ [Granting ─▶] Granted ◀─ holding, extend (from Recovering, Waiting,
 ///                   │                             │  local take ────▲ │       Offered)
 ///                   ▼                             ▼                   ▼
 ///                 Settling ──stored──▶ Settled ──collect, retention──▶ Deleting ──stored──▶ (gone)
@@ -31,6 +31,8 @@ pub enum State {
     Waiting,
     /// Reserved at one or two peers.
     Offered,
+    /// It is to be a consumer's, and that is on the way to the disk: it is delivered at most once.
+    Granting,
     /// A consumer has it.
     Granted,
     /// Its outcome is on the way to the disk; nothing else can end it.
@@ -46,12 +48,13 @@ pub enum State {
 impl State {
     /// All of them, in order.
     #[cfg(test)]
-    pub(crate) const ALL: [Self; 10] = [
+    pub(crate) const ALL: [Self; 11] = [
         Self::Storing,
         Self::Recovering,
         Self::Delayed,
         Self::Waiting,
         Self::Offered,
+        Self::Granting,
         Self::Granted,
         Self::Settling,
         Self::Settled,
@@ -62,7 +65,8 @@ impl State {
     /// Whether a message may go from here to there. Checked at every change.
     pub(crate) const fn may_become(self, next: Self) -> bool {
         use State::{
-            Aside, Delayed, Deleting, Granted, Offered, Recovering, Settled, Settling, Storing, Waiting,
+            Aside, Delayed, Deleting, Granted, Granting, Offered, Recovering, Settled, Settling, Storing,
+            Waiting,
         };
         matches!(
             (self, next),
@@ -70,8 +74,9 @@ impl State {
                 | (Recovering, Delayed | Waiting | Granted | Settling)
                 // Granted before a restart, and then the wall clock went back.
                 | (Delayed, Waiting | Granted | Settling)
-                | (Waiting, Offered | Granted | Settling)
-                | (Offered, Waiting | Granted | Settling)
+                | (Waiting, Offered | Granting | Granted | Settling)
+                | (Offered, Waiting | Granting | Granted | Settling)
+                | (Granting, Waiting | Granted | Settling)
                 | (Granted, Waiting | Granted | Settling)
                 | (Settling, Settled)
                 | (Settled, Deleting)
@@ -85,7 +90,13 @@ impl State {
     pub(crate) const fn is_open(self) -> bool {
         matches!(
             self,
-            Self::Storing | Self::Recovering | Self::Delayed | Self::Waiting | Self::Offered | Self::Granted
+            Self::Storing
+                | Self::Recovering
+                | Self::Delayed
+                | Self::Waiting
+                | Self::Offered
+                | Self::Granting
+                | Self::Granted
         )
     }
 }
@@ -153,6 +164,17 @@ pub(crate) enum Holder {
     Away(Link),
 }
 
+/// How far the writing of what became of a message's attempts is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Writing {
+    /// Nothing is under way.
+    No,
+    /// The store was asked: nothing else is asked of it about the message.
+    Asked,
+    /// The store failed, and is asked again a little later (`attempts.rs`).
+    Failed,
+}
+
 /// A message of this node, from submit until its outcome was deleted.
 #[derive(Debug)]
 pub struct Message {
@@ -200,12 +222,16 @@ pub struct Message {
     pub(crate) priority: u8,
     /// Ended by an ack.
     pub(crate) send_only: bool,
+    /// Its first attempt is its only one.
+    pub(crate) at_most_once: bool,
     /// Attempts whose lease ran out.
     pub(crate) tries: u16,
     /// The newest attempt is among them: one that is asserted again counts once.
     pub(crate) counted: bool,
     /// As many may; 0 is no limit.
     pub(crate) max_attempts: u16,
+    /// What is written of its attempts.
+    pub(crate) writing: Writing,
     /// What became of it, from `Settling` on.
     pub(crate) outcome: Option<Outcome>,
     /// The verb of a large reply that is being fetched.
@@ -245,6 +271,8 @@ pub(crate) struct MessageOut {
     pub(crate) insert: bool,
     /// It was accepted.
     pub(crate) accepted: bool,
+    /// Write what became of its attempts.
+    pub(crate) attempts: bool,
     /// Send the grant.
     pub(crate) grant: bool,
     /// Fetch the large reply.

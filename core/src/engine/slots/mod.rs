@@ -11,7 +11,7 @@ mod reservation;
 
 pub use delivery::Delivery;
 pub(crate) use delivery::{DeliveryOut, Keeping, Source, Stage};
-pub(crate) use message::{COPIES, Copies, Copy, CopyState, Holder, MessageOut, any_live};
+pub(crate) use message::{COPIES, Copies, Copy, CopyState, Holder, MessageOut, Writing, any_live};
 pub use message::{Message, State};
 pub(crate) use peer::{Direction, PeerOut};
 pub use peer::{Peer, Route, Rule};
@@ -70,8 +70,9 @@ mod tests {
             "Storing -> Delayed Waiting Settling\n\
              Recovering -> Delayed Waiting Granted Settling\n\
              Delayed -> Waiting Granted Settling\n\
-             Waiting -> Offered Granted Settling Aside\n\
-             Offered -> Waiting Granted Settling Aside\n\
+             Waiting -> Offered Granting Granted Settling Aside\n\
+             Offered -> Waiting Granting Granted Settling Aside\n\
+             Granting -> Waiting Granted Settling\n\
              Granted -> Waiting Granted Settling\n\
              Settling -> Settled\n\
              Settled -> Deleting\n\

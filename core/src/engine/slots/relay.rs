@@ -82,6 +82,8 @@ pub(crate) struct RelayOut {
     pub(crate) answer: bool,
     /// Release, upwards.
     pub(crate) release: bool,
+    /// Say in it that no consumer can have seen it.
+    pub(crate) unseen: bool,
     /// How the origin took it, downwards.
     pub(crate) settled: bool,
     /// Gone, downwards.

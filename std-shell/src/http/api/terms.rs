@@ -59,6 +59,12 @@ pub(super) const TERMS: &[Term] = &[
         default: "false",
     },
     Term {
+        name: "Redlink-Delivery-Mode",
+        about: "Whether an attempt that ends without an answer is followed by another one, or the message has failed then.",
+        form: Form::Words(&["at-least-once", "at-most-once"]),
+        default: "at-least-once",
+    },
+    Term {
         name: "Redlink-Max-Attempts",
         about: "Attempts that may end without an answer before it is dead; 0 for no limit.",
         form: Form::Number(0, 65_535),

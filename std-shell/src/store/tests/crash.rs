@@ -43,7 +43,7 @@ fn writer() {
                 Row::Insert(sequence) => ('i', sequence),
                 Row::Settle(sequence) => ('s', sequence),
                 Row::Delete(sequence) => ('d', sequence),
-                Row::Keep(_) | Row::Drop(_) => unreachable!("none was sent"),
+                Row::Attempts(_) | Row::Keep(_) | Row::Drop(_) => unreachable!("none was sent"),
             };
             writeln!(out, "{letter}{sequence}").unwrap();
             match letter {

@@ -182,7 +182,14 @@ fn messages_of_a_schema_without_owners_go_on_as_the_administrators() {
     rig.did([settle(3, Some(content("reply")))]);
     let (identity, counter) = (rig.opened.identity, rig.opened.boot.counter);
     rig.close();
-    for table in ["owner", "dead_letter", "requeued", "preserved", "idempotency"] {
+    for table in [
+        "owner",
+        "dead_letter",
+        "requeued",
+        "preserved",
+        "idempotency",
+        "attempts",
+    ] {
         edit(dir.path(), &format!("DROP TABLE {table}"));
     }
     for column in [
@@ -192,6 +199,7 @@ fn messages_of_a_schema_without_owners_go_on_as_the_administrators() {
         "not_before",
         "traceparent",
         "tracestate",
+        "at_most_once",
     ] {
         edit(dir.path(), &format!("ALTER TABLE message DROP COLUMN {column}"));
     }
@@ -288,7 +296,7 @@ fn an_older_schema_is_brought_up_to_date() {
 }
 
 /// Changes a closed store behind its back.
-fn edit(dir: &Path, sql: &str) {
+pub(super) fn edit(dir: &Path, sql: &str) {
     edit_all(dir, &[sql.to_owned()]);
 }
 

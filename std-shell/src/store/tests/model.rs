@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 #[derive(Clone, Copy, Debug)]
 enum Step {
     Insert(u64, Bytes),
+    Attempts(u64, u16),
     Settle(u64, Outcome, Option<Bytes>),
     Delete(u64),
     Keep(u64, Option<Bytes>),
@@ -41,6 +42,14 @@ impl Step {
                 }
                 Op::Insert(message)
             }
+            Self::Attempts(sequence, ended) => Op::Attempts {
+                sequence,
+                attempts: Attempts {
+                    ended,
+                    newest: None,
+                    counted: ended.is_multiple_of(2),
+                },
+            },
             Self::Settle(sequence, outcome, body) => Op::Settle {
                 sequence,
                 outcome,
@@ -67,6 +76,7 @@ struct Model {
     outcomes: BTreeMap<u64, (Outcome, Option<Content>)>,
     replies: BTreeMap<u64, Option<Content>>,
     owners: BTreeMap<u64, String>,
+    attempts: BTreeMap<u64, Attempts>,
 }
 
 impl Model {
@@ -86,6 +96,10 @@ impl Model {
                 }
                 free
             }
+            Op::Attempts { sequence, attempts } => {
+                self.attempts.insert(*sequence, *attempts);
+                true
+            }
             Op::Settle {
                 sequence,
                 outcome,
@@ -95,6 +109,7 @@ impl Model {
                 Some((there, _)) => there == outcome && !self.messages.contains_key(sequence),
                 None => {
                     self.messages.remove(sequence);
+                    self.attempts.remove(sequence);
                     self.outcomes.insert(*sequence, (*outcome, content.clone()));
                     true
                 }
@@ -130,6 +145,7 @@ fn any_step() -> impl Strategy<Value = Step> {
     let maybe = || proptest::option::of(any_bytes());
     prop_oneof![
         40 => (key(), any_bytes()).prop_map(|(at, body)| Step::Insert(at, body)),
+        20 => (key(), any::<u16>()).prop_map(|(at, ended)| Step::Attempts(at, ended)),
         30 => (key(), outcome, maybe()).prop_map(|(at, outcome, body)| Step::Settle(at, outcome, body)),
         30 => key().prop_map(Step::Delete),
         10 => (key(), maybe()).prop_map(|(at, body)| Step::Keep(at, body)),
@@ -200,7 +216,9 @@ fn run(steps: Vec<Step>) {
 
 fn key_of(op: &Op) -> (bool, u64) {
     match op.row() {
-        Row::Insert(sequence) | Row::Settle(sequence) | Row::Delete(sequence) => (false, sequence),
+        Row::Insert(sequence) | Row::Attempts(sequence) | Row::Settle(sequence) | Row::Delete(sequence) => {
+            (false, sequence)
+        }
         Row::Keep(attempt) | Row::Drop(attempt) => (true, attempt.message.sequence),
     }
 }
@@ -231,6 +249,10 @@ fn compare(rig: &Rig, model: &Model) {
             .collect::<Vec<_>>(),
         sizes
     );
+    for message in &found.messages {
+        let known = model.attempts.get(&message.sequence).copied();
+        assert_eq!(message.attempts, known.unwrap_or_default());
+    }
     let size = |content: &Option<Content>| content.as_ref().map(|content| content.bytes.len() as u64);
     let outcomes: Vec<_> = model
         .outcomes

@@ -178,7 +178,7 @@ fn what_was_acknowledged_survives_a_power_loss() {
                 Event::Done(Row::Insert(sequence)) => _ = known.insert(*sequence, 'i'),
                 Event::Done(Row::Settle(sequence)) => _ = known.insert(*sequence, 's'),
                 Event::Done(Row::Delete(sequence)) => _ = known.insert(*sequence, 'd'),
-                Event::Done(Row::Keep(_) | Row::Drop(_)) => {}
+                Event::Done(Row::Attempts(_) | Row::Keep(_) | Row::Drop(_)) => {}
             }
         }
         let after = tempfile::tempdir().unwrap();

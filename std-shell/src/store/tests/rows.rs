@@ -13,6 +13,7 @@ fn a_message_comes_back_as_it_went_in() {
         reoffer: Length::from_micros(u64::MAX),
         send_only: true,
         not_before: Length::from_micros(7),
+        at_most_once: true,
         max_attempts: u16::MAX,
         retention: Length::ZERO,
     };
@@ -247,6 +248,40 @@ fn an_undelivered_reply_stays_until_it_is_dropped() {
     assert_eq!(rig.reply(first), None);
     drop(rig);
     assert_eq!(Rig::open(dir.path()).opened.recovered.replies, expected[1..]);
+}
+
+#[test]
+fn what_is_known_of_attempts_is_replaced_and_goes_with_its_message() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut rig = Rig::open(dir.path());
+    let known = |ended, attempt: Option<u32>| Attempts {
+        ended,
+        newest: attempt.map(|attempt| redlink_core::Fence { boot: 7, attempt }),
+        counted: ended > 0,
+    };
+    let write = |sequence, attempts| Op::Attempts { sequence, attempts };
+    rig.did([insert(1), insert(2), insert(3)]);
+    rig.did([write(1, known(1, Some(1))), write(2, known(0, Some(u32::MAX)))]);
+    rig.did([write(1, known(u16::MAX, None)), settle(3, None)]);
+    drop(rig);
+    let mut rig = Rig::open(dir.path());
+    let found = |rig: &Rig| -> Vec<Attempts> {
+        let all = &rig.opened.recovered.messages;
+        all.iter().map(|message| message.attempts).collect()
+    };
+    assert_eq!(found(&rig), [known(u16::MAX, None), known(0, Some(u32::MAX))]);
+    // One that was written in an earlier life and one of this go with their messages, and nothing is left of them.
+    rig.did([write(1, known(2, Some(2)))]);
+    rig.did([settle(1, None), settle(2, None)]);
+    rig.close();
+    // It would be refused if one were there.
+    for sequence in [1, 2] {
+        let row = format!("INSERT INTO attempts (sequence, ended, counted) VALUES ({sequence}, 0, 0)");
+        disk::edit(dir.path(), &row);
+    }
+    let rig = Rig::open(dir.path());
+    assert_eq!(found(&rig), []);
+    rig.assert_sound();
 }
 
 #[test]

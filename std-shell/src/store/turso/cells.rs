@@ -8,7 +8,7 @@ use crate::trace_context::TraceContext;
 use bytes::Bytes;
 use limbo::core::{Numeric, Row, Value};
 use redlink_core::wire::Path;
-use redlink_core::{Duration, Fence, NodeId, Outcome, Verb};
+use redlink_core::{Attempts, Duration, Fence, NodeId, Outcome, Verb};
 use std::sync::Arc;
 
 /// A row's columns, each read as what it should be. The file may have been edited by hand, so nothing is taken for
@@ -91,6 +91,15 @@ impl<'a> Cells<'a> {
                 boot: row.narrow(at)?,
                 attempt: row.narrow(at + 1)?,
             })
+        })
+    }
+
+    /// Four columns: how many ended, boot and attempt of the newest, and whether that is counted.
+    pub(super) fn attempts(self, at: usize) -> Result<Attempts, EngineError> {
+        Ok(Attempts {
+            ended: self.narrow(at)?,
+            newest: self.fence(at + 1)?,
+            counted: self.int(at + 3)? != 0,
         })
     }
 

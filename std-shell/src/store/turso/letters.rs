@@ -3,7 +3,7 @@
 use super::Turso;
 use super::cells::Cells;
 use super::statements::{bind, broken, each, exists, prepare, run};
-use super::values::{key, micros, number, row_key, some_micros, text};
+use super::values::{key, micros, number, row_key, some, some_micros, text};
 use crate::store::engine::{EngineError, Found};
 use crate::store::letters::{Letter, LettersFrom, Requeue, StoredLetter};
 use crate::store::schema::{self, outcome_code};
@@ -62,8 +62,9 @@ impl Turso {
             message.deadline_at.map_or(Value::Null, number),
             alternate.map_or(Value::Null, |alternate| text(&alternate.service)),
             alternate.map_or(Value::Null, |alternate| micros(alternate.after)),
-            if terms.direct { number(1u8) } else { Value::Null },
+            some(terms.direct),
             some_micros(terms.not_before),
+            some(terms.at_most_once),
             key(letter)?,
         ];
         run(&mut self.insert_requeued, values)
@@ -172,6 +173,7 @@ fn letter(row: Cells<'_>) -> Result<StoredLetter, EngineError> {
             max_attempts: row.narrow(13)?,
             retention: row.duration(14)?,
             direct: row.optional(18, Cells::int)?.is_some(),
+            at_most_once: row.optional(21, Cells::int)?.is_some(),
             // It has been waited for.
             not_before: Duration::ZERO,
         },

@@ -14,7 +14,12 @@ pub(super) fn micros(length: Duration) -> Value {
     Value::from_i64(i64::try_from(length.as_micros()).unwrap_or(i64::MAX))
 }
 
-/// The same where no time at all is what most rows have.
+/// What most rows don't have.
+pub(super) fn some(there: bool) -> Value {
+    if there { number(1u8) } else { Value::Null }
+}
+
+/// A length of time, where most rows have none.
 pub(super) fn some_micros(length: Duration) -> Value {
     if length == Duration::ZERO {
         Value::Null

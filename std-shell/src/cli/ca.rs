@@ -9,7 +9,7 @@ use clap::{Args, Subcommand};
 use serde::{Deserialize, Serialize};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// See which nodes the mesh's authority has let in, and put them out
+/// See which nodes the authority has let in, and put them out
 #[derive(Subcommand, Debug)]
 pub(super) enum Verb {
     Show(ShowOptions),

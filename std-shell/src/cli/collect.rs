@@ -9,7 +9,7 @@ use redlink_core::MessageId;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-/// Wait for a message's outcome, print the reply and let the node forget it
+/// Wait for a message's outcome, print it, let the node forget it
 ///
 /// The reply goes to standard output as it is, a failure's text to standard error. The node forgets the outcome after
 /// it was printed, not before.

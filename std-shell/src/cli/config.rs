@@ -39,9 +39,9 @@ pub(super) struct CheckOptions {
 /// what they change.
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
-  redlink config show                            all settings, and what each is
-  redlink config show --origin                   who says so: a flag, a variable, a line of the file, nobody
-  redlink config show --json | jq -r '.[] | [.name, .variable, .reload] | @tsv'
+  redlink config show                   all settings, and what each is
+  redlink config show --origin          and who says so
+  redlink config show --json | jq -r '.[] | [.name, .variable] | @tsv'
 
 Each setting has an environment variable, REDLINK_ and its name, with __ after a section: REDLINK_CAPACITY__PEERS.")]
 pub(super) struct ShowOptions {

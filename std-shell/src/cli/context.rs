@@ -32,8 +32,8 @@ pub(super) enum Verb {
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
   redlink context add home                       the node of this directory
-  redlink context add prod --node https://hub:7411 --ca ca.pem --token-file ~/prod-token
-  REDLINK_TOKEN=... redlink context add prod --node https://hub:7411 --ca ca.pem --use")]
+  redlink context add prod --node https://hub --ca ca.pem --token-file ~/token
+  REDLINK_TOKEN=... redlink context add prod --node https://hub --ca ca.pem")]
 pub(super) struct AddOptions {
     /// Its name
     #[arg(value_parser = args::name)]

@@ -25,7 +25,7 @@ pub(super) const TABLE: &str = "\
 Exit codes:
   0    done
   1    the outcome is a failure, or the node refused
-  2    wrong usage: an option, a file that can't be used, no node named and none here
+  2    wrong usage: an option, a file that can't be used, no node to talk to
   3    the node could not be reached
   4    still open when the wait was over
   130  interrupted";

@@ -10,7 +10,7 @@ use std::path::PathBuf;
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
   redlink completions bash > ~/.local/share/bash-completion/completions/redlink
-  redlink completions zsh > ~/.zfunc/_redlink            with ~/.zfunc in fpath, before compinit
+  redlink completions zsh > ~/.zfunc/_redlink      with ~/.zfunc in fpath
   redlink completions fish > ~/.config/fish/completions/redlink.fish
   redlink completions powershell | Out-String | Invoke-Expression
   eval (redlink completions elvish | slurp)")]

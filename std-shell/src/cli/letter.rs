@@ -28,7 +28,7 @@ pub(super) enum Verb {
 #[command(after_help = "Examples:
   redlink dead-letter list
   redlink dead-letters --service wc --json
-  redlink dead-letters --max 1000 --after 4711    the ones before the place 4711")]
+  redlink dead-letters --max 1000 --after 4711   those before the place 4711")]
 pub(super) struct ListOptions {
     /// Only those for this service
     #[arg(long, value_parser = args::name)]
@@ -79,7 +79,7 @@ pub(super) struct ShowOptions {
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
   redlink dead-letter requeue 0000000000000abc-17
-  redlink dead-letter requeue 0000000000000abc-17 --payload fixed.json --content-type application/json
+  redlink dead-letter requeue 0000000000000abc-17 --payload fixed.json
   redlink dead-letter requeue --all --service wc --to wc-slow")]
 pub(super) struct RequeueOptions {
     /// The ids of the messages that they were

@@ -12,6 +12,7 @@ mod exit;
 mod family;
 mod flush;
 mod generate;
+mod groups;
 mod letter;
 mod list;
 mod message;
@@ -40,22 +41,22 @@ in the mesh, has room for it, and brings back the reply.";
 
 const EXAMPLES: &str = "\
 Examples:
-  redlink demo                                 see it work, in a temporary directory
+  redlink demo                                 see it work
   redlink node                                 start a node in this directory
-  redlink serve wc -- wc -w                    a worker: payload on stdin, reply on stdout
+  redlink serve wc -- wc -w                    a worker: payload in, reply out
   redlink call wc README.md                    call it, print the reply
   redlink token create                         let another node join
   redlink node --north https://HOST:7411 --token TOKEN
 
-Commands find the node of the current directory (./.redlink) unless --node, --context or REDLINK_NODE names another; where \
-there is none, the context that `redlink context use` has chosen.";
+Commands talk to the node of this directory (./.redlink) unless --node, --context or REDLINK_NODE names another; where \
+there is none, to that of the context that `redlink context use` has chosen.";
 
 #[derive(Parser, Debug)]
 #[command(name = "redlink", version, about = "A mesh of services without a broker", long_about = OVERVIEW)]
 #[command(after_help = format!("{EXAMPLES}\n\n{}", exit::TABLE), arg_required_else_help = true)]
 #[command(max_term_width = 110)]
 struct Cli {
-    /// When to colour: auto (on a terminal, unless NO_COLOR is set or TERM is dumb), always or never
+    /// Colour: always, never, or auto: on a terminal, unless NO_COLOR is set
     #[arg(
         long,
         value_enum,
@@ -63,7 +64,8 @@ struct Cli {
         default_value = "auto",
         global = true,
         hide_possible_values = true,
-        hide_default_value = true
+        hide_default_value = true,
+        display_order = 900
     )]
     color: clap::ColorChoice,
 
@@ -128,12 +130,17 @@ enum Verb {
     Contexts(context::ListOptions),
 }
 
+/// The whole command line.
+fn command() -> clap::Command {
+    groups::grouped(Cli::command())
+}
+
 /// Runs the command line of this process.
 pub fn main() -> ExitCode {
     family::follow_parent();
     // Help and complaints about the line itself are written before it is understood.
     let choice = output::choose_colour(std::env::args());
-    let parsed = Cli::command()
+    let parsed = command()
         .color(choice)
         .try_get_matches()
         .and_then(|matches| Cli::from_arg_matches(&matches));
@@ -170,8 +177,8 @@ fn run(cli: Cli) -> Done {
         Verb::Config(verb) => config::run(verb),
         Verb::Context(verb) => context::run(verb),
         Verb::Contexts(options) => context::run(context::Verb::List(options)),
-        Verb::Completions(options) => generate::completions(&options, Cli::command()),
-        Verb::Man(options) => generate::man(&options, Cli::command()),
+        Verb::Completions(options) => generate::completions(&options, command()),
+        Verb::Man(options) => generate::man(&options, command()),
         Verb::Demo(options) => alone(demo::run(options)),
         Verb::Relay(options) => alone(relay::run(options)),
         Verb::Token(verb) => alone(token::run(verb)),

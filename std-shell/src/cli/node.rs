@@ -24,9 +24,9 @@ use std::time::{Duration, Instant};
   redlink node --north https://HOST:7411 --token TOKEN
   redlink node --log debug --drain 1m
 
-Settings are kept in .redlink/redlink.toml. A flag counts more than the environment (REDLINK_LISTEN and so on), that more
-than the file. `redlink config show` prints all settings, `redlink config check` finds mistakes. SIGHUP reads
-the file again; what needs a restart is said in the log.")]
+Settings are kept in .redlink/redlink.toml. A flag counts more than the environment (REDLINK_LISTEN and so on), that \
+more than the file. `redlink config show` prints all settings, `redlink config check` finds mistakes. SIGHUP reads the \
+file again; what needs a restart is said in the log.")]
 pub(super) struct Options {
     /// Where its .redlink directory is or is made
     #[arg(long, value_name = "DIR", default_value = ".")]

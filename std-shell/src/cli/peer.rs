@@ -70,7 +70,8 @@ impl Policy {
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
   redlink peer add https://hub.example:7411
-  redlink peer add https://hub:7411 --name hub --redistribute false --import 'jobs.*' --export '!secret.*' --export '*'")]
+  redlink peer add https://hub:7411 --name hub --redistribute false
+  redlink peer add https://hub:7411 --import 'jobs.*' --export '!x' --export '*'")]
 pub(super) struct AddOptions {
     /// Where it listens
     #[arg(value_name = "URL", value_parser = url)]

@@ -10,14 +10,16 @@ use serde::Deserialize;
 use serde_json::Value;
 use std::fmt::Write;
 
-/// Ask a node's store in SQL: read-only, at most 5 s and 10,000 rows
+/// Ask a node's store in SQL, which changes nothing
+///
+/// An answer takes at most 5 s and has at most 10,000 rows.
 ///
 /// One SELECT, VALUES or EXPLAIN at a time, beside everything else that the node does. Times are microseconds since 1970.
 /// The tables: message, outcome, reply, owner, dead_letter, requeued, boot; what holds secrets can't be asked.
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
   redlink query \"SELECT service, count(*) FROM message GROUP BY service\"
-  redlink query --json \"SELECT sequence, service, failure FROM dead_letter ORDER BY id DESC LIMIT 5\"
+  redlink query --json \"SELECT sequence, failure FROM dead_letter LIMIT 5\"
   redlink query \"SELECT name, sql FROM sqlite_schema\"")]
 pub(super) struct Options {
     /// The query

@@ -52,7 +52,7 @@ pub(super) struct SendOptions {
 #[command(after_help = "Examples:
   redlink call wc README.md
   redlink call resize photo.jpg > small.jpg
-  echo '{\"q\":1}' | redlink call search --content-type application/json --wait 10s")]
+  echo '{\"q\":1}' | redlink call search --content-type application/json")]
 pub(super) struct CallOptions {
     /// The service that it is for
     #[arg(value_parser = args::name)]

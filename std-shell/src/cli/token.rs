@@ -12,7 +12,7 @@ use clap::{Args, Subcommand};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
-/// Make, list and revoke tokens: for programs, and for nodes that join
+/// Make, list and revoke tokens of programs and of nodes that join
 #[derive(Subcommand, Debug)]
 pub(super) enum Verb {
     Create(CreateOptions),
@@ -31,9 +31,9 @@ pub(super) enum Verb {
   redlink token create --ttl 10m
   redlink node --north https://HOST:7411 --token TOKEN     on the other machine
   redlink token create --program shop --produce 'jobs.*' > shop-token
-  redlink token create --program resizer --consume jobs.resize --ttl 90d > resizer-token
+  redlink token create --program resizer --consume resize --ttl 90d > token
   redlink token create --program prometheus --watch > prometheus-token
-  redlink serve jobs.resize --token-file resizer-token -- convert - -resize 640x -")]
+  redlink serve jobs.resize --token-file token -- convert - -resize 640x -")]
 pub(super) struct CreateOptions {
     /// How long it can be used [default: 1h for a node, until it is revoked for a program]
     #[arg(long, value_name = "TIME", value_parser = args::duration)]

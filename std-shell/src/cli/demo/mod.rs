@@ -12,7 +12,9 @@ use stage::Stage;
 pub(super) use stage::quote;
 use tokio::signal::unix::{SignalKind, signal};
 
-/// Show what Redlink does: two nodes, a worker, a link that is cut and restored
+/// Show what Redlink does, with two nodes on this machine
+///
+/// A worker, calls, and a link that is cut and restored.
 ///
 /// Everything runs as processes of their own in a temporary directory on free ports of this machine, by commands that
 /// are printed and work in another terminal, too. It stays up until Ctrl-C and leaves nothing behind.

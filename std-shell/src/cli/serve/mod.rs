@@ -39,7 +39,7 @@ use tokio::task::JoinSet;
   redlink serve wc -- wc -w
   redlink serve resize --concurrency 4 -- convert - -resize 640x -
   redlink serve mail --rate 100/h -- sendmail -t
-  redlink serve order -- sh -c 'curl -sf -d @- https://erp.example/orders || exit 75'")]
+  redlink serve order -- sh -c 'curl -sfd @- https://erp.example || exit 75'")]
 pub(super) struct Options {
     /// The service that it offers
     #[arg(value_parser = args::name)]

@@ -14,7 +14,7 @@ use std::io::IsTerminal;
 use std::time::{Duration, Instant};
 use tokio::signal::unix::{SignalKind, signal};
 
-/// Watch a node: its links, its services and what waits, once a second
+/// Watch a node's links, services and what waits, once a second
 ///
 /// q or Ctrl-C ends it.
 #[derive(Args, Debug)]

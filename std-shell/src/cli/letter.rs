@@ -28,7 +28,7 @@ pub(super) enum Verb {
 #[command(after_help = "Examples:
   redlink dead-letter list
   redlink dead-letters --service wc --json
-  redlink dead-letters --max 1000 --after 4711    the ones before the place 4711")]
+  redlink dead-letters --max 1000 --after 4711   those before the place 4711")]
 pub(super) struct ListOptions {
     /// Only those for this service
     #[arg(long, value_parser = args::name)]

@@ -13,7 +13,7 @@ const TTL: Duration = Duration::from_secs(8 * 3_600);
 /// The program that the page is.
 const PROGRAM: &str = "web";
 
-/// Print the address of the node's web page, with a token that signs in there
+/// Print the address of the node's web page, with a token in it
 ///
 /// The page shows what the node does, live, and needs nothing from the internet. The token in its address is a new one for the
 /// program `web`, may do everything at this node, and ends by itself; your own token goes nowhere. It stands behind the #,
@@ -23,7 +23,7 @@ const PROGRAM: &str = "web";
 #[command(after_help = "Examples:
   redlink web
   redlink web --ttl 30m
-  xdg-open \"$(redlink web)\"           others on this machine may see the address then, as any argument
+  xdg-open \"$(redlink web)\"           others here may see the address then
   redlink token revoke ID              ends it; ID stands beside the address")]
 pub(super) struct Options {
     /// How long the token is good [default: 8h]

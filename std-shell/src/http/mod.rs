@@ -17,6 +17,7 @@ mod options;
 mod page;
 pub mod problem;
 mod query;
+mod range;
 mod rest;
 mod routes;
 

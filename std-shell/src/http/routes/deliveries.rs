@@ -1,8 +1,8 @@
 //! What a consumer does with a delivery. Whose it is has been looked at when these are called.
 
 use super::super::auth::unknown_delivery;
-use super::super::{Kind, Node, Problem, body, extras, headers};
-use super::{NoQuery, build, empty, payload_head};
+use super::super::{Kind, Node, Problem, body, headers, range};
+use super::{NoQuery, empty};
 use axum::Extension;
 use axum::body::Body;
 use axum::extract::State;
@@ -16,17 +16,22 @@ use redlink_core::{Answered, GrantToken, Verb};
     path = "/v1/deliveries/{delivery}/payload",
     tag = "deliveries",
     summary = "The payload once more",
-    params(("delivery" = String, Path, description = "What `Redlink-Delivery` held when the message was taken.")),
-    responses((status = 200, description = "As it was submitted.", body = Vec<u8>, content_type = "application/octet-stream")),
+    params(("delivery" = String, Path, description = "What `Redlink-Delivery` held when the message was taken."),
+        ("Range" = Option<String>, Header, description = "One range of bytes.", example = "bytes=0-65535")),
+    responses(
+        (status = 200, description = "As it was submitted.", body = Vec<u8>, content_type = "application/octet-stream"),
+        (status = 206, description = "The part of it that was asked for; `Content-Range` says which.", body = Vec<u8>, content_type = "application/octet-stream"),
+    ),
 )]
 pub(super) async fn payload(
     State(node): State<Node>,
     Extension(token): Extension<GrantToken>,
     _: NoQuery,
+    headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let content = node.handle.payload(token).await?.ok_or_else(unknown_delivery)?;
-    let head = extras::traced(payload_head(StatusCode::OK, &content), &content);
-    build(head, Body::from(content.bytes))
+    // A message's payload never changes.
+    range::answer(&headers, content, &token.message.to_string())
 }
 
 /// `POST {delivery}/reply`

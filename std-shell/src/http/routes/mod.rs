@@ -298,7 +298,7 @@ fn empty(status: StatusCode) -> Response {
     response
 }
 
-fn build(head: http::response::Builder, body: Body) -> Result<Response, Problem> {
+pub(super) fn build(head: http::response::Builder, body: Body) -> Result<Response, Problem> {
     head.body(body).map_err(|e| {
         Problem::new(
             Kind::Internal,
@@ -308,7 +308,7 @@ fn build(head: http::response::Builder, body: Body) -> Result<Response, Problem>
 }
 
 /// Headers of a payload. It is somebody's bytes: a browser must neither guess what they are nor run them.
-fn payload_head(status: StatusCode, content: &Content) -> http::response::Builder {
+pub(super) fn payload_head(status: StatusCode, content: &Content) -> http::response::Builder {
     let head = Response::builder()
         .status(status)
         .header(X_CONTENT_TYPE_OPTIONS, "nosniff")

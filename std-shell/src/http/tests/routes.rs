@@ -382,3 +382,44 @@ async fn large_and_binary_payloads_come_through_as_they_are() {
     }
     api.stop().await;
 }
+
+#[tokio::test]
+async fn a_payload_is_had_in_parts() {
+    let api = Api::start().await;
+    api.send(
+        "POST",
+        "/v1/services/s/messages",
+        &[("content-type", "text/x-a")],
+        b"0123456789",
+    )
+    .await;
+    let (delivery, taken) = api.take().await;
+    let path = format!("{delivery}/payload");
+    let part = async |headers: &[(&str, &str)]| api.send("GET", &path, headers, b"").await;
+    let all = part(&[]).await;
+    assert_eq!(
+        (all.status().as_u16(), &all.body()[..]),
+        (200, &b"0123456789"[..])
+    );
+    assert_eq!(header(&all, "accept-ranges"), "bytes");
+    let tag = header(&all, "etag").to_owned();
+    assert_eq!(tag, format!("\"{}\"", header(&taken, "redlink-message")));
+    for headers in [
+        &[("range", "bytes=2-4")][..],
+        &[("range", "bytes=2-4"), ("if-range", &tag)],
+    ] {
+        let some = part(headers).await;
+        assert_eq!((some.status().as_u16(), &some.body()[..]), (206, &b"234"[..]));
+        assert_eq!(header(&some, "content-range"), "bytes 2-4/10");
+        assert_eq!(
+            (header(&some, "content-type"), header(&some, "content-length")),
+            ("text/x-a", "3")
+        );
+    }
+    let other = part(&[("range", "bytes=2-4"), ("if-range", "\"other\"")]).await;
+    assert_eq!((other.status().as_u16(), other.body().len()), (200, 10));
+    let none = part(&[("range", "bytes=10-")]).await;
+    problem(&none, 416, "no-such-range");
+    assert_eq!(header(&none, "content-range"), "bytes */10");
+    api.stop().await;
+}

@@ -57,6 +57,7 @@ fn insert(sequence: u64, content: &Content) -> Op {
         inserted: 1,
         owner: Owner::Administrator,
         service: "resize".into(),
+        producer: None,
         alternate: None,
         terms: Terms::default(),
         content: content.clone(),

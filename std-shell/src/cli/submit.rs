@@ -192,7 +192,7 @@ pub(super) async fn hand_over(client: &Client, fate: Fate, how: Showing<'_>) -> 
         give_back(to, settled.preserved.as_deref().unwrap_or_default())?;
     }
     if let Some(took) = json {
-        output::json(&document(&settled, took))?;
+        output::json(&document(&settled, Some(took)))?;
     } else if settled.good {
         output::write(&settled.payload)?;
     }
@@ -244,18 +244,21 @@ fn failed(settled: &Settled) -> Failure {
     }
 }
 
-fn document(settled: &Settled, took: Duration) -> serde_json::Value {
+/// An outcome, and how long it was waited for if that is to be said.
+pub(super) fn document(settled: &Settled, took: Option<Duration>) -> serde_json::Value {
     let mut document = serde_json::json!({
         "id": settled.id,
         "outcome": settled.outcome,
         "content_type": settled.content_type,
-        "milliseconds": (took.as_secs_f64() * 1e6).round() / 1e3,
     });
     if let Some(data) = &settled.preserved {
         match std::str::from_utf8(data) {
             Ok(text) => document["preserved"] = text.into(),
             Err(_) => document["preserved_base64"] = STANDARD.encode(data).into(),
         }
+    }
+    if let Some(took) = took {
+        document["milliseconds"] = ((took.as_secs_f64() * 1e6).round() / 1e3).into();
     }
     match std::str::from_utf8(&settled.payload) {
         Ok(reason) if !settled.good => document["reason"] = reason.into(),
@@ -312,23 +315,23 @@ mod tests {
 
     #[test]
     fn json_holds_any_bytes() {
-        let text = document(&settled("replied", b"12\n"), Duration::from_micros(4_200));
+        let text = document(&settled("replied", b"12\n"), Some(Duration::from_micros(4_200)));
         assert_eq!(
             (text["text"].as_str(), text["milliseconds"].as_f64()),
             (Some("12\n"), Some(4.2))
         );
-        let binary = document(&settled("replied", b"\xff\x00"), Duration::ZERO);
+        let binary = document(&settled("replied", b"\xff\x00"), None);
         assert_eq!(binary["base64"].as_str(), Some("/wA="));
         assert!(binary.get("text").is_none());
         let with = |data: &'static [u8]| Settled {
             preserved: Some(data.into()),
             ..settled("failed", b"no")
         };
-        let kept = document(&with(b"order 17"), Duration::ZERO);
+        let kept = document(&with(b"order 17"), None);
         assert_eq!(kept["preserved"].as_str(), Some("order 17"));
-        let kept = document(&with(b"\xff"), Duration::ZERO);
+        let kept = document(&with(b"\xff"), None);
         assert_eq!(kept["preserved_base64"].as_str(), Some("/w=="));
-        let bad = document(&settled("failed", b"no"), Duration::ZERO);
+        let bad = document(&settled("failed", b"no"), None);
         assert_eq!((bad["reason"].as_str(), bad.get("text")), (Some("no"), None));
     }
 }

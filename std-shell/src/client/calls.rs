@@ -364,7 +364,7 @@ fn submit_request(submission: &Submission) -> Request {
     })
 }
 
-fn consumer_path(service: &str, consumer: &str) -> String {
+pub(super) fn consumer_path(service: &str, consumer: &str) -> String {
     format!("/v1/services/{service}/consumers/{consumer}")
 }
 

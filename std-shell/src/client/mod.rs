@@ -6,6 +6,7 @@
 mod calls;
 mod context;
 mod error;
+mod many;
 mod peers;
 mod saved;
 mod transport;
@@ -14,6 +15,7 @@ mod upload;
 pub use calls::{Fate, Given, Settled, Submission, Taken};
 pub use context::{Context, Place};
 pub use error::{Error, Problem};
+pub use many::{Exchanged, Uncollected, Verdict};
 pub use saved::{Contexts, Saved, VARIABLE as SAVED_VARIABLE};
 pub use transport::{Answer, Client, Request};
 pub use upload::{Onlooker, Progress};

@@ -8,6 +8,7 @@ use super::letters::Requeuing;
 use super::links::Line;
 use super::many::Answering;
 use super::pages::{Page, Wanted};
+use super::producers::{Collectable, Whose};
 use super::refusal::Refusal;
 use super::seen::TracePage;
 use super::transfers::Arriving;
@@ -122,6 +123,17 @@ pub(super) enum Command {
         verb: Verb,
         content: Option<Content>,
         answer: Answer<Answered>,
+    },
+    CollectMany {
+        who: Who,
+        sequences: Vec<(u64, Answer<()>)>,
+    },
+    /// What can be collected under a name.
+    Settled {
+        whose: Whose,
+        /// At most so many.
+        max: usize,
+        answer: oneshot::Sender<Collectable>,
     },
     AnswerMany {
         answers: Vec<(Answering, Answer<Answered>)>,

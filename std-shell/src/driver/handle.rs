@@ -30,6 +30,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 pub struct NewMessage {
     /// Addressed to this service.
     pub service: String,
+    /// The name that its outcome is collected under; none: its owner's own.
+    pub producer: Option<Arc<str>>,
     /// A second service.
     pub alternate: Option<Alternate>,
     /// Its settings.

@@ -153,6 +153,14 @@ impl Driver {
                 content,
                 answer,
             } => self.answer(token, verb, content, answer),
+            Command::CollectMany { who, sequences } => {
+                for (sequence, to) in sequences {
+                    self.collect(&who, sequence, to);
+                }
+            }
+            Command::Settled { whose, max, answer } => {
+                let _ = answer.send(self.collectable(whose, max));
+            }
             Command::AnswerMany { answers } => {
                 for (one, answer) in answers {
                     self.answer(one.token, one.verb, one.content, answer);
@@ -297,6 +305,7 @@ impl Driver {
     ) {
         let NewMessage {
             service,
+            producer,
             alternate,
             terms,
             content,
@@ -368,6 +377,7 @@ impl Driver {
                 let submitting = Submitting {
                     owner,
                     service,
+                    producer,
                     alternate,
                     terms,
                     content,
@@ -387,7 +397,7 @@ impl Driver {
     }
 
     /// The outcome of a message that is kept in memory only.
-    fn kept_outcome(&self, sequence: u64) -> Option<Settlement> {
+    pub(super) fn kept_outcome(&self, sequence: u64) -> Option<Settlement> {
         let node = self.shared.node;
         let (outcome, content) = self.memory.outcome(sequence)?;
         Some(Settlement {

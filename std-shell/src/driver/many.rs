@@ -45,7 +45,7 @@ impl Handle {
     }
 
     /// Asks in parts, all of them before it waits for the first answer.
-    async fn many<T, A>(
+    pub(super) async fn many<T, A>(
         &self,
         items: Vec<T>,
         make: impl Fn(Vec<(T, oneshot::Sender<Result<A, Refusal>>)>) -> Command,

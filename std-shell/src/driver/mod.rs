@@ -21,7 +21,7 @@
 //! | `floor`, `flush` | when the disk is too full for submits; an operator cancels what waits |
 //! | `letters` | dead letters, and messages that come from them |
 //! | `contents` | payload bytes in memory |
-//! | `owners` | whose messages and consumers are |
+//! | `owners`, `producers` | whose messages and consumers are; who collects which outcomes |
 //! | `memory` | messages that are kept in memory only |
 //! | `keys` | by which repeated submits are known |
 //! | `health` | whether it takes work, and why not |
@@ -49,6 +49,7 @@ mod outputs;
 mod owners;
 mod pace;
 mod pages;
+mod producers;
 mod refusal;
 mod seen;
 mod start;
@@ -71,6 +72,7 @@ pub use info::{
 pub use letters::{DeadLetterInfo, Passed, Requeue};
 pub use many::Answering;
 pub use pages::{Page, STATES, Wanted};
+pub use producers::Uncollected;
 pub use refusal::Refusal;
 pub use start::{Running, Settings, StartError, start};
 

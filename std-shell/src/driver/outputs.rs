@@ -305,6 +305,7 @@ impl Driver {
         let service = submitting.service.as_str().into();
         let alternate = submitting.alternate.take();
         let owner = submitting.owner.clone();
+        let producer = submitting.producer.clone();
         let terms = submitting.terms;
         let (preserved, key) = (submitting.preserved.take(), submitting.key);
         self.owners.add(sequence, &owner);
@@ -314,10 +315,12 @@ impl Driver {
         let key = key.map(|(scope, request)| self.stored_key(scope, request));
         self.requeued
             .extend(requeue.map(|requeue| (sequence, requeue.letter)));
+        self.producers.add(sequence, producer.as_ref());
         Some(Op::Insert(NewMessage {
             sequence,
             inserted,
             owner,
+            producer,
             service,
             alternate,
             terms,
@@ -392,6 +395,7 @@ impl Driver {
         self.contents.forget(sequence);
         self.transfers.settled(id);
         let preserved = self.memory.preserved(sequence).cloned();
+        self.producers.settled(&self.owners.of(sequence), sequence);
         for waiter in self.waiters.remove(&sequence).unwrap_or_default() {
             let _ = waiter.send(Settlement {
                 id,

@@ -8,6 +8,7 @@ use super::links::Links;
 use super::measure::Marks;
 use super::memory::Memory;
 use super::owners::Owners;
+use super::producers::Producers;
 use super::taken::Taken;
 use super::tally::{Complaints, Tally};
 use super::trace::Trace;
@@ -190,6 +191,14 @@ pub fn start(
     let (direct, to_move) = mpsc::unbounded_channel();
     let handle = Handle::new(commands_in, cleanup_in, opened.store.clone(), shared.clone());
     let trace_memory = settings.trace_memory;
+    let owners = Owners::recovered(&opened.recovered.owners);
+    let mut producers = Producers::default();
+    for (sequence, producer) in &opened.recovered.producers {
+        producers.add(*sequence, Some(producer));
+    }
+    for outcome in &opened.recovered.outcomes {
+        producers.settled(&owners.of(outcome.sequence), outcome.sequence);
+    }
     let driver = Driver {
         core,
         now: clock::now(),
@@ -199,7 +208,8 @@ pub fn start(
         store: opened.store,
         shared,
         contents,
-        owners: Owners::recovered(&opened.recovered.owners),
+        producers,
+        owners,
         memory: Memory::new(settings.memory_messages),
         keys: Keys::recovered(
             &opened.identity.key,

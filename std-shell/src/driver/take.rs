@@ -5,6 +5,7 @@ use super::handle::Delivery;
 use super::refusal::Refusal;
 use crate::Content;
 use crate::store::{Short, StoreHandle};
+use futures_util::future::join_all;
 use redlink_core::{GrantToken, Tag};
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
@@ -20,6 +21,9 @@ pub(super) struct PendingTake {
     /// The driver has answered, so the take is over at its side.
     answered: bool,
 }
+
+/// Payloads that are asked for at once: what is read together waits for one commit of the store, not for one each.
+pub(super) const READS: usize = 64;
 
 /// How many payload bytes may be read.
 #[derive(Clone, Copy, Debug)]
@@ -90,26 +94,32 @@ impl PendingTake {
         let handed = answer?;
         self.given = handed.iter().map(|one| one.token).collect();
         let mut deliveries = Vec::with_capacity(handed.len());
-        for one in handed {
-            match one.source.load_short(store, room.next()).await {
-                Ok(Some(payload)) => {
-                    let (content, long) = room.taken(payload);
-                    deliveries.push(Delivery {
-                        token: one.token,
-                        content,
-                        long,
-                        attempt: one.token.fence.attempt,
-                        send_only: one.send_only,
-                        priority: one.priority,
-                        remaining: one.remaining,
-                        lease: one.lease,
-                    });
-                }
-                // The message got its outcome meanwhile; there is nothing to give back.
-                Ok(None) => self.given.retain(|token| *token != one.token),
-                Err(error) => {
-                    tracing::warn!(message = %one.token.message, %error, "a payload could not be read");
-                    return Err(Refusal::Store);
+        let mut handed = handed.into_iter();
+        while handed.len() > 0 {
+            let part: Vec<_> = handed.by_ref().take(READS).collect();
+            let most = room.next();
+            let reads = part.iter().map(|one| one.source.clone().load_short(store, most));
+            for (one, read) in part.iter().zip(join_all(reads).await) {
+                match read {
+                    Ok(Some(payload)) => {
+                        let (content, long) = room.taken(payload);
+                        deliveries.push(Delivery {
+                            token: one.token,
+                            content,
+                            long,
+                            attempt: one.token.fence.attempt,
+                            send_only: one.send_only,
+                            priority: one.priority,
+                            remaining: one.remaining,
+                            lease: one.lease,
+                        });
+                    }
+                    // The message got its outcome meanwhile; there is nothing to give back.
+                    Ok(None) => self.given.retain(|token| *token != one.token),
+                    Err(error) => {
+                        tracing::warn!(message = %one.token.message, %error, "a payload could not be read");
+                        return Err(Refusal::Store);
+                    }
                 }
             }
         }

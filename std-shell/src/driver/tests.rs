@@ -69,6 +69,7 @@ fn text(text: &str) -> Content {
 fn message(service: &str, content: Content) -> NewMessage {
     NewMessage {
         service: service.to_owned(),
+        producer: None,
         alternate: None,
         terms: Terms::default(),
         content,
@@ -196,6 +197,7 @@ async fn a_failure_and_an_ack_end_messages_too() {
     };
     let new = NewMessage {
         service: "f".to_owned(),
+        producer: None,
         alternate: None,
         terms,
         content: Content::default(),
@@ -333,6 +335,7 @@ async fn what_is_on_disk_is_there_after_a_restart() {
     let late = handle
         .submit(NewMessage {
             service: "s".into(),
+            producer: None,
             alternate: None,
             terms: short,
             content: text("late"),

@@ -9,6 +9,7 @@ use super::links::Links;
 use super::measure::{Marks, Work};
 use super::memory::Memory;
 use super::owners::Owners;
+use super::producers::Producers;
 use super::refusal::Refusal;
 use super::start::Settings;
 use super::taken::Taken;
@@ -57,6 +58,7 @@ pub(super) struct Inbox {
 pub(super) struct Submitting {
     pub(super) owner: Owner,
     pub(super) service: String,
+    pub(super) producer: Option<Arc<str>>,
     /// Until the row is given to the store.
     pub(super) alternate: Option<Alternate>,
     pub(super) terms: Terms,
@@ -142,6 +144,7 @@ pub(super) struct Driver {
     pub(super) preserved: HashSet<u64>,
     /// Messages and outcomes that come from a dead letter, with its number.
     pub(super) requeued: HashMap<u64, u64>,
+    pub(super) producers: Producers,
     pub(super) settings: Settings,
     pub(super) ready: bool,
     pub(super) draining: bool,
@@ -356,6 +359,7 @@ impl Driver {
 
     fn stored_row(&mut self, row: Row, done: bool) {
         if let (Row::Delete(sequence), true) = (row, done) {
+            self.producers.remove(&self.owners.of(sequence), sequence);
             self.owners.remove(sequence);
             self.requeued.remove(&sequence);
             self.preserved.remove(&sequence);
@@ -474,6 +478,7 @@ impl Driver {
         }
         if let Some((sequence, _)) = submitting.stored_as {
             self.contents.forget(sequence);
+            self.producers.remove(&submitting.owner, sequence);
             self.owners.remove(sequence);
             self.preserved.remove(&sequence);
             self.requeued.remove(&sequence);

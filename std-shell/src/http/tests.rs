@@ -12,6 +12,7 @@ mod metrics;
 mod owners;
 mod page;
 mod peers;
+mod producers;
 mod programs;
 mod refusals;
 mod routes;

@@ -134,6 +134,7 @@ fn traced(size: usize) -> Content {
 async fn submit(node: &Node, service: &str, content: Content) -> MessageId {
     let new = NewMessage {
         service: service.to_owned(),
+        producer: None,
         alternate: None,
         terms: Terms::default(),
         content,
@@ -236,6 +237,7 @@ async fn many_at_once_all_come_back() {
             let content = content(n * 40);
             let new = NewMessage {
                 service: "echo".into(),
+                producer: None,
                 alternate: None,
                 terms: Terms::default(),
                 content: content.clone(),

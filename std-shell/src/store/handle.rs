@@ -98,7 +98,7 @@ impl StoreHandle {
         }
     }
 
-    /// As [`StoreHandle::outcome`], without the bytes of its content if there are more than `most`.
+    /// As [`StoreHandle::outcome`], without the bytes of its content if there are more than `most`: then with their number.
     ///
     /// # Errors
     /// It can't be told.
@@ -106,12 +106,23 @@ impl StoreHandle {
         &self,
         sequence: u64,
         most: usize,
-    ) -> Result<Option<(Outcome, Short)>, ReadError> {
-        match self.ask(|to| Read::Outcome(sequence, to)).await? {
-            Some((outcome, Some(body), _)) => Ok(Some((outcome, load_short(body, most).await?))),
-            Some((outcome, None, _)) => Ok(Some((outcome, Short::Whole(Content::default())))),
-            None => Ok(None),
-        }
+    ) -> Result<Option<(StoredOutcomeContent, Option<u64>)>, ReadError> {
+        let Some((outcome, body, preserved)) = self.ask(|to| Read::Outcome(sequence, to)).await? else {
+            return Ok(None);
+        };
+        let (content, long) = match body {
+            Some(body) => {
+                let (content, long) = load_short(body, most).await?.into_parts();
+                (Some(content), long)
+            }
+            None => (None, None),
+        };
+        let stored = StoredOutcomeContent {
+            outcome,
+            content,
+            preserved,
+        };
+        Ok(Some((stored, long)))
     }
 
     /// A message's outcome; none if it is not on disk (yet, or any more).

@@ -143,6 +143,11 @@ pub(super) const STEPS: &[&[&str]] = &[
         deadline_at INTEGER,
         kept_until INTEGER NOT NULL)",
     ],
+    &[
+        // The name that the outcome is collected under, where that is not its owner's own. A message of the administrator
+        // has a row for it, with no program.
+        "ALTER TABLE owner ADD COLUMN producer TEXT",
+    ],
 ];
 
 pub(super) const BEGIN: &str = "BEGIN IMMEDIATE";
@@ -163,9 +168,9 @@ pub(super) const ALL_MESSAGES: &str = "SELECT sequence, inserted, service, prior
     max_attempts, retention, submitted_at, deadline_at, size, file, alternate, alternate_after, direct, not_before \
     FROM message ORDER BY sequence";
 
-pub(super) const INSERT_OWNER: &str = "INSERT INTO owner (sequence, program) VALUES (?1, ?2)";
+pub(super) const INSERT_OWNER: &str = "INSERT INTO owner (sequence, program, producer) VALUES (?1, ?2, ?3)";
 pub(super) const DELETE_OWNER: &str = "DELETE FROM owner WHERE sequence = ?1";
-pub(super) const ALL_OWNERS: &str = "SELECT sequence, program FROM owner ORDER BY sequence";
+pub(super) const ALL_OWNERS: &str = "SELECT sequence, program, producer FROM owner ORDER BY sequence";
 
 pub(super) const INSERT_PRESERVED: &str = "INSERT INTO preserved (sequence, data) VALUES (?1, ?2)";
 pub(super) const DELETE_PRESERVED: &str = "DELETE FROM preserved WHERE sequence = ?1";
@@ -181,7 +186,7 @@ pub(super) const ALL_KEYS: &str =
 pub(super) const INSERT_LETTER: &str = "INSERT INTO dead_letter (sequence, outcome, attempts, died_at, failure, \
     program, requeued_from, service, priority, ett, reoffer, send_only, max_attempts, retention, submitted_at, \
     alternate, alternate_after, direct, size, file, content_type, payload, traceparent, tracestate) \
-    SELECT sequence, ?2, ?3, ?4, ?5, (SELECT program FROM owner WHERE owner.sequence = ?1), \
+    SELECT sequence, ?2, ?3, ?4, ?5, (SELECT program FROM owner WHERE owner.sequence = ?1 AND program <> ''), \
     (SELECT letter FROM requeued WHERE requeued.sequence = ?1), service, priority, ett, reoffer, send_only, \
     max_attempts, retention, submitted_at, alternate, alternate_after, direct, size, file, content_type, payload, \
     traceparent, tracestate FROM message WHERE sequence = ?1";

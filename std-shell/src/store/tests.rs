@@ -151,6 +151,7 @@ fn insert_with(sequence: u64, content: Content) -> Op {
         inserted: 1,
         owner: Owner::Administrator,
         service: "resize".into(),
+        producer: None,
         alternate: None,
         terms: Terms::default(),
         content,

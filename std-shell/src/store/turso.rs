@@ -260,10 +260,16 @@ impl Turso {
 
     /// Whose a message is; the administrator's have no row.
     fn insert_owner(&mut self, message: &NewMessage) -> Result<(), LimboError> {
-        match message.owner.program() {
-            Some(program) => run(&mut self.insert_owner, [key(message.sequence)?, text(program)]),
-            None => Ok(()),
+        let (program, producer) = (message.owner.program(), message.producer.as_deref());
+        if program.is_none() && producer.is_none() {
+            return Ok(());
         }
+        let values = [
+            key(message.sequence)?,
+            text(program.map_or("", |program| program)),
+            producer.map_or(Value::Null, text),
+        ];
+        run(&mut self.insert_owner, values)
     }
 
     /// What lies beside a message: preserved data, and its idempotency key.
@@ -458,8 +464,16 @@ impl Store for Turso {
         })?;
         let mut programs: HashSet<Arc<str>> = HashSet::new();
         each(&mut prepare(&self.connection, schema::ALL_OWNERS)?, |row| {
-            let program = shared(&mut programs, row.text(1)?);
-            found.rows.owners.push((row.unsigned(0)?, program));
+            let sequence = row.unsigned(0)?;
+            let program = row.text(1)?;
+            // No program has an empty name.
+            if !program.is_empty() {
+                found.rows.owners.push((sequence, shared(&mut programs, program)));
+            }
+            if let Some(producer) = row.optional(2, Cells::text)? {
+                let producer = shared(&mut programs, producer);
+                found.rows.producers.push((sequence, producer));
+            }
             Ok(())
         })?;
         each(&mut prepare(&self.connection, schema::ALL_PRESERVED)?, |row| {

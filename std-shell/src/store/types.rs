@@ -76,6 +76,8 @@ pub struct NewMessage {
     pub inserted: u32,
     /// Whose it is.
     pub owner: Owner,
+    /// The name that its outcome is collected under, where that is not its owner's own.
+    pub producer: Option<Arc<str>>,
     /// Addressed to this service.
     pub service: Box<str>,
     /// A second service.
@@ -212,6 +214,8 @@ pub struct Recovered {
     pub replies: Vec<RecoveredReply>,
     /// Whose messages and outcomes are, by sequence number, where they are a program's; each program's name once.
     pub owners: Vec<(u64, Arc<str>)>,
+    /// The names that outcomes are collected under, by sequence number, where those are not their owners' own.
+    pub producers: Vec<(u64, Arc<str>)>,
     /// Messages and outcomes with preserved data, by sequence number.
     pub preserved: Vec<u64>,
     /// Idempotency keys, by sequence number; also those that no longer count.

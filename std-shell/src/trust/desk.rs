@@ -168,6 +168,7 @@ async fn pass_on(handle: Handle, ask: Ask) -> Result<Answer, AskError> {
     let ett = crate::clock::core_duration(WAIT);
     let new = NewMessage {
         service: AUTHORITY_SERVICE.to_owned(),
+        producer: None,
         alternate: None,
         terms: Terms {
             priority: u8::MAX,

@@ -91,14 +91,7 @@ fn settled(settlement: Settlement, collect: Option<&Handle>) -> Result<Response,
         preserved,
     } = settlement;
     let preserved = preserved.map(|data| STANDARD.encode(data));
-    let (word, kind) = match outcome {
-        Outcome::Replied => ("replied", None),
-        Outcome::Delivered => ("delivered", None),
-        Outcome::Failed => ("failed", Some(Kind::Failed)),
-        Outcome::Expired => ("expired", Some(Kind::Expired)),
-        Outcome::Dead => ("dead", Some(Kind::Dead)),
-        Outcome::Cancelled => ("cancelled", Some(Kind::Cancelled)),
-    };
+    let (word, kind) = told(outcome);
     let (head, bytes) = match kind {
         None => {
             let mut head = payload_head(StatusCode::OK, &content)
@@ -126,8 +119,20 @@ fn settled(settlement: Settlement, collect: Option<&Handle>) -> Result<Response,
     build(head, body)
 }
 
+/// An outcome's word, and the problem that it is if its producer had hoped for another.
+pub(super) const fn told(outcome: Outcome) -> (&'static str, Option<Kind>) {
+    match outcome {
+        Outcome::Replied => ("replied", None),
+        Outcome::Delivered => ("delivered", None),
+        Outcome::Failed => ("failed", Some(Kind::Failed)),
+        Outcome::Expired => ("expired", Some(Kind::Expired)),
+        Outcome::Dead => ("dead", Some(Kind::Dead)),
+        Outcome::Cancelled => ("cancelled", Some(Kind::Cancelled)),
+    }
+}
+
 /// What the consumer said, if it said something.
-fn detail(kind: Kind, text: &[u8]) -> String {
+pub(super) fn detail(kind: Kind, text: &[u8]) -> String {
     let shown = text.get(..FAILURE_MAX).unwrap_or(text);
     match (kind, shown) {
         (Kind::Failed, []) => "The consumer gave no reason.".into(),

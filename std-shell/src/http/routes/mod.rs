@@ -13,6 +13,7 @@ mod metrics;
 mod operate;
 mod page;
 mod peers;
+mod producers;
 mod query;
 mod ready;
 mod submit;
@@ -118,6 +119,7 @@ routes! {
         Produce POST "/v1/services/{service}/messages" messages::submit;
         Own GET "/v1/messages" messages::list;
         Own POST "/v1/messages" submit_many::submit;
+        Own POST "/v1/producers/{producer}/outcomes" producers::outcomes;
         Own GET "/v1/messages/{id}" messages::show;
         Administer GET "/v1/messages/{id}/trace" messages::trace;
         Own DELETE "/v1/messages/{id}" messages::cancel;

@@ -5,19 +5,21 @@ use super::super::extras;
 use super::super::headers;
 use super::super::options::Options;
 use super::super::{Node, Problem};
+use super::producers;
 use crate::TraceContext;
 use crate::driver::NewMessage;
 use crate::store::Alternate;
 use crate::trust::programs::Pass;
 use crate::{Content, Durability, Extras, Fingerprinting, Idempotency};
 use bytes::Bytes;
-use redlink_core::Terms;
+use redlink_core::{Name, Terms};
 use std::sync::Arc;
 
 /// A message without its payload, which its producer may submit.
 #[derive(Debug)]
 pub(super) struct Addressed {
     service: String,
+    producer: Option<Arc<str>>,
     alternate: Option<Alternate>,
     terms: Terms,
     trace_context: Option<Arc<TraceContext>>,
@@ -55,8 +57,16 @@ impl Addressed {
             }
             auth::may_produce(pass, &alternate.service)?;
         }
+        let producer = match options.text(headers::PRODUCER)? {
+            None => None,
+            Some(text) => match Name::new(&text) {
+                Ok(_) => producers::other_name(&pass.who.owner, &text),
+                Err(e) => return Err(options.bad(headers::PRODUCER, &text, &e.to_string())),
+            },
+        };
         Ok(Self {
             service,
+            producer,
             alternate,
             terms,
             trace_context: extras::trace_context(options),
@@ -73,6 +83,7 @@ impl Addressed {
     pub(super) fn with(self, content: Content) -> NewMessage {
         let Self {
             service,
+            producer,
             alternate,
             terms,
             trace_context,
@@ -95,6 +106,7 @@ impl Addressed {
         };
         NewMessage {
             service,
+            producer,
             alternate,
             terms,
             content,

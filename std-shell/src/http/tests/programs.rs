@@ -62,6 +62,7 @@ const EXPECTED: &[(Need, &str, &str)] = &[
     (Need::Produce, "POST", "/v1/services/{service}/messages"),
     (Need::Own, "GET", "/v1/messages"),
     (Need::Own, "POST", "/v1/messages"),
+    (Need::Own, "POST", "/v1/producers/{producer}/outcomes"),
     (Need::Own, "GET", "/v1/messages/{id}"),
     (Need::Administer, "GET", "/v1/messages/{id}/trace"),
     (Need::Own, "DELETE", "/v1/messages/{id}"),
@@ -313,6 +314,7 @@ async fn every_route_is_shut_for_everybody_who_may_not() {
                 .path
                 .replace("{service}", "s")
                 .replace("{consumer}", &format!("c{n}"))
+                .replace("{producer}", "p")
                 .replace("/v1/peers/{name}", "/v1/peers/kin")
                 .replace("/v1/tokens/{id}", "/v1/tokens/0000000000000000")
                 .replace("{id}", &open)

@@ -202,6 +202,7 @@ async fn echoes(from: &Node, to: &Node, calls: usize, sizes: &[usize]) -> usize 
         async move {
             let new = NewMessage {
                 service: "echo".into(),
+                producer: None,
                 alternate: None,
                 terms: Terms::default(),
                 content: content.clone(),

@@ -21,6 +21,7 @@ fn a_message_comes_back_as_it_went_in() {
         inserted: u32::MAX,
         owner: Owner::Administrator,
         service: "resize".into(),
+        producer: Some("shop".into()),
         alternate: Some(Alternate {
             service: "resize-slow".into(),
             after: Length::from_secs(10),
@@ -54,6 +55,9 @@ fn a_message_comes_back_as_it_went_in() {
     assert_eq!(found[0].inserted, u32::MAX);
     assert_eq!(&*found[0].service, "resize");
     assert_eq!(found[0].alternate, message.alternate);
+    // The administrator's, under a name: nobody's is its owner.
+    assert_eq!(rig.opened.recovered.owners, []);
+    assert_eq!(rig.opened.recovered.producers, [(41, "shop".into())]);
     assert_eq!(
         found[0].terms,
         Terms {

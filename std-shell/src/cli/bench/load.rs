@@ -24,6 +24,16 @@ pub(super) enum Amount {
     For(Duration),
 }
 
+impl Amount {
+    /// The same, where each request is of so many.
+    pub(super) fn in_parts(self, size: u16) -> Self {
+        match self {
+            Self::Count(count) => Self::Count(count.div_ceil(size.into())),
+            Self::For(time) => Self::For(time),
+        }
+    }
+}
+
 /// What to do at once, and for how long.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Load {

@@ -1,5 +1,6 @@
 //! `redlink bench`: how many, how fast, beside the bare echo of the same bytes on the same machine in the same run.
 
+mod batches;
 mod echo;
 mod load;
 mod report;
@@ -28,6 +29,7 @@ use workers::Workers;
   redlink bench
   redlink bench --in-flight 1 --messages 1000
   redlink bench --links 1 --in-flight 256
+  redlink bench --batch 64
   redlink bench --payload 64KiB --duration 10s --json")]
 pub(super) struct Options {
     /// Requests that wait for an answer at any time
@@ -53,6 +55,10 @@ pub(super) struct Options {
     /// Where messages are kept: disk, or memory
     #[arg(long, value_name = "WHERE", default_value = "disk", value_parser = ["disk", "memory"])]
     durability: String,
+
+    /// Also measure batches of so many: submits, exchanges of workers and collected outcomes
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(2..=1024))]
+    batch: Option<u16>,
 
     /// Links between producers and workers: starts a chain of one node more, and measures the producers' own node too
     #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u8).range(0..=7))]
@@ -134,6 +140,17 @@ async fn measure(options: Options) -> Done {
         };
         rows.extend(far.measure(&load, worker_count, &payload, &echo).await?);
     }
+    if let Some(batch) = options.batch {
+        let batches = batches::Batches {
+            client: &site.client,
+            workers: site.far.as_ref().unwrap_or(&site.client),
+            service: format!("{service}-batch"),
+            size: batch,
+            durability: &options.durability,
+            payload: &payload,
+        };
+        rows.extend(batches.measure(&load, &echo).await?);
+    }
     let report = Report {
         node: site.name.clone(),
         url: site.client.url().to_owned(),
@@ -142,6 +159,7 @@ async fn measure(options: Options) -> Done {
         payload: options.payload,
         in_flight: options.in_flight,
         workers: worker_count,
+        batch: options.batch,
         links: options.links,
         rows,
     };

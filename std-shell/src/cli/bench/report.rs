@@ -19,6 +19,9 @@ pub(super) struct Report {
     pub(super) payload: usize,
     pub(super) in_flight: u16,
     pub(super) workers: u16,
+    /// Messages of one batch in the rows that say so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) batch: Option<u16>,
     /// Between producers and workers of the rows that say so.
     pub(super) links: u8,
     pub(super) rows: Vec<Row>,
@@ -77,6 +80,14 @@ impl Row {
             full: measured.full,
             link: None,
         }
+    }
+
+    /// Each timed request was of so many messages, and they are what is counted.
+    pub(super) fn each_of(mut self, size: u16) -> Self {
+        self.count *= u64::from(size);
+        self.per_second *= f64::from(size);
+        self.of_echo = self.of_echo.map(|part| part * f64::from(size));
+        self
     }
 
     /// With what passed over links for each.

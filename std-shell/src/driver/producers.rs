@@ -110,7 +110,13 @@ impl Driver {
             let message = self.core.message(*sequence);
             message.is_some_and(|message| message.state == State::Settled)
         };
-        let these: Vec<_> = self.producers.of(&whose).filter(is_settled).take(max).collect();
+        let these: Vec<_> = self
+            .producers
+            .of(&whose)
+            .filter(is_settled)
+            .take(max)
+            .map(|sequence| (sequence, self.kept_outcome(sequence)))
+            .collect();
         match these.is_empty() {
             false => Collectable::These(these),
             true => {

@@ -9,7 +9,7 @@ use super::reads::{Body, BodyBytes, Read};
 use super::thread::Command;
 use super::types::{Op, ReadError, Short, StoreStats, StoredOutcomeContent, StoredReplyContent};
 use crate::Content;
-use redlink_core::{AttemptId, Outcome};
+use redlink_core::AttemptId;
 use std::io::Read as _;
 use std::path::PathBuf;
 use std::sync::mpsc::Sender;

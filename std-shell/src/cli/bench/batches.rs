@@ -149,7 +149,7 @@ struct Exchangers {
 impl Exchangers {
     async fn start(client: &Client, service: &str, lanes: u16, size: u16) -> Result<Self, Failure> {
         client
-            .register(service, service, lanes.saturating_mul(size), None)
+            .register(service, service, lanes.saturating_mul(size), None, None)
             .await?;
         let handled = watch::Sender::new(0);
         let mut loops = JoinSet::new();

@@ -52,6 +52,7 @@ fn squares(taken: &[Entry]) -> Vec<u8> {
             content_type: Some("application/json".into()),
             bytes: (n * n).to_string().into(),
             origin: None,
+            trace_context: None,
         };
         encode(Format::Framed, &head, Some(&content), &mut body).expect("an entry");
     }

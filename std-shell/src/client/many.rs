@@ -53,7 +53,7 @@ pub struct Uncollected {
     pub payload: Bytes,
     /// Where a long one is.
     pub link: Option<String>,
-    /// What was submitted with it to be given back.
+    /// What its producer wanted back with it.
     pub preserved: Option<Bytes>,
 }
 
@@ -177,7 +177,12 @@ impl Client {
         if link.as_ref().is_some_and(|link| !link.starts_with('/')) {
             return Err(self.puzzle("a payload's link is no path".into()));
         }
+        let preserved = entry.text("preserved").map(|text| STANDARD.decode(text));
+        let preserved = preserved
+            .transpose()
+            .map_err(|e| self.puzzle(format!("`preserved` is no base64: {e}")))?;
         Ok(Uncollected {
+            preserved: preserved.map(Bytes::from),
             id: must("id")?,
             outcome: must("outcome")?,
             good,
@@ -187,11 +192,6 @@ impl Client {
                 false => Bytes::copy_from_slice(detail.as_bytes()),
             },
             link,
-            preserved: match entry.text("preserved").map(|text| STANDARD.decode(text)) {
-                None => None,
-                Some(Ok(data)) => Some(data.into()),
-                Some(Err(_)) => return Err(self.puzzle("what was preserved is no base64".into())),
-            },
         })
     }
 

@@ -397,7 +397,7 @@ impl Driver {
     }
 
     /// The outcome of a message that is kept in memory only.
-    fn kept_outcome(&self, sequence: u64) -> Option<Settlement> {
+    pub(super) fn kept_outcome(&self, sequence: u64) -> Option<Settlement> {
         let node = self.shared.node;
         let (outcome, content) = self.memory.outcome(sequence)?;
         Some(Settlement {

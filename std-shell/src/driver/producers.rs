@@ -3,12 +3,13 @@
 //! A name is one of its owner: two programs may use the same and see nothing of each other (P12). Without a name a message
 //! is under its owner's own. What is here follows from the messages' table and is bounded by it.
 
-use super::command::{Command, OutcomeNow};
+use super::command::Command;
 use super::handle::{Handle, Settlement};
 use super::refusal::Refusal;
 use super::take::READS;
 use super::turn::Driver;
-use crate::owner::{Owner, Who};
+use crate::owner::Owner;
+use crate::store::Short;
 use futures_util::future::join_all;
 use redlink_core::{MessageId, State};
 use std::collections::{BTreeSet, HashMap};
@@ -34,8 +35,8 @@ pub(super) struct Producers {
 /// What can be collected now.
 #[derive(Debug)]
 pub(super) enum Collectable {
-    /// Of these messages, oldest first.
-    These(Vec<u64>),
+    /// Of these messages, oldest first; with the outcomes of those that are kept in memory only.
+    These(Vec<(u64, Option<Settlement>)>),
     /// Nothing; this says when there is something.
     Later(oneshot::Receiver<()>),
 }
@@ -109,7 +110,13 @@ impl Driver {
             let message = self.core.message(*sequence);
             message.is_some_and(|message| message.state == State::Settled)
         };
-        let these: Vec<_> = self.producers.of(&whose).filter(is_settled).take(max).collect();
+        let these: Vec<_> = self
+            .producers
+            .of(&whose)
+            .filter(is_settled)
+            .take(max)
+            .map(|sequence| (sequence, self.kept_outcome(sequence)))
+            .collect();
         match these.is_empty() {
             false => Collectable::These(these),
             true => {
@@ -164,39 +171,13 @@ impl Handle {
             let mut found = Vec::with_capacity(these.len());
             for part in these.chunks(READS) {
                 let most = each.min(all);
-                let reads = part
-                    .iter()
-                    .map(|sequence| self.store().short_outcome(*sequence, most));
-                for (sequence, stored) in part.iter().zip(join_all(reads).await) {
-                    let id = MessageId {
-                        node: self.node(),
-                        sequence: *sequence,
-                    };
-                    let (outcome, short, preserved) = match stored {
-                        Ok(Some(stored)) => stored,
-                        Ok(None) => match self.kept_outcome(*sequence).await? {
-                            Some(settlement) => {
-                                all = all.saturating_sub(settlement.content.bytes.len());
-                                let long = None;
-                                found.push(Uncollected { settlement, long });
-                                continue;
-                            }
-                            // Collected meanwhile, or its retention ended.
-                            None => continue,
-                        },
-                        Err(error) => {
-                            tracing::warn!(message = %id, %error, "an outcome could not be read");
-                            return Err(Refusal::Store);
-                        }
-                    };
-                    let (content, long) = short.into_parts();
-                    all = all.saturating_sub(content.bytes.len());
-                    let settlement = Settlement {
-                        id,
-                        outcome,
-                        content,
-                        preserved,
-                    };
+                for (settlement, long) in join_all(part.iter().map(|one| self.read(one, most)))
+                    .await
+                    .into_iter()
+                    .filter_map(Result::transpose)
+                    .collect::<Result<Vec<_>, _>>()?
+                {
+                    all = all.saturating_sub(settlement.content.bytes.len());
                     found.push(Uncollected { settlement, long });
                 }
             }
@@ -206,18 +187,38 @@ impl Handle {
         }
     }
 
-    /// The outcome of a message that is in memory only.
-    async fn kept_outcome(&self, sequence: u64) -> Result<Option<Settlement>, Refusal> {
-        let who = Who::ADMINISTRATOR;
-        let now = self.ask(|answer| Command::Outcome {
-            who,
-            sequence,
-            answer,
-        });
-        match now.await {
-            Ok(OutcomeNow::Kept(settlement)) => Ok(Some(settlement)),
-            Ok(OutcomeNow::Stored | OutcomeNow::Open { .. }) | Err(Refusal::Unknown) => Ok(None),
-            Err(refusal) => Err(refusal),
+    /// An outcome, and the length of its content if that is longer than `most`; none if it is gone.
+    async fn read(
+        &self,
+        (sequence, kept): &(u64, Option<Settlement>),
+        most: usize,
+    ) -> Result<Option<(Settlement, Option<u64>)>, Refusal> {
+        if let Some(kept) = kept {
+            let (content, long) = Short::of(kept.content.clone(), most).into_parts();
+            let settlement = Settlement {
+                content,
+                ..kept.clone()
+            };
+            return Ok(Some((settlement, long)));
+        }
+        let id = MessageId {
+            node: self.node(),
+            sequence: *sequence,
+        };
+        match self.store().short_outcome(*sequence, most).await {
+            Ok(stored) => Ok(stored.map(|(stored, long)| {
+                let settlement = Settlement {
+                    id,
+                    outcome: stored.outcome,
+                    content: stored.content.unwrap_or_default(),
+                    preserved: stored.preserved,
+                };
+                (settlement, long)
+            })),
+            Err(error) => {
+                tracing::warn!(message = %id, %error, "an outcome could not be read");
+                Err(Refusal::Store)
+            }
         }
     }
 

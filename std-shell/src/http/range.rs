@@ -1,6 +1,7 @@
 //! A part of a payload (RFC 9110, 14). One range of bytes; whoever asks for several gets all of it, as whoever asks in
 //! another unit.
 
+use super::extras;
 use super::problem::{Kind, Problem};
 use super::routes::{build, payload_head};
 use crate::Content;
@@ -34,7 +35,7 @@ pub(super) fn answer(headers: &HeaderMap, content: Content, tag: &str) -> Result
         .filter(|_| same && one)
         .map_or(Part::All, |range| wanted(range, length));
     let head = |status| {
-        payload_head(status, &content)
+        extras::traced(payload_head(status, &content), &content)
             .header(ACCEPT_RANGES, "bytes")
             .header(ETAG, &tag)
     };

@@ -9,7 +9,7 @@ use super::reads::{Body, BodyBytes, Read};
 use super::thread::Command;
 use super::types::{Op, ReadError, Short, StoreStats, StoredOutcomeContent, StoredReplyContent};
 use crate::Content;
-use redlink_core::{AttemptId, Outcome};
+use redlink_core::AttemptId;
 use std::io::Read as _;
 use std::path::PathBuf;
 use std::sync::mpsc::Sender;
@@ -98,7 +98,7 @@ impl StoreHandle {
         }
     }
 
-    /// As [`StoreHandle::outcome`], without the bytes of its content if there are more than `most`; and what was preserved.
+    /// As [`StoreHandle::outcome`], without the bytes of its content if there are more than `most`: then with their number.
     ///
     /// # Errors
     /// It can't be told.
@@ -106,15 +106,23 @@ impl StoreHandle {
         &self,
         sequence: u64,
         most: usize,
-    ) -> Result<Option<(Outcome, Short, Option<bytes::Bytes>)>, ReadError> {
+    ) -> Result<Option<(StoredOutcomeContent, Option<u64>)>, ReadError> {
         let Some((outcome, body, preserved)) = self.ask(|to| Read::Outcome(sequence, to)).await? else {
             return Ok(None);
         };
-        let short = match body {
-            Some(body) => load_short(body, most).await?,
-            None => Short::Whole(Content::default()),
+        let (content, long) = match body {
+            Some(body) => {
+                let (content, long) = load_short(body, most).await?.into_parts();
+                (Some(content), long)
+            }
+            None => (None, None),
         };
-        Ok(Some((outcome, short, preserved)))
+        let stored = StoredOutcomeContent {
+            outcome,
+            content,
+            preserved,
+        };
+        Ok(Some((stored, long)))
     }
 
     /// A message's outcome; none if it is not on disk (yet, or any more).

@@ -29,6 +29,7 @@ pub(super) struct Batches<'a> {
     pub(super) workers: &'a Client,
     pub(super) service: String,
     pub(super) size: u16,
+    pub(super) durability: &'a str,
     pub(super) payload: &'a Bytes,
 }
 
@@ -48,14 +49,26 @@ impl Batches<'_> {
         let calls = self.calls(&load).await?;
         workers.stop().await?;
         Ok(vec![
-            Row::timed("sends in batches, on disk", &sends, Some(echo)).each_of(self.size),
+            Row::timed(
+                match self.durability {
+                    "memory" => "sends in batches, in memory",
+                    _ => "sends in batches, on disk",
+                },
+                &sends,
+                Some(echo),
+            )
+            .each_of(self.size),
             Row::counted("sends in batches, processed", sent, processed, echo),
             Row::timed("calls in batches, collected", &calls, Some(echo)).each_of(self.size),
         ])
     }
 
     fn batch(&self, send_only: bool) -> Vec<Submission> {
-        let mut one = Terms::default().submission(&self.service, send_only, self.payload.clone());
+        let terms = Terms {
+            durability: Some(self.durability.to_owned()),
+            ..Terms::default()
+        };
+        let mut one = terms.submission(&self.service, send_only, self.payload.clone());
         if send_only {
             // Nobody collects them.
             one.headers.push(("redlink-retention", RETENTION.into()));

@@ -59,6 +59,10 @@ pub(super) struct Options {
     #[arg(long, value_name = "WHERE", default_value = "disk", value_parser = ["disk", "memory"])]
     durability: String,
 
+    /// Also measure batches of so many: submits, exchanges of workers and collected outcomes
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(2..=1024))]
+    batch: Option<u16>,
+
     /// Links between producers and workers: starts a chain of one node more, and measures the producers' own node too
     #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u8).range(0..=7))]
     links: u8,
@@ -145,6 +149,7 @@ async fn measure(options: Options) -> Done {
             workers: site.far.as_ref().unwrap_or(&site.client),
             service: format!("{service}-batch"),
             size: batch,
+            durability: &options.durability,
             payload: &payload,
         };
         rows.extend(batches.measure(&load, &echo).await?);

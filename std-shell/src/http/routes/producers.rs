@@ -53,14 +53,14 @@ pub(super) struct OutcomesQuery {
 struct Entry<'a> {
     id: String,
     outcome: &'a str,
+    /// What its producer wanted back, base64.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    preserved: Option<String>,
     /// Where the payload is, and how long, if it does not come along.
     #[serde(skip_serializing_if = "Option::is_none")]
     payload: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     size: Option<u64>,
-    /// What its producer wanted back, base64.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    preserved: Option<String>,
     #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
     urn: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -165,9 +165,9 @@ fn add(answer: &mut Answer, uncollected: Uncollected) -> Result<(), Problem> {
     let entry = Entry {
         id: id.to_string(),
         outcome: word,
+        preserved: preserved.map(|data| STANDARD.encode(data)),
         payload: long.map(|_| format!("/v1/messages/{id}/outcome")),
         size: long,
-        preserved: preserved.map(|data| STANDARD.encode(data)),
         urn: kind.map(Kind::urn),
         title: kind.map(Kind::title),
         status: kind.map(|kind| kind.status().as_u16()),

@@ -202,10 +202,6 @@ pub(super) struct Terms {
     #[arg(long, value_name = "TEXT|@FILE", value_parser = preserved, help_heading = "The message")]
     pub(super) preserved: Option<Bytes>,
 
-    /// The name that its outcome is collected under [default: the program's own]
-    #[arg(long, value_name = "NAME", value_parser = name, help_heading = "The message")]
-    pub(super) producer: Option<String>,
-
     /// What the payload is, e.g. application/json [default: not said]
     #[arg(long, value_name = "TYPE", value_parser = content_type, help_heading = "The message")]
     pub(super) content_type: Option<String>,
@@ -243,7 +239,6 @@ impl Terms {
             "redlink-preserved",
             self.preserved.as_ref().map(|data| STANDARD.encode(data)),
         );
-        set("redlink-producer", self.producer.clone());
         set("redlink-send-only", send_only.then(|| "true".into()));
         set("content-type", self.content_type.clone());
         Submission {
@@ -446,7 +441,6 @@ mod tests {
             durability: Some("memory".into()),
             idempotency_key: Some("a\"b".into()),
             preserved: Some("order 17".into()),
-            producer: Some("shop".into()),
             content_type: Some("text/plain".into()),
         };
         let headers = said.submission("wc", true, Bytes::new()).headers;
@@ -463,7 +457,6 @@ mod tests {
             ("redlink-durability", "memory"),
             ("idempotency-key", r#""a\"b""#),
             ("redlink-preserved", "b3JkZXIgMTc="),
-            ("redlink-producer", "shop"),
             ("redlink-send-only", "true"),
             ("content-type", "text/plain"),
         ];

@@ -29,7 +29,7 @@ pub(super) struct Options {
     id: Option<MessageId>,
 
     /// All outcomes that are collected under this name, those of the oldest messages first
-    #[arg(long, value_name = "NAME", value_parser = args::name, conflicts_with = "preserved_to")]
+    #[arg(long, value_name = "NAME", value_parser = args::name)]
     producer: Option<String>,
 
     /// Go on with those that come, until interrupted

@@ -261,9 +261,6 @@ pub(super) fn document(settled: &Settled, took: Option<Duration>) -> serde_json:
             Err(_) => document["preserved_base64"] = STANDARD.encode(data).into(),
         }
     }
-    if let Some(took) = took {
-        document["milliseconds"] = ((took.as_secs_f64() * 1e6).round() / 1e3).into();
-    }
     match std::str::from_utf8(&settled.payload) {
         Ok(reason) if !settled.good => document["reason"] = reason.into(),
         Ok(text) => document["text"] = text.into(),

@@ -298,7 +298,6 @@ impl Handle {
         let alternate = how.alternate.or(letter.alternate);
         let new = NewMessage {
             // One that is its service already is no second one.
-            producer: None,
             alternate: alternate.filter(|alternate| *alternate.service != *service),
             service,
             terms: how.terms.unwrap_or(letter.terms),

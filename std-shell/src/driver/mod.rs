@@ -21,7 +21,7 @@
 //! | `floor`, `flush` | when the disk is too full for submits; an operator cancels what waits |
 //! | `letters` | dead letters, and messages that come from them |
 //! | `contents` | payload bytes in memory |
-//! | `owners`, `producers` | whose messages and consumers are; who collects which outcomes |
+//! | `owners` | whose messages and consumers are |
 //! | `memory` | messages that are kept in memory only |
 //! | `keys` | by which repeated submits are known |
 //! | `health` | whether it takes work, and why not |

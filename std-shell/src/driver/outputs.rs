@@ -405,7 +405,6 @@ impl Driver {
         self.transfers.settled(id);
         self.producers.settled(&self.owners.of(sequence), sequence);
         let preserved = self.memory.preserved(sequence).cloned();
-        self.producers.settled(&self.owners.of(sequence), sequence);
         for waiter in self.waiters.remove(&sequence).unwrap_or_default() {
             let _ = waiter.send(Settlement {
                 id,

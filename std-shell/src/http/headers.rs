@@ -35,8 +35,6 @@ pub const PRESERVED: &str = "redlink-preserved";
 pub(super) const DURABILITY: &str = "redlink-durability";
 /// By which a repeated submit is known.
 pub const IDEMPOTENCY_KEY: &str = "idempotency-key";
-/// The name that an outcome is collected under.
-pub const PRODUCER: &str = "redlink-producer";
 const ETT: &str = "redlink-ett";
 pub(super) const ALTERNATE: &str = "redlink-alternate";
 pub(super) const PATH: &str = "redlink-path";
@@ -64,7 +62,6 @@ pub(super) const TERMS: &[&str] = &[
     IDEMPOTENCY_KEY,
     PRESERVED,
     DURABILITY,
-    PRODUCER,
 ];
 /// Options that programs may know from elsewhere and that change what a submit means: never silently ignored.
 const REFUSED: &[&str] = &[IDEMPOTENCY_KEY];

@@ -116,8 +116,6 @@ kinds! {
     KeyReused = 422 "key-reused" "The idempotency key belongs to another message";
     /// Not JSON where JSON is wanted.
     UnsupportedType = 415 "unsupported-type" "The body is of another type than this call takes";
-    /// `Range`.
-    NoSuchRange = 416 "no-such-range" "The payload has no such range of bytes";
     /// SQL that took more than 5 s or too much memory.
     QueryStopped = 422 "query-stopped" "The query was stopped";
     /// `Range`.

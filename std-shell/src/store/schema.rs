@@ -149,9 +149,18 @@ pub(super) const STEPS: &[&[&str]] = &[
         kept_until INTEGER NOT NULL)",
     ],
     &[
-        // The name that the outcome is collected under, where that is not its owner's own. A message of the administrator
-        // has a row for it, with no program.
-        "ALTER TABLE owner ADD COLUMN producer TEXT",
+        // What became of messages' attempts; `boot` and `attempt` are the fence of the newest. Apart from the messages,
+        // since most never have a row: one is written when an attempt has ended without an answer, and before a message is
+        // handed over that is delivered at most once.
+        "CREATE TABLE attempts (
+        sequence INTEGER PRIMARY KEY,
+        ended INTEGER NOT NULL,
+        boot INTEGER,
+        attempt INTEGER,
+        counted INTEGER NOT NULL)",
+        // Delivered at most once; nothing means no.
+        "ALTER TABLE message ADD COLUMN at_most_once INTEGER",
+        "ALTER TABLE dead_letter ADD COLUMN at_most_once INTEGER",
     ],
 ];
 
@@ -190,8 +199,8 @@ pub(super) const ALL_KEYS: &str =
 
 pub(super) const INSERT_LETTER: &str = "INSERT INTO dead_letter (sequence, outcome, attempts, died_at, failure, \
     program, requeued_from, service, priority, ett, reoffer, send_only, max_attempts, retention, submitted_at, \
-    alternate, alternate_after, direct, size, file, content_type, payload, traceparent, tracestate) \
-    SELECT sequence, ?2, ?3, ?4, ?5, (SELECT program FROM owner WHERE owner.sequence = ?1 AND program <> ''), \
+    alternate, alternate_after, direct, size, file, content_type, payload, traceparent, tracestate, at_most_once) \
+    SELECT sequence, ?2, ?3, ?4, ?5, (SELECT nullif(program, '') FROM owner WHERE owner.sequence = ?1), \
     (SELECT letter FROM requeued WHERE requeued.sequence = ?1), service, priority, ett, reoffer, send_only, \
     max_attempts, retention, submitted_at, alternate, alternate_after, direct, size, file, content_type, payload, \
     traceparent, tracestate, at_most_once FROM message WHERE sequence = ?1";

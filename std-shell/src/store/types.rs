@@ -225,8 +225,6 @@ pub struct Recovered {
     pub replies: Vec<RecoveredReply>,
     /// Whose messages and outcomes are, by sequence number, where they are a program's; each program's name once.
     pub owners: Vec<(u64, Arc<str>)>,
-    /// The names that outcomes are collected under, by sequence number, where those are not their owners' own.
-    pub producers: Vec<(u64, Arc<str>)>,
     /// Messages and outcomes with preserved data, by sequence number.
     pub preserved: Vec<u64>,
     /// Idempotency keys, by sequence number; also those that no longer count.

@@ -19,7 +19,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use workers::Workers;
 
-/// Measure calls and sends of a node, beside a bare HTTPS echo
+/// Measure a node: waited calls and sends, beside a bare HTTPS echo of the same bytes
 ///
 /// Uses the node of this directory (or --node); without one it starts a node in a temporary directory and removes it
 /// afterwards. Workers that echo the payload run in this process and talk to the node as any client does, over HTTPS.
@@ -52,9 +52,6 @@ pub(super) struct Options {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=4096))]
     workers: Option<u16>,
 
-    /// Also measure batches of so many: submits, exchanges of workers and collected outcomes
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(2..=1024))]
-    batch: Option<u16>,
     /// Where messages are kept: disk, or memory
     #[arg(long, value_name = "WHERE", default_value = "disk", value_parser = ["disk", "memory"])]
     durability: String,

@@ -124,12 +124,6 @@ pub(super) const TERMS: &[Term] = &[
         form: Form::Text("vendor=value"),
         default: "none",
     },
-    Term {
-        name: "Redlink-Producer",
-        about: "The name that its outcome is collected under by `POST /v1/producers/{producer}/outcomes`.",
-        form: Form::Text("shop"),
-        default: "the program's own",
-    },
 ];
 
 /// The headers of a submit.

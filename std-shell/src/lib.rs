@@ -2,6 +2,7 @@
 //!
 //! It moves bytes and makes no decisions; those are `redlink_core`'s.
 
+pub mod backup;
 pub mod batch;
 pub mod cli;
 pub mod client;

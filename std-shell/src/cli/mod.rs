@@ -2,6 +2,7 @@
 //! runs one in this process.
 
 mod args;
+mod backup;
 mod bench;
 mod ca;
 mod collect;
@@ -101,6 +102,8 @@ enum Verb {
     Route(list::RouteVerb),
     Query(query::Options),
     Flush(flush::Options),
+    Backup(backup::BackupOptions),
+    Restore(backup::RestoreOptions),
     Status(status::Options),
     Top(top::Options),
     #[command(subcommand)]
@@ -201,6 +204,8 @@ fn run(cli: Cli) -> Done {
         Verb::Peers(options) => alone(list::peers(options)),
         Verb::Route(list::RouteVerb::List(options)) | Verb::Routes(options) => alone(list::routes(options)),
         Verb::Top(options) => alone(top::run(options)),
+        Verb::Backup(options) => alone(backup::backup(options)),
+        Verb::Restore(options) => alone(backup::restore(options)),
         Verb::Flush(options) => alone(flush::run(options)),
         Verb::Query(options) => alone(query::run(options)),
         Verb::Status(options) => alone(status::run(options)),
@@ -341,6 +346,10 @@ mod tests {
             "redlink query SELECT",
             "redlink flush --service wc --dry-run",
             "redlink flush --all --json",
+            "redlink backup a.tar --json",
+            "redlink backup -",
+            "redlink restore a.tar",
+            "redlink restore - --dir d --name other --json",
             "redlink top",
             "redlink top --once --interval 200ms",
             "redlink web",
@@ -404,6 +413,9 @@ mod tests {
             "redlink message list --max 0",
             "redlink query",
             "redlink flush",
+            "redlink backup",
+            "redlink restore a.tar --name a/b",
+            "redlink restore a.tar --node x",
             "redlink flush --all --service wc",
             "redlink dead-letter requeue",
             "redlink dead-letter requeue --service wc",

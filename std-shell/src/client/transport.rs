@@ -58,6 +58,12 @@ impl Request {
         self
     }
 
+    /// The node may take this long in all, and is not told so.
+    pub fn within(mut self, patience: Duration) -> Self {
+        self.patience = patience;
+        self
+    }
+
     /// The node may take this long before it answers: it is told so with `wait=`, and given a margin on top.
     pub fn waiting(mut self, wait: Duration) -> Self {
         let mark = if self.path.contains('?') { '&' } else { '?' };
@@ -212,17 +218,78 @@ impl Client {
         Ok(answer)
     }
 
+    /// Sends a request and hands its answer over piece by piece, as it comes; says how many bytes that were.
+    ///
+    /// # Errors
+    /// As [`Client::request`]; the inner error is the taker's.
+    pub async fn download(
+        &self,
+        request: Request,
+        mut take: impl FnMut(&[u8]) -> std::io::Result<()>,
+    ) -> Result<std::io::Result<u64>, Error> {
+        let patience = request.patience;
+        let whole = async {
+            let (sent, response) = self.send(request).await?;
+            let (head, mut body) = response.into_parts();
+            if !head.status.is_success() {
+                let body = read(body, None).await.map_err(|e| self.broken(&e, sent))?;
+                return Err(Error::Refused(Problem::read(head.status, &head.headers, &body)));
+            }
+            let mut bytes = 0;
+            while let Some(frame) = body.frame().await {
+                let Ok(data) = frame.map_err(|e| self.broken(&e, sent))?.into_data() else {
+                    continue;
+                };
+                bytes += data.len() as u64;
+                if let Err(error) = take(&data) {
+                    return Ok(Err(error));
+                }
+            }
+            Ok(Ok(bytes))
+        };
+        tokio::time::timeout(patience, whole)
+            .await
+            .unwrap_or_else(|_| Err(self.silent(patience)))
+    }
+
     /// As [`Client::request`], with every status taken for an answer.
     ///
     /// # Errors
     /// No answer, or a broken one.
     pub async fn exchange(&self, request: Request) -> Result<Answer, Error> {
+        let patience = request.patience;
+        let whole = async {
+            let (sent, response) = self.send(request).await?;
+            let (head, body) = response.into_parts();
+            let body = read(body, self.onlooker.as_ref())
+                .await
+                .map_err(|e| self.broken(&e, sent))?;
+            Ok(Answer {
+                status: head.status,
+                headers: head.headers,
+                body,
+            })
+        };
+        tokio::time::timeout(patience, whole)
+            .await
+            .unwrap_or_else(|_| Err(self.silent(patience)))
+    }
+
+    fn silent(&self, after: Duration) -> Error {
+        Error::Silent {
+            url: self.url.to_string(),
+            after,
+        }
+    }
+
+    /// Up to the head of the answer; also says how long the body was that was sent.
+    async fn send(&self, request: Request) -> Result<(usize, http::Response<Incoming>), Error> {
         let Request {
             method,
             path,
             headers,
             body,
-            patience,
+            patience: _,
         } = request;
         let sent = body.len();
         let uri: Uri = format!("{}{path}", self.url)
@@ -244,28 +311,8 @@ impl Client {
                 named: self.url.to_string(),
                 why: e.to_string(),
             })?;
-        let whole = async {
-            let response = self
-                .http
-                .request(request)
-                .await
-                .map_err(|e| self.failed(&e, sent))?;
-            let (head, body) = response.into_parts();
-            let body = read(body, self.onlooker.as_ref())
-                .await
-                .map_err(|e| self.broken(&e, sent))?;
-            Ok(Answer {
-                status: head.status,
-                headers: head.headers,
-                body,
-            })
-        };
-        tokio::time::timeout(patience, whole).await.unwrap_or_else(|_| {
-            Err(Error::Silent {
-                url: self.url.to_string(),
-                after: patience,
-            })
-        })
+        let response = self.http.request(request).await;
+        Ok((sent, response.map_err(|e| self.failed(&e, sent))?))
     }
 
     fn failed(&self, error: &legacy::Error, sent: usize) -> Error {

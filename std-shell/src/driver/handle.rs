@@ -15,7 +15,7 @@ use crate::link::outbox::Outbox;
 use crate::link::pipe::Pipe;
 use crate::link::transfer::{Job, PROGRESS, TransferKey, TransferRefusal};
 use crate::owner::Who;
-use crate::store::{Alternate, QueryAnswer, QueryError, Short, StoreHandle};
+use crate::store::{Alternate, QueryAnswer, QueryError, Short, Snapshot, StoreHandle};
 use crate::{Content, Extras};
 use bytes::Bytes;
 use redlink_core::{Answered, GrantToken, LinkId, MessageId, Name, NodeId, Outcome, Rate, Tag, Terms, Verb};
@@ -106,6 +106,8 @@ pub(super) struct Shared {
     pub(super) tags: AtomicU64,
     pub(super) ready: AtomicBool,
     pub(super) floor: Floor,
+    /// Held by the one backup that is made.
+    pub(super) backing_up: Arc<Semaphore>,
     /// How often the driver has gone round.
     pub(super) turns: AtomicU64,
     /// Room for large payloads that are coming in, one permit for each KiB of it or part of one.
@@ -543,6 +545,27 @@ impl Handle {
     /// It may not be asked, was stopped, or another query runs.
     pub async fn query(&self, sql: String) -> Result<QueryAnswer, QueryError> {
         self.store.query(sql).await
+    }
+
+    /// The turn of one backup; none while another is made.
+    pub(crate) fn backup_turn(&self) -> Option<OwnedSemaphorePermit> {
+        self.shared.backing_up.clone().try_acquire_owned().ok()
+    }
+
+    /// Copies the store, beside everything else.
+    ///
+    /// # Errors
+    /// There is too little room for it, or the store can't be read.
+    pub(crate) async fn snapshot(&self) -> Result<Snapshot, Refusal> {
+        let stats = self.store.stats().await;
+        let takes = stats.database_bytes.saturating_add(stats.log_bytes);
+        if stats.free_bytes != 0 && stats.free_bytes < takes.saturating_add(self.floor().bytes()) {
+            return Err(Refusal::Disk);
+        }
+        self.store.snapshot().await.map_err(|error| {
+            tracing::warn!(%error, "the store can't be copied");
+            Refusal::Store
+        })
     }
 
     /// Whether the node takes work: it has recovered, and is not stopping.

@@ -177,6 +177,7 @@ pub fn start(
         tags: AtomicU64::new(1),
         ready: AtomicBool::new(false),
         floor: Floor::default(),
+        backing_up: Arc::new(Semaphore::new(1)),
         turns: AtomicU64::new(0),
         incoming: Arc::new(Semaphore::new(incoming_max as usize)),
         incoming_max,

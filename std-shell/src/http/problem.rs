@@ -130,6 +130,8 @@ kinds! {
     Cancelled = 424 "cancelled" "The message was taken back";
     /// A table (P7).
     Full = 429 "full" "A table of the node is full";
+    /// One is made at a time.
+    BackupBusy = 429 "backup-busy" "Another backup is being made";
     /// One runs at a time.
     QueryBusy = 429 "query-busy" "Another query runs";
     /// Memory for payloads (P7).
@@ -166,7 +168,12 @@ impl Kind {
     /// Seconds after which another try makes sense, where waiting helps.
     const fn retry_after(self) -> Option<&'static str> {
         match self {
-            Self::Full | Self::MemoryFull | Self::QueryBusy | Self::NotReady | Self::StoreFailed => Some("1"),
+            Self::Full
+            | Self::MemoryFull
+            | Self::QueryBusy
+            | Self::BackupBusy
+            | Self::NotReady
+            | Self::StoreFailed => Some("1"),
             Self::Draining | Self::DiskFull | Self::TooManyConnections | Self::AuthorityUnreachable => {
                 Some("5")
             }

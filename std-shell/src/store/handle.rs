@@ -11,7 +11,7 @@ use super::types::{Op, ReadError, Short, StoreStats, StoredOutcomeContent, Store
 use crate::Content;
 use redlink_core::AttemptId;
 use std::io::Read as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -203,6 +203,14 @@ impl StoreHandle {
             return Err(QueryError::Busy);
         };
         query::run(self.lend().await?, turn, sql).await
+    }
+
+    pub(super) fn dir(&self) -> &Path {
+        &self.inner.dir
+    }
+
+    pub(super) fn ask_thread(&self, command: Command) -> Result<(), ReadError> {
+        self.inner.commands.send(command).map_err(|_| ReadError::Closed)
     }
 
     async fn lend(&self) -> Result<Lent, ReadError> {

@@ -26,6 +26,7 @@ mod readers;
 mod reads;
 mod repair;
 mod schema;
+mod snapshot;
 #[cfg(test)]
 mod tests;
 mod thread;
@@ -37,9 +38,15 @@ pub use letters::{Letter, LetterLimits, LettersFrom, Requeue, StoredLetter};
 pub use open::{Opened, open};
 pub use payload::INLINE_MAX;
 pub use query::{Cell, QueryAnswer, QueryError};
+pub use snapshot::{Snapshot, rebirth};
 pub use thread::GROUP_MAX;
 pub use types::{
     Alternate, Done, NewMessage, NodeRecord, Op, OpenError, ReadError, Recovered, RecoveredKey,
     RecoveredMessage, RecoveredOutcome, RecoveredReply, Short, StoreStats, StoredKey, StoredOutcomeContent,
     StoredReplyContent,
 };
+
+/// Name of the database file in the store's directory.
+pub(crate) const DATABASE: &str = turso::FILE;
+/// Name of the folder of payloads in there.
+pub(crate) const PAYLOADS: &str = payload::FOLDER;

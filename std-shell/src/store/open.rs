@@ -4,6 +4,7 @@ use super::engine::{EngineError, Recovery, Started, Store};
 use super::handle::StoreHandle;
 use super::lock::DirectoryLock;
 use super::payload::{FileId, Folder, make_dir, sync_dir};
+use super::snapshot;
 use super::thread::{Keeper, Parts};
 use super::turso::{self, Turso};
 use super::types::{Done, NodeRecord, OpenError, Recovered};
@@ -153,6 +154,7 @@ fn begin(
             detail: format!("bad value: {detail}"),
         },
     };
+    snapshot::sweep(dir).map_err(io)?;
     let mut engine = opener(dir)?;
     let fresh = NodeRecord {
         node: NodeId(u64::from_le_bytes(random().map_err(io)?)),
@@ -172,7 +174,7 @@ fn begin(
 }
 
 /// Bytes that nobody can guess.
-fn random<const N: usize>() -> std::io::Result<[u8; N]> {
+pub(super) fn random<const N: usize>() -> std::io::Result<[u8; N]> {
     let mut bytes = [0; N];
     let source = rustls::crypto::ring::default_provider().secure_random;
     source

@@ -19,6 +19,9 @@ use std::sync::mpsc::{Receiver, Sender};
 /// Bodies up to this many bytes are in their row.
 pub const INLINE_MAX: usize = 64 * 1024;
 
+/// Name of their folder.
+pub(super) const FOLDER: &str = "payload";
+
 /// How many jobs share one sync of the folder.
 const BATCH_MAX: usize = 64;
 
@@ -59,7 +62,7 @@ pub(super) struct Folder {
 impl Folder {
     /// Opens or makes `payload` in the store's directory.
     pub(super) fn open(dir: &Path) -> Result<Self, OpenError> {
-        let path = dir.join("payload");
+        let path = dir.join(FOLDER);
         make_dir(&path).map_err(|error| OpenError::Io {
             path: path.clone(),
             error,

@@ -3,9 +3,11 @@
 //! The engine shares what is open in one process. So before the store opens its database again, or lets go of its
 //! directory, all that were lent have to be back; they are told to hurry.
 
+use super::engine::EngineError;
 use super::query::{QueryAnswer, QueryError, Watch};
 use super::thread::Keeper;
 use super::types::ReadError;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
@@ -13,6 +15,9 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 pub(super) trait Reader: Send {
     /// Runs one statement that changes nothing.
     fn query(&self, sql: &str, watch: &Watch) -> Result<QueryAnswer, QueryError>;
+
+    /// Writes a copy of the whole database, as of now, to a file that is not there.
+    fn copy_to(&self, file: &Path, readers: Arc<Readers>) -> Result<(), EngineError>;
 }
 
 /// Those that are lent.

@@ -9,6 +9,7 @@ mod model;
 mod power;
 mod query;
 mod rows;
+mod snapshot;
 
 use super::types::*;
 use super::{Opened, open};

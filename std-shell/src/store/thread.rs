@@ -20,6 +20,7 @@ use super::payload::{FileId, Folder, Job};
 use super::readers::{Lent, Readers};
 use super::reads::{Read, Reply};
 use super::repair::BACKOFF_MIN;
+use super::snapshot::KeptFiles;
 use super::types::{Done, Op, Recovered, StoreStats};
 use redlink_core::{AttemptId, Row};
 use std::collections::HashSet;
@@ -56,6 +57,8 @@ pub(super) enum Command {
     Letters(letters::Ask),
     /// Lend a connection.
     Reader(Reply<Lent>),
+    /// The same, and keep payload files as long as the token lives.
+    Hold(Reply<(Lent, Arc<()>)>),
     /// Finish what came before, and end.
     Close {
         /// Empty the log first, and note exactly which sequence numbers are used.
@@ -114,6 +117,7 @@ pub(super) struct Keeper {
     pub(super) checkpoint_at: Option<Instant>,
     pub(super) stats: StoreStats,
     pub(super) readers: Arc<Readers>,
+    pub(super) kept: KeptFiles,
     _lock: DirectoryLock,
 }
 
@@ -187,6 +191,7 @@ impl Keeper {
             checkpoint_at: None,
             stats,
             readers: Arc::default(),
+            kept: KeptFiles::default(),
             _lock: parts.lock,
         }
     }
@@ -219,6 +224,7 @@ impl Keeper {
                 self.forget_keys(through);
             }
             self.prune_letters();
+            self.let_go();
             if let Some(tidy) = round.close {
                 self.end(tidy);
                 break;
@@ -235,7 +241,12 @@ impl Keeper {
             keys.insert(Key::of(&entry.op));
             round.take(entry);
         } else {
-            let wake = [self.retry_at, self.checkpoint_at, self.letters_at];
+            let wake = [
+                self.retry_at,
+                self.checkpoint_at,
+                self.letters_at,
+                self.kept.look_at(),
+            ];
             let wake = wake.into_iter().flatten().min();
             let first = match wake {
                 None => self.inbox.recv().map_err(|_| RecvTimeoutError::Disconnected),
@@ -277,6 +288,9 @@ impl Keeper {
             Command::Reader(to) => {
                 // Given back at once if nobody waits for it any more.
                 let _ = to.send(self.lend());
+            }
+            Command::Hold(to) => {
+                let _ = to.send(self.hold());
             }
             Command::Letters(ask) => round.letters.push(ask),
             Command::Close { tidy } => round.close = Some(tidy),
@@ -514,8 +528,10 @@ impl Keeper {
         self.forget_file(gone);
     }
 
-    pub(super) fn forget_file(&self, file: Option<FileId>) {
-        if let Some(file) = file {
+    pub(super) fn forget_file(&mut self, file: Option<FileId>) {
+        if let Some(file) = file
+            && !self.keeps(file)
+        {
             // The file thread goes after this one.
             let _ = self.jobs.send(Job::Remove(file));
         }

@@ -298,6 +298,20 @@ impl Turso {
         }
     }
 
+    /// Makes the database another node's, if it is well.
+    pub(super) fn rebirth(&mut self, fresh: &NodeRecord) -> Result<(), EngineError> {
+        let wrong = self.integrity()?;
+        if let Some(first) = wrong.first() {
+            return Err(EngineError::Value(format!("it is damaged: {first}")));
+        }
+        self.transaction(|connection| {
+            let sql = "UPDATE node SET node = ?1, key = ?2 WHERE id = 1";
+            let values = [number(fresh.node.0.cast_signed()), Value::from_slice(&fresh.key)?];
+            run(&mut connection.prepare(sql)?, values)
+        })?;
+        self.checkpoint()
+    }
+
     /// Whose a message is; the administrator's have no row.
     fn insert_owner(&mut self, message: &NewMessage) -> Result<(), LimboError> {
         let (program, producer) = (message.owner.program(), message.producer.as_deref());

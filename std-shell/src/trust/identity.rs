@@ -162,6 +162,11 @@ impl Identity {
         Self::load_or_create_at(dir, name, mesh, wishes, SystemTime::now())
     }
 
+    /// The node's directory.
+    pub(crate) fn dir(&self) -> &Path {
+        &self.dir
+    }
+
     pub(super) fn load_or_create_at(
         dir: &Path,
         name: &Name,

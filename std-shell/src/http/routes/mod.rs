@@ -1,5 +1,6 @@
 //! What each path does.
 
+mod backup;
 mod consumers;
 mod deliveries;
 mod exchange;
@@ -147,6 +148,7 @@ routes! {
         Administer GET "/v1/dead-letters/{id}/payload" letters::payload;
         Administer POST "/v1/dead-letters/{id}/requeue" letters::requeue;
         Administer POST "/v1/query" query::query;
+        Administer POST "/v1/backup" backup::backup;
         Administer POST "/v1/flush" flush::flush;
         Administer GET "/v1/peers" peers::list;
         Administer POST "/v1/peers" peers::add;

@@ -106,6 +106,7 @@ const EXPECTED: &[(Need, &str, &str)] = &[
     (Need::Administer, "GET", "/v1/dead-letters/{id}/payload"),
     (Need::Administer, "POST", "/v1/dead-letters/{id}/requeue"),
     (Need::Administer, "POST", "/v1/query"),
+    (Need::Administer, "POST", "/v1/backup"),
     (Need::Administer, "POST", "/v1/flush"),
     (Need::Administer, "GET", "/v1/peers"),
     (Need::Administer, "POST", "/v1/peers"),

@@ -1,11 +1,14 @@
 //! A connection that only reads: an operator's queries, and copies of the whole.
 
+use super::statements::{broken, run};
+use crate::store::engine::EngineError;
 use crate::store::query::{
     Cell, QUERY_BYTES, QUERY_ROWS, QueryAnswer, QueryError, Watch, check, explained, skip,
 };
-use crate::store::readers::Reader;
+use crate::store::readers::{Reader, Readers};
 use limbo::core::{Connection, LimboError, Numeric, Row, Value};
 use std::collections::HashMap;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -62,6 +65,18 @@ impl Reader for TursoReader {
         // It holds the way to whoever waits.
         self.connection.set_progress_handler(0, None);
         result
+    }
+
+    fn copy_to(&self, file: &Path, readers: Arc<Readers>) -> Result<(), EngineError> {
+        let text = file
+            .to_str()
+            .ok_or_else(|| EngineError::Value(format!("{} is not valid UTF-8", file.display())))?;
+        let over = move || readers.is_over();
+        self.connection
+            .set_progress_handler(LOOK_EVERY, Some(Box::new(over)));
+        let sql = format!("VACUUM INTO '{}'", text.replace('\'', "''"));
+        let mut statement = self.connection.prepare(sql).map_err(broken)?;
+        run(&mut statement, []).map_err(broken)
     }
 }
 

@@ -13,6 +13,7 @@ mod once;
 mod owners;
 mod page;
 mod peers;
+mod problems;
 mod producers;
 mod programs;
 mod refusals;
@@ -120,17 +121,7 @@ impl Site {
     }
 
     fn program_config(&self, protocol: &str) -> Arc<rustls::ClientConfig> {
-        let ca = CertificateDer::from_pem_file(self.dir.path().join(CA_FILE)).unwrap();
-        let mut roots = rustls::RootCertStore::empty();
-        roots.add(ca).unwrap();
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let mut config = rustls::ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .with_root_certificates(roots)
-            .with_no_client_auth();
-        config.alpn_protocols = vec![protocol.as_bytes().to_vec()];
-        Arc::new(config)
+        program_config(self.dir.path(), protocol)
     }
 
     /// Connects as a node of the mesh: this one itself, for want of another.
@@ -144,6 +135,21 @@ impl Site {
             .connect(ServerName::try_from("localhost").unwrap(), tcp)
             .await
     }
+}
+
+/// What trusts the mesh of a node's directory and shows nothing of its own.
+pub(super) fn program_config(dir: &Path, protocol: &str) -> Arc<rustls::ClientConfig> {
+    let ca = CertificateDer::from_pem_file(dir.join(CA_FILE)).unwrap();
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(ca).unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let mut config = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    config.alpn_protocols = vec![protocol.as_bytes().to_vec()];
+    Arc::new(config)
 }
 
 /// Sends one request on a connection of its own; HTTP/2 if that was agreed. The connection lasts as long as the response.
@@ -200,10 +206,16 @@ pub(super) const PAYLOAD_MAX: usize = 4 << 20;
 
 impl Api {
     pub(super) async fn start() -> Self {
+        Self::start_with(|_| {}).await
+    }
+
+    /// With other settings.
+    pub(super) async fn start_with(change: impl FnOnce(&mut Settings)) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let identity = identity(dir.path());
         let mut settings = Settings::new(identity.name.clone(), identity.mesh.clone());
         settings.payload_max = PAYLOAD_MAX as u64;
+        change(&mut settings);
         let (done_in, done) = tokio::sync::mpsc::unbounded_channel();
         let opened = store::open(&dir.path().join("data"), done_in).unwrap();
         let store = opened.store.clone();

@@ -267,7 +267,7 @@ async fn a_session_that_polls_is_not_for_a_certificate_that_has_ended_meanwhile(
     api.stop().await;
 }
 
-async fn token(api: &Api, ttl: &str) -> JoinToken {
+pub(super) async fn token(api: &Api, ttl: &str) -> JoinToken {
     let wish = format!(r#"{{"ttl": "{ttl}"}}"#);
     let made = api.post("/v1/tokens", wish.as_bytes()).await;
     json(&made)["token"].as_str().unwrap().parse().unwrap()
@@ -279,13 +279,13 @@ fn csr(key: &KeyPair) -> String {
 }
 
 /// A request to join, as a node makes it.
-fn wish(token: &JoinToken, name: &str, key: &KeyPair, hosts: &[&str]) -> serde_json::Value {
+pub(super) fn wish(token: &JoinToken, name: &str, key: &KeyPair, hosts: &[&str]) -> serde_json::Value {
     let hosts = hosts.iter().map(|host| (*host).to_owned()).collect();
     let asked = crate::trust::EnrolRequest::new(token, name, csr(key), hosts).unwrap();
     serde_json::to_value(&asked).unwrap()
 }
 
-async fn enrol(api: &Api, wish: &serde_json::Value) -> Response<Bytes> {
+pub(super) async fn enrol(api: &Api, wish: &serde_json::Value) -> Response<Bytes> {
     api.post("/v1/enrol", wish.to_string().as_bytes()).await
 }
 

@@ -25,7 +25,7 @@ fn quick() -> Limits {
     }
 }
 
-fn router() -> Router {
+pub(super) fn router() -> Router {
     Router::new()
         .route(
             "/who",

@@ -20,6 +20,8 @@ pub mod node;
 pub mod owner;
 pub mod peers;
 pub mod proxy;
+#[cfg(test)]
+mod reference;
 pub mod store;
 pub mod systemd;
 mod trace_context;

@@ -13,6 +13,7 @@
 mod binary;
 mod browser;
 mod curl;
+mod docs;
 mod fleet;
 mod mesh;
 mod node;
@@ -26,6 +27,7 @@ mod worker;
 pub use binary::binary;
 pub use browser::{Browser, Page};
 pub use curl::{Curl, Response};
+pub use docs::Document;
 pub use fleet::{Account, Fault, Fleet, Ledger, Load, LoadPlan, Plan, Topology, WorkerPlan};
 pub use mesh::Mesh;
 pub use node::{Node, Taken};

@@ -508,7 +508,7 @@ impl Taken {
 
 /// A port that is free now. It lies below those that systems give to outgoing connections: a node that is killed and
 /// started again must find its port free, although thousands of connections were made meanwhile.
-fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     const FIRST: u16 = 20_000;
     const COUNT: u16 = 12_000;
     static NEXT: AtomicU16 = AtomicU16::new(0);

@@ -134,7 +134,7 @@ enum Verb {
 }
 
 /// The whole command line.
-fn command() -> clap::Command {
+pub(crate) fn command() -> clap::Command {
     groups::grouped(Cli::command())
 }
 

@@ -50,5 +50,11 @@ pub struct Node {
     pub advertises: bool,
 }
 
+/// The document of the API, for the reference that is made of it.
+#[cfg(test)]
+pub(crate) fn api_document() -> serde_json::Value {
+    serde_json::to_value(api::complete(routes::documented(), routes::DOCUMENTED)).unwrap_or_default()
+}
+
 #[cfg(test)]
 mod tests;

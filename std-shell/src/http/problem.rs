@@ -13,10 +13,10 @@ pub const MEDIA_TYPE: &str = "application/problem+json";
 pub const URN: &str = "urn:redlink:problem:";
 
 macro_rules! kinds {
-    ($($(#[$doc:meta])* $kind:ident = $status:literal $name:literal $title:literal;)*) => {
+    ($($(#[doc = $about:literal])* $kind:ident = $status:literal $name:literal $title:literal;)*) => {
         /// What went wrong. Names are stable: programs tell problems apart by them.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-        pub enum Kind { $($(#[$doc])* $kind,)* }
+        pub enum Kind { $($(#[doc = $about])* $kind,)* }
 
         impl Kind {
             /// All of them.
@@ -30,6 +30,11 @@ macro_rules! kinds {
             /// The same text each time.
             pub const fn title(self) -> &'static str {
                 match self { $(Self::$kind => $title,)* }
+            }
+
+            /// When it is answered.
+            pub const fn about(self) -> &'static str {
+                match self { $(Self::$kind => concat!($($about,)*),)* }
             }
 
             const fn code(self) -> u16 {
@@ -166,7 +171,7 @@ impl Kind {
     }
 
     /// Seconds after which another try makes sense, where waiting helps.
-    const fn retry_after(self) -> Option<&'static str> {
+    pub(crate) const fn retry_after(self) -> Option<&'static str> {
         match self {
             Self::Full
             | Self::MemoryFull

@@ -1,4 +1,4 @@
-//! The numbers as text. `docs/metrics.md` explains each to operators; a test holds the two together.
+//! The numbers as text. `docs/reference/metrics.md` explains each to operators; a test holds the two together.
 
 use super::{Histogram, OTHER, PEERS_MAX, SERVICES_MAX, ServiceRow, Snapshot, Traffic};
 use crate::driver::ServiceInfo;

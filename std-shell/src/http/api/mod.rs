@@ -53,7 +53,7 @@ pub(super) fn document(paths: OpenApi, routes: &[Route]) -> Document {
 }
 
 /// What holds for all calls alike.
-fn complete(mut api: OpenApi, routes: &[Route]) -> OpenApi {
+pub(super) fn complete(mut api: OpenApi, routes: &[Route]) -> OpenApi {
     api.info = InfoBuilder::new()
         .title("Redlink")
         .version(env!("CARGO_PKG_VERSION"))

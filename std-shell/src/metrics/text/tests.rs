@@ -78,14 +78,14 @@ fn labels_are_bounded_and_nothing_is_lost_from_the_sums() {
 #[test]
 fn every_family_is_explained_to_operators() {
     let text = write(snapshot(), Format::Prometheus).unwrap();
-    let page = include_str!("../../../../docs/metrics.md");
+    let page = include_str!("../../../../docs/reference/metrics.md");
     let names = text.lines().filter_map(|line| line.strip_prefix("# TYPE "));
     let names: Vec<_> = names.filter_map(|line| line.split(' ').next()).collect();
     assert!(names.len() > 40, "{names:?}");
     for name in names {
         assert!(
             page.contains(&format!("`{name}`")),
-            "docs/metrics.md says nothing of {name}"
+            "docs/reference/metrics.md says nothing of {name}"
         );
     }
 }

@@ -14,7 +14,7 @@ pub const MESSAGES: usize = 16;
 pub const SERVICES: usize = 4;
 /// Its peer to the north.
 pub const PEERS: usize = 1;
-const RESERVATIONS: usize = 4;
+const RESERVATIONS: usize = 3;
 const DELIVERIES: usize = 2;
 const CONSUMERS: usize = 1;
 const TAKES: usize = 1;

@@ -34,7 +34,7 @@ fn what_can_not_be_an_alternate_is_said() {
     for (said, why) in [
         ("slow", "SERVICE=TIME"),
         ("a/b=1s", "a/b"),
-        ("quick=1s", "must be another one"),
+        ("quick=1s", "needs another one"),
     ] {
         let said = mesh.south.cli(&["send", "quick", "--alternate", said], b"x");
         assert_ne!(said.code, 0);

@@ -13,7 +13,7 @@ fn a_request_that_can_not_be_understood_is_refused_by_name() {
         ("Redlink-Ett", "0s"),
         ("Redlink-Send-Only", "yes"),
         ("Redlink-Path", "direct"),
-        ("Idempotency-Key", "k"),
+        ("Idempotency-Key", "\"\""),
     ] {
         let answer = submit().header(name, value).get().problem(400, "bad-header");
         let detail = answer.json()["detail"].as_str().map(str::to_ascii_lowercase);

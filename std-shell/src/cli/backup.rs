@@ -14,14 +14,14 @@ use std::time::{Duration, SystemTime};
 /// Longest that a backup may take.
 const PATIENCE: Duration = Duration::from_secs(24 * 3_600);
 
-/// Make a backup of a node while it works: one tar file with all that it keeps
+/// Make a backup of a node, one tar file, while it works
 ///
 /// Messages, outcomes and dead letters as of one moment, settings, certificates, keys and tokens: the file is a secret,
 /// readable for its owner only. The database in it is read by the sqlite3 program. The node may be another machine's.
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
   redlink backup /var/backups/hall-3.tar
-  redlink backup /var/backups                    a new file there, named after the node and the time
+  redlink backup /var/backups          a new file there, by node and time
   redlink backup - --node https://HOST:7411 | ssh vault 'cat > hall-3.tar'")]
 pub(super) struct BackupOptions {
     /// The file, which must not be there yet; a directory for a new file in it; `-` for standard output
@@ -44,7 +44,7 @@ pub(super) struct BackupOptions {
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
   redlink restore hall-3.tar --dir /var/lib/redlink
-  redlink restore hall-3.tar --dir look --name look-3 && redlink node --dir look --listen localhost:7412")]
+  redlink restore hall-3.tar --dir look --name look-3")]
 pub(super) struct RestoreOptions {
     /// The backup; `-` for standard input
     #[arg(value_name = "FILE")]

@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
   redlink collect 0000000000000abc-17
   redlink collect 0000000000000abc-17 --wait 0s     look without waiting
   redlink collect 0000000000000abc-17 --keep        look without collecting
-  redlink collect --producer shop --json            all outcomes of messages sent with --producer shop
+  redlink collect --producer shop --json            all outcomes of that name
   redlink collect --producer shop --follow          and those that come")]
 pub(super) struct Options {
     /// The message's id, as `redlink send` printed it

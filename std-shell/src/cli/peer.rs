@@ -71,7 +71,7 @@ impl Policy {
 #[command(after_help = "Examples:
   redlink peer add https://hub.example:7411
   redlink peer add https://hub:7411 --name hub --redistribute false
-  redlink peer add https://hub:7411 --import 'jobs.*' --export '!x' --export '*'")]
+  redlink peer add https://hub:7411 --import 'jobs.*' --export '*'")]
 pub(super) struct AddOptions {
     /// Where it listens
     #[arg(value_name = "URL", value_parser = url)]

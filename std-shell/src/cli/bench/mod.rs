@@ -19,7 +19,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use workers::Workers;
 
-/// Measure a node: waited calls and sends, beside a bare HTTPS echo of the same bytes
+/// Measure calls and sends of a node, beside a bare HTTPS echo
 ///
 /// Uses the node of this directory (or --node); without one it starts a node in a temporary directory and removes it
 /// afterwards. Workers that echo the payload run in this process and talk to the node as any client does, over HTTPS.

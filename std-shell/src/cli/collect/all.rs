@@ -72,7 +72,8 @@ impl Collect {
                     continue;
                 };
                 match self.json {
-                    true => output::json(&document(&settled, None))?,
+                    // One a line, for whoever reads them as they come.
+                    true => output::line(&document(&settled, None).to_string())?,
                     false => output::line(&line(&settled))?,
                 }
                 printed.push(id);

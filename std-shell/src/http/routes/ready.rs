@@ -28,7 +28,15 @@ pub(super) struct Asked {
 )]
 pub(super) async fn ready(State(node): State<Node>, With(asked): With<Asked>) -> Result<String, Problem> {
     let checks = node.handle.checks().await;
-    answer(&checks, asked.verbose.is_some())
+    let text = answer(&checks, asked.verbose.is_some())?;
+    // Not unready: its consumers must still reach it, or its disk would never get room again.
+    Ok(match node.handle.is_disk_low() {
+        true => format!(
+            "{}; the disk is nearly full, so no new messages are accepted\n",
+            text.trim_end()
+        ),
+        false => text,
+    })
 }
 
 /// `GET /healthz`: the same, for who asks there.

@@ -8,7 +8,8 @@ use super::rates::Rates;
 use crate::disk::{Content, MessageRow, OutcomeRow};
 use crate::scenario::{SECOND, Time};
 use redlink_core::{
-    ConsumerKey, Duration, Fence, GrantToken, Instant, LinkId, MessageId, NodeId, Outcome, Terms, Verb,
+    Attempts, ConsumerKey, Duration, Fence, GrantToken, Instant, LinkId, MessageId, NodeId, Outcome, Terms,
+    Verb,
 };
 
 const ID: MessageId = MessageId {
@@ -43,6 +44,13 @@ fn outcome(outcome: Outcome, by: Option<GrantToken>) -> OutcomeRow {
 
 /// A ledger with one message that is on disk and due at ten seconds.
 fn stored() -> Ledger {
+    stored_with(Terms {
+        max_attempts: 0,
+        ..Terms::default()
+    })
+}
+
+fn stored_with(terms: Terms) -> Ledger {
     let mut ledger = Ledger::default();
     let row = MessageRow {
         inserted: 1,
@@ -50,13 +58,12 @@ fn stored() -> Ledger {
         alternate: None,
         terms: Terms {
             ett: Some(Duration::from_secs(10)),
-            max_attempts: 0,
-            ..Terms::default()
+            ..terms
         },
         content: Content { mark: 1, size: 1 },
         submitted_at: 0,
         deadline_at: Some(10 * SECOND),
-        from: 0,
+        from: terms.not_before.as_micros(),
     };
     assert_eq!(rule(ledger.inserting(ID, 0, &row)), None);
     ledger.inserted(ID, 1);
@@ -97,6 +104,99 @@ fn there_is_one_outcome_and_it_is_told_when_it_is_on_disk() {
         Some("P2"),
         "nobody has collected it"
     );
+}
+
+#[test]
+fn nothing_is_offered_or_granted_before_its_time() {
+    let mut ledger = stored_with(Terms {
+        not_before: Duration::from_secs(2),
+        ..Terms::default()
+    });
+    assert_eq!(rule(ledger.offering(ID, 2 * SECOND - 1)), Some("not-before"));
+    assert_eq!(
+        rule(ledger.granted(&token(1), 2 * SECOND - 1, 0)),
+        Some("not-before")
+    );
+    assert_eq!(rule(ledger.offering(ID, 2 * SECOND)), None);
+    assert_eq!(rule(ledger.granted(&token(1), 2 * SECOND, 0)), None);
+}
+
+#[test]
+fn ended_attempts_are_counted_and_a_crash_costs_what_was_not_on_disk() {
+    let mut ledger = stored_with(Terms {
+        max_attempts: 3,
+        ..Terms::default()
+    });
+    let counted = |ended| Attempts {
+        ended,
+        ..Attempts::default()
+    };
+    for attempt in 1..=2 {
+        assert_eq!(rule(ledger.granted(&token(attempt), SECOND, 0)), None);
+        ledger.ended(&token(attempt), SECOND);
+    }
+    assert_eq!(rule(ledger.counting(ID, counted(2), counted(1))), None);
+    assert_eq!(rule(ledger.counting(ID, counted(1), counted(1))), Some("P6"));
+    assert_eq!(
+        rule(ledger.counting(ID, counted(3), counted(2))),
+        Some("P6"),
+        "that is its end"
+    );
+    // Only the first is on disk, and the second has ended long ago.
+    assert_eq!(rule(ledger.forgive(0, 2 * SECOND, |_| 1)), Some("P6"));
+    let mut ledger = stored_with(Terms {
+        max_attempts: 3,
+        ..Terms::default()
+    });
+    for attempt in 1..=3 {
+        assert_eq!(rule(ledger.granted(&token(attempt), SECOND, 0)), None);
+        ledger.ended(&token(attempt), SECOND);
+    }
+    assert_eq!(rule(ledger.granted(&token(4), SECOND, 0)), Some("P6"));
+    assert_eq!(rule(ledger.forgive(0, 0, |_| 2)), None);
+    assert_eq!(
+        rule(ledger.granted(&token(4), SECOND, 0)),
+        None,
+        "one was forgotten"
+    );
+    ledger.ended(&token(4), SECOND);
+    assert_eq!(rule(ledger.granted(&token(5), SECOND, 0)), Some("P6"));
+}
+
+#[test]
+fn what_is_delivered_at_most_once_is_seen_once_and_granted_on_disk_first() {
+    let lies = super::lies::Lies::default();
+    let mut ledger = stored_with(Terms {
+        at_most_once: true,
+        ..Terms::default()
+    });
+    let failed = outcome(Outcome::Failed, None);
+    assert_eq!(
+        decide(&mut ledger, &failed, SECOND),
+        Some("P6"),
+        "it was never granted"
+    );
+    let fence = token(1).fence;
+    assert_eq!(rule(ledger.granted_with(&token(1), None, SECOND, 0)), Some("P6"));
+    let granting = Attempts {
+        newest: Some(fence),
+        ..Attempts::default()
+    };
+    assert_eq!(
+        rule(ledger.counting(ID, granting, Attempts::default())),
+        Some("contract")
+    );
+    ledger.forgot(0);
+    assert_eq!(rule(ledger.counting(ID, granting, Attempts::default())), None);
+    assert_eq!(rule(ledger.granted_with(&token(1), Some(fence), SECOND, 0)), None);
+    assert_eq!(rule(ledger.seen(&token(1), &lies)), None);
+    let second = token(2).fence;
+    assert_eq!(
+        rule(ledger.granted_with(&token(2), Some(second), SECOND, 0)),
+        None
+    );
+    assert_eq!(rule(ledger.seen(&token(2), &lies)), Some("P6"));
+    assert_eq!(decide(&mut ledger, &failed, SECOND), None);
 }
 
 #[test]
